@@ -1,0 +1,305 @@
+"""How a method of the API is declared: once, as a typed function.
+
+    class GuestPath(Parameters):
+        node: NodeName
+        vmid: Vmid
+
+    @method("GET", "/nodes/{node}/qemu/{vmid}/status/current",
+            permission=Privilege("/vms/{vmid}", "VM.Audit"), where=Where.NODE, protected=True)
+    async def status(ctx: Context, p: GuestPath) -> GuestStatus:
+        '''Get virtual machine status.'''
+
+From this come REST, ``pvesh``, the commands, OpenAPI and the documentation. A method that takes long is
+declared with ``task=True`` and returns ``Work``: it checks everything first, so that errors reach the caller,
+and hands back what is then carried out as a task; the caller is answered with the task's UPID.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Protocol, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+
+from kvorum.core import ids, property_string
+from kvorum.core.errors import KvorumError
+from kvorum.interface.signature import read_signature
+from kvorum.store import Store
+
+S = TypeVar("S")
+
+
+class Parameters(BaseModel):
+    """The parameters of a method, those in its path among them. Unknown ones are an error.
+
+    A field's name is the parameter's; dashes are written as an alias: ``Field(alias="target-node")``.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True)
+
+
+class NoParameters(Parameters):
+    """For methods without any."""
+
+
+def _boolean(value: object) -> object:
+    return property_string.boolean(value) if isinstance(value, str) else value
+
+
+NodeName = Annotated[str, AfterValidator(ids.node_name)]
+Vmid = Annotated[int, BeforeValidator(lambda value: ids.vmid(value))]
+StorageName = Annotated[str, AfterValidator(ids.storage_name)]
+Boolean = Annotated[bool, BeforeValidator(_boolean)]
+"""1/0, on/off, yes/no, true/false on input; 1/0 on output."""
+
+
+class Where(enum.Enum):
+    """Which node must carry a method out."""
+
+    ANY = "any"
+    """Any node answers, from its copy of the store."""
+    NODE = "node"
+    """The node named ``node`` in the path; others forward to it."""
+
+
+class Requirement:
+    """What a caller must have; the kinds below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anyone(Requirement):
+    """No login is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn(Requirement):
+    """Any user who has logged in; the method filters what it shows by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootOnly(Requirement):
+    """``root@pam`` in person, no token."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOnly(Requirement):
+    """Another node of the cluster, known by a node ticket; never a user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Privilege(Requirement):
+    """All (or, with ``any_of``, one) of the privileges on a path such as ``/vms/{vmid}``."""
+
+    path: str
+    names: tuple[str, ...]
+    any_of: bool = False
+
+    def __init__(self, path: str, *names: str, any_of: bool = False) -> None:
+        object.__setattr__(self, "path", path)
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "any_of", any_of)
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf(Requirement):
+    """Every one of several requirements."""
+
+    parts: tuple[Requirement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf(Requirement):
+    """At least one of several requirements."""
+
+    parts: tuple[Requirement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who calls: a user (``root@pam``), perhaps through an API token, or another node (``node`` set)."""
+
+    user: str
+    token: str | None = None
+    node: str | None = None
+    address: str = ""
+    """Where the request came from, for the audit log."""
+
+    @property
+    def name(self) -> str:
+        """The name tasks and logs show: ``user@realm`` or ``user@realm!token``."""
+        return f"{self.user}!{self.token}" if self.token else self.user
+
+
+class Authority(Protocol):
+    """Answers what a caller may do; the access room implements it."""
+
+    def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
+        """Whether the caller has the privilege on the path, as its ACLs and propagation say."""
+        ...
+
+
+class Services:
+    """What a daemon holds for its methods, found by type: ``services.get(GuestManager)``."""
+
+    def __init__(self) -> None:
+        self._by_type: dict[type[object], object] = {}
+
+    def add(self, kind: type[S], service: S) -> None:
+        """Register a service under its type; a second one for the same type is a programming error."""
+        assert kind not in self._by_type, f"{kind.__name__} registered twice"
+        self._by_type[kind] = service
+
+    def get(self, kind: type[S]) -> S:
+        """The service of this type; raises ``KvorumError`` when this daemon does not hold one."""
+        try:
+            return self._by_type[kind]  # type: ignore[return-value]  # keyed by its own type
+        except KeyError:
+            raise KvorumError(f"this daemon does not provide {kind.__name__}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a method is called with besides its parameters."""
+
+    store: Store
+    services: Services
+    identity: Identity
+    authority: Authority
+
+    def service(self, kind: type[S]) -> S:
+        """Shorthand for ``services.get``."""
+        return self.services.get(kind)
+
+    def allowed(self, path: str, privilege: str) -> bool:
+        """Whether the caller has a privilege on a path; for methods that filter what they show."""
+        return self.authority.allowed(self.identity, path, privilege)
+
+
+class TaskLog(Protocol):
+    """What a running task writes to; its lines reach the log file, the page and the terminal."""
+
+    def line(self, text: str) -> None:
+        """Append one line to the task's log."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Append a line and count a warning: the task then ends as ``WARNINGS: n`` instead of ``OK``."""
+        ...
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        """Say how far the task is, 0 to 1, for progress bars; not written to the log."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a task does, checked and ready: ``type`` and ``id`` go into its UPID.
+
+    ``run`` may be cancelled at any await (the user stops the task); it must then leave nothing half-made.
+    """
+
+    type: str
+    id: str
+    run: Callable[[TaskLog], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How a method appears as a command: ``Command("qm start", "vmid")`` is ``qm start <vmid> [--options]``.
+
+    ``arguments`` are the parameters taken by position, in order; a last one ending in ``...`` takes all the
+    rest. ``output`` names the function of the ``cli`` room that prints the result; empty: the generic table
+    or ``key: value`` form. ``node`` (if a path parameter) is filled with the local node.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    output: str
+    fixed: Mapping[str, str]
+    aliases: tuple[str, ...]
+
+    def __init__(
+        self,
+        name: str,
+        *arguments: str,
+        output: str = "",
+        fixed: Mapping[str, str] | None = None,
+        aliases: tuple[str, ...] = (),
+    ) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "arguments", arguments)
+        object.__setattr__(self, "output", output)
+        object.__setattr__(self, "fixed", dict(fixed or {}))
+        object.__setattr__(self, "aliases", aliases)
+
+
+Handler = Callable[[Context, Any], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One declared method, as the frame sees it."""
+
+    verb: str
+    path: str
+    handler: Handler
+    parameters: type[Parameters]
+    result: Any
+    """The annotated return type, from which the result's schema is made."""
+    permission: Requirement
+    where: Where
+    protected: bool
+    """Carried out by pvedaemon (root); else by whichever daemon was asked."""
+    task: bool
+    allow_token: bool
+    summary: str
+    commands: tuple[Command, ...] = field(default=())
+
+
+_METHODS: dict[tuple[str, str], Method] = {}
+
+
+def method(
+    verb: str,
+    path: str,
+    *,
+    permission: Requirement,
+    where: Where = Where.ANY,
+    protected: bool = False,
+    task: bool = False,
+    allow_token: bool = True,
+    commands: tuple[Command, ...] = (),
+) -> Callable[[Callable[[Context, Any], Awaitable[Any]]], Callable[[Context, Any], Awaitable[Any]]]:
+    """Declare a method. The function takes ``(ctx: Context, p: SomeParameters)``; its docstring's first
+    paragraph is the method's description. A second declaration of the same verb and path is an error."""
+
+    def register(
+        function: Callable[[Context, Any], Awaitable[Any]],
+    ) -> Callable[[Context, Any], Awaitable[Any]]:
+        parameters, result = read_signature(function)
+        key = (verb, path)
+        assert key not in _METHODS, f"{verb} {path} declared twice"
+        _METHODS[key] = Method(
+            verb=verb,
+            path=path,
+            handler=function,
+            parameters=parameters,
+            result=result,
+            permission=permission,
+            where=where,
+            protected=protected,
+            task=task,
+            allow_token=allow_token,
+            summary=(function.__doc__ or "").strip().split("\n\n")[0],
+            commands=commands,
+        )
+        return function
+
+    return register
+
+
+def declared() -> tuple[Method, ...]:
+    """All methods declared by the modules imported so far, sorted by path and verb."""
+    return tuple(_METHODS[key] for key in sorted(_METHODS, key=lambda k: (k[1], k[0])))

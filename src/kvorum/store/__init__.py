@@ -1,0 +1,31 @@
+"""The replicated configuration store, and its face as a file system at /etc/pve."""
+
+from kvorum.store.face import (
+    Change,
+    Delete,
+    Expect,
+    File,
+    MakeDirectory,
+    Member,
+    Membership,
+    Operation,
+    Rename,
+    Store,
+    Write,
+    expect_digest,
+)
+
+__all__ = [
+    "Change",
+    "Delete",
+    "Expect",
+    "File",
+    "MakeDirectory",
+    "Member",
+    "Membership",
+    "Operation",
+    "Rename",
+    "Store",
+    "Write",
+    "expect_digest",
+]

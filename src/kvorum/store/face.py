@@ -1,0 +1,183 @@
+"""What every other room sees of the configuration store.
+
+Paths are relative to /etc/pve, with ``/`` between parts and none at the ends, such as
+``nodes/n1/qemu-server/100.conf``.
+Reads come from a mirror in this process's memory, so they are synchronous, consistent and cost no I/O; a
+change that ``transact`` has answered is already in the mirror of the one who made it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from kvorum.core.errors import Conflict
+
+
+class File(msgspec.Struct, frozen=True):
+    """One file as the whole cluster has it."""
+
+    path: str
+    data: bytes
+    version: int
+    """The store's version at this file's last change; grows with every change of anything."""
+    mtime: float
+    """Unix seconds."""
+
+    @property
+    def text(self) -> str:
+        """The content as UTF-8; bytes that are no UTF-8 become replacement characters."""
+        return self.data.decode("utf-8", "replace")
+
+    @property
+    def digest(self) -> str:
+        """SHA-1 of the content in hex: the API's ``digest``, an optimistic lock and no secret."""
+        return hashlib.sha1(self.data, usedforsecurity=False).hexdigest()
+
+
+class Write(msgspec.Struct, frozen=True, tag="write"):
+    """Replace a file whole, or create it. Missing parent directories are made."""
+
+    path: str
+    data: bytes
+
+
+class Delete(msgspec.Struct, frozen=True, tag="delete"):
+    """Remove a file, or an empty directory."""
+
+    path: str
+
+
+class Rename(msgspec.Struct, frozen=True, tag="rename"):
+    """Move a file, replacing what is there; an empty directory may be moved too."""
+
+    source: str
+    target: str
+
+
+class MakeDirectory(msgspec.Struct, frozen=True, tag="mkdir"):
+    """Make a directory and its missing parents; fails if it exists."""
+
+    path: str
+
+
+Operation: TypeAlias = Write | Delete | Rename | MakeDirectory
+
+
+class Expect(msgspec.Struct, frozen=True):
+    """A precondition: the path has this version, or (``None``) does not exist."""
+
+    path: str
+    version: int | None
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One applied change as watchers see it: what is at ``path`` now, or ``None`` when it is gone."""
+
+    version: int
+    path: str
+    file: File | None
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A node of the cluster as corosync.conf lists it, and whether it is here now."""
+
+    name: str
+    nodeid: int
+    address: str
+    online: bool
+    votes: int = 1
+
+
+class Membership(msgspec.Struct, frozen=True):
+    """Who is in the cluster, who is here, and whether those may change anything."""
+
+    cluster: str | None
+    """The cluster's name; ``None`` on a standalone node."""
+    members: tuple[Member, ...]
+    quorate: bool
+    version: int
+    reason: str = ""
+    """Why nothing may be changed, as a sentence; empty when quorate."""
+    config_version: int = 0
+
+
+class Store(ABC):
+    """The configuration store, as a daemon or a command holds it."""
+
+    @property
+    @abstractmethod
+    def node(self) -> str:
+        """This node's name."""
+
+    @property
+    @abstractmethod
+    def version(self) -> int:
+        """The version of the last change the mirror holds."""
+
+    @property
+    @abstractmethod
+    def membership(self) -> Membership:
+        """The present membership, kept up to date by events."""
+
+    @abstractmethod
+    def read(self, path: str) -> File | None:
+        """The file at ``path``, or ``None`` when there is none (or it is a directory)."""
+
+    @abstractmethod
+    def names(self, path: str) -> tuple[str, ...]:
+        """The names in a directory, sorted; empty when it does not exist. The root is ``""``."""
+
+    @abstractmethod
+    async def transact(
+        self,
+        operations: Sequence[Operation],
+        expect: Sequence[Expect] = (),
+        *,
+        who: str = "",
+        timeout: float = 20.0,
+    ) -> int:
+        """Carry out all operations in one ordered step if every expectation holds, else none.
+
+        Returns the store's new version, once every member of the quorate membership has it on disk.
+        ``who`` goes into the history. ``timeout`` is in seconds.
+
+        Raises ``NoQuorum`` (nothing happened), ``Conflict`` (an expectation failed, a VM id exists elsewhere,
+        a path is missing or taken; nothing happened) or ``OutcomeUnknown`` (it may have happened).
+        """
+
+    @abstractmethod
+    def watch(self, prefix: str = "") -> AsyncIterator[Change]:
+        """Every later change under ``prefix``, in order, each once."""
+
+    @abstractmethod
+    def watch_membership(self) -> AsyncIterator[Membership]:
+        """The present membership first, then each new one; a slow reader gets the latest only."""
+
+    @abstractmethod
+    async def publish(self, key: str, value: bytes, ttl: float = 30.0) -> None:
+        """Tell all nodes a value under this node's name, in memory only; forgotten ``ttl`` seconds later."""
+
+    @abstractmethod
+    def published(self, key: str) -> Mapping[str, bytes]:
+        """What each node last published under ``key``: node name to value, without the forgotten."""
+
+    async def write(self, path: str, data: bytes | str, *, who: str = "", digest: str | None = None) -> int:
+        """Replace one file; with ``digest`` only if its content still has that SHA-1.
+
+        Raises as ``transact`` does.
+        """
+        content = data.encode() if isinstance(data, str) else data
+        expect = [expect_digest(self.read(path), path, digest)] if digest else []
+        return await self.transact([Write(path, content)], expect, who=who)
+
+
+def expect_digest(file: File | None, path: str, digest: str) -> Expect:
+    """Turn a caller's digest into an expectation; raises ``Conflict`` when the file has another already."""
+    if file is None or file.digest != digest:
+        raise Conflict("detected modified configuration - file changed by other user? Try again.")
+    return Expect(path, file.version)
