@@ -27,6 +27,7 @@ from kvorum.interface.declare import (
     declared,
     method,
 )
+from kvorum.interface.peers import Peers
 
 __all__ = [
     "AllOf",
@@ -43,6 +44,7 @@ __all__ = [
     "NodeName",
     "NodeOnly",
     "Parameters",
+    "Peers",
     "Privilege",
     "Requirement",
     "RootOnly",
