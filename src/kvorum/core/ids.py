@@ -110,9 +110,19 @@ class Upid:
 
 
 def _escape(text: str) -> str:
-    """Escape what would break the colon-separated form or a file name: ``:``, ``/``, ``\\`` and blanks."""
-    return "".join(c if c not in ":/\\" and c > " " else f"\\x{ord(c):02x}" for c in text)
+    """Escape, as bytes of UTF-8, what would break the colon-separated form, a file name or a line."""
+    return "".join(
+        c if c not in ":/\\" and c.isprintable() and not c.isspace() else _hex(c.encode()) for c in text
+    )
+
+
+def _hex(data: bytes) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in data)
 
 
 def _unescape(text: str) -> str:
-    return re.sub(r"\\x([0-9a-f]{2})", lambda m: chr(int(m[1], 16)), text)
+    return re.sub(
+        r"(?:\\x[0-9a-f]{2})+",
+        lambda match: bytes.fromhex(match[0].replace("\\x", "")).decode("utf-8", "replace"),
+        text,
+    )
