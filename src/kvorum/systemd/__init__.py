@@ -1,5 +1,21 @@
-"""systemd over D-Bus: units started, stopped and asked for their state, and scopes for guests."""
+"""systemd: units started, stopped and asked for their state, scopes for guests (D-Bus), and sd_notify.
 
-from kvorum.systemd.manager import Systemd, SystemdError
+The D-Bus side loads where it is first used: a daemon that only notifies is spared its memory.
+"""
 
-__all__ = ["Systemd", "SystemdError"]
+from typing import TYPE_CHECKING
+
+from kvorum.systemd.notify import notify
+
+if TYPE_CHECKING:
+    from kvorum.systemd.manager import Systemd, SystemdError
+
+__all__ = ["Systemd", "SystemdError", "notify"]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("Systemd", "SystemdError"):
+        from kvorum.systemd import manager
+
+        return getattr(manager, name)
+    raise AttributeError(f"module {__name__} has no attribute {name}")
