@@ -1,4 +1,4 @@
-"""The system's service manager by its D-Bus interface, org.freedesktop.systemd1 (its man page of that name)."""
+"""The system's service manager by its D-Bus interface (man page org.freedesktop.systemd1)."""
 
 from __future__ import annotations
 

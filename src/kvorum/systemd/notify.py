@@ -7,7 +7,7 @@ import socket
 
 
 def notify(state: str) -> None:
-    """Send a state such as ``READY=1``, ``STOPPING=1`` or ``STATUS=waiting for quorum`` to ``$NOTIFY_SOCKET``."""
+    """Send a state such as ``READY=1`` or ``STATUS=waiting for quorum`` to ``$NOTIFY_SOCKET``."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
