@@ -1,5 +1,6 @@
 """How a method is declared once, and what comes of the declaration."""
 
+from kvorum.interface.carry_out import NOBODY, Caller, TaskStarter
 from kvorum.interface.declare import (
     AllOf,
     AnyOf,
@@ -27,33 +28,57 @@ from kvorum.interface.declare import (
     declared,
     method,
 )
+from kvorum.interface.decode import Decoder, Pairs, read_form, read_json
+from kvorum.interface.encode import Page, plain, success, to_json
+from kvorum.interface.formats import TextList, split_list
 from kvorum.interface.peers import Peers
+from kvorum.interface.permission import ROOT, authorise
+from kvorum.interface.router import Listing, Match, Route, Router
 
 __all__ = [
+    "NOBODY",
+    "ROOT",
     "AllOf",
     "AnyOf",
     "Anyone",
     "Authority",
     "Boolean",
+    "Caller",
     "Command",
     "Context",
+    "Decoder",
     "Identity",
+    "Listing",
     "LoggedIn",
+    "Match",
     "Method",
     "NoParameters",
     "NodeName",
     "NodeOnly",
+    "Page",
+    "Pairs",
     "Parameters",
     "Peers",
     "Privilege",
     "Requirement",
     "RootOnly",
+    "Route",
+    "Router",
     "Services",
     "StorageName",
     "TaskLog",
+    "TaskStarter",
+    "TextList",
     "Vmid",
     "Where",
     "Work",
+    "authorise",
     "declared",
     "method",
+    "plain",
+    "read_form",
+    "read_json",
+    "split_list",
+    "success",
+    "to_json",
 ]

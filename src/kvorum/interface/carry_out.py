@@ -1,0 +1,99 @@
+"""One call of a method, from a caller who is known already: authorise, decode, call, and begin its task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from kvorum.core.errors import PermissionDenied
+from kvorum.interface.declare import (
+    Anyone,
+    Authority,
+    Context,
+    Identity,
+    LoggedIn,
+    Parameters,
+    Services,
+    Work,
+)
+from kvorum.interface.decode import Pairs
+from kvorum.interface.permission import authorise
+from kvorum.interface.router import Listing, Match
+from kvorum.store import Store
+
+NOBODY = Identity(user="nobody@none")
+"""Who calls a method that asks for no login, without one. It has no rights."""
+
+
+class TaskStarter(Protocol):
+    """Begins tasks; the tasks room implements it."""
+
+    def start(self, work: Work, user: str) -> str:
+        """Begin ``work`` for ``user`` and return its UPID at once."""
+        ...
+
+
+class Caller:
+    """Carries methods out with what this daemon holds."""
+
+    def __init__(
+        self, store: Store, services: Services, authority: Authority, tasks: TaskStarter | None = None
+    ) -> None:
+        self._store = store
+        self._services = services
+        self._authority = authority
+        self._tasks = tasks
+
+    def authorise(self, match: Match, identity: Identity | None, given: Pairs) -> None:
+        """Check the method's requirement before anything else is done or passed on.
+
+        Raises ``AuthenticationError`` or ``PermissionDenied``.
+        """
+        target = match.target
+        if isinstance(target, Listing):
+            authorise(LoggedIn(), identity, self._authority, {})
+            return
+        method = target.method
+        if identity is not None and identity.token is not None and not method.allow_token:
+            raise PermissionDenied("Permission check failed (API tokens may not call this method)")
+        if not isinstance(method.permission, Anyone):
+            authorise(method.permission, identity, self._authority, _values(match.values, given))
+
+    async def call(self, match: Match, identity: Identity | None, given: Pairs) -> object:
+        """Carry the method out for a caller ``authorise`` has let through; for a task, return the UPID.
+
+        The requirement is checked again for the values as the method reads them, so that two spellings of
+        one name can't differ in what they allow. Raises ``ParameterError``, ``PermissionDenied`` and
+        whatever the method raises.
+        """
+        target = match.target
+        if isinstance(target, Listing):
+            return target.rows()
+        method = target.method
+        parameters = target.decoder.decode(match.values, given)
+        if not isinstance(method.permission, Anyone | LoggedIn):
+            authorise(method.permission, identity, self._authority, _as_read(parameters))
+        who = identity or NOBODY
+        result = await method.handler(Context(self._store, self._services, who, self._authority), parameters)
+        if isinstance(result, Work):
+            assert method.task, (
+                f"{method.verb} {method.path} returned Work and is not declared with task=True"
+            )
+            assert self._tasks is not None, (
+                f"{method.verb} {method.path} is a task and must be protected=True"
+            )
+            return self._tasks.start(result, who.name)
+        return result
+
+
+def _values(path: Mapping[str, str], given: Pairs) -> Mapping[str, str]:
+    """The values for a permission's path; what stands in the path wins over what was sent beside it."""
+    return {**dict(given), **path} if given else path
+
+
+def _as_read(parameters: Parameters) -> Mapping[str, str]:
+    return {
+        field.alias or name: str(value)
+        for name, field in type(parameters).model_fields.items()
+        if isinstance(value := getattr(parameters, name), str | int)
+    }

@@ -1,0 +1,80 @@
+"""From what a method returns to the JSON the known clients read.
+
+Booleans are 1 and 0, an absent value is left out instead of ``null``, enumerations are their value. Methods
+return pydantic models, dataclasses, msgspec structs, TypedDicts or plain values, nested as they like.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Generic, TypeVar
+
+import msgspec
+from pydantic import BaseModel
+
+T = TypeVar("T")
+
+_AS_IS = frozenset({str, int, float, type(None)})
+_encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a longer list: ``total``, the length of the whole, is shown beside ``data``."""
+
+    rows: Sequence[T]
+    total: int
+
+
+def plain(value: object) -> object:
+    """Turn a result into dicts, lists, texts and numbers; raises ``TypeError`` for what has no JSON form."""
+    kind = value.__class__
+    if kind in _AS_IS:
+        return value
+    if kind is dict:
+        return _object(value)  # type: ignore[arg-type]  # its class was just looked at
+    if kind is bool:
+        return int(value)  # type: ignore[call-overload]
+    if isinstance(value, list | tuple | AbstractSet):
+        return [item if item.__class__ in _AS_IS else plain(item) for item in value]
+    if isinstance(value, msgspec.Struct):
+        names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
+        return _object({shown: getattr(value, name) for shown, name in names})
+    if isinstance(value, BaseModel):
+        return _object(value.model_dump(by_alias=True))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _object({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
+    if isinstance(value, enum.Enum):
+        return plain(value.value)
+    if isinstance(value, str | PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return _object(value)
+    if isinstance(value, int | float):
+        return value
+    raise TypeError(f"{kind.__name__} has no JSON form")
+
+
+def _object(value: Mapping[str, object]) -> dict[str, object]:
+    return {
+        key: item if item.__class__ in _AS_IS else plain(item)
+        for key, item in value.items()
+        if item is not None
+    }
+
+
+def to_json(value: object) -> bytes:
+    """Encode what ``plain`` returned, in UTF-8."""
+    return _encoder.encode(value)
+
+
+def success(result: object) -> dict[str, object]:
+    """The body of a successful answer: ``data``, and for a ``Page`` its ``total``."""
+    if isinstance(result, Page):
+        return {"data": plain(result.rows), "total": result.total}
+    return {"data": plain(result)}
