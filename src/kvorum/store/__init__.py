@@ -11,6 +11,7 @@ from kvorum.store.face import (
     Operation,
     Rename,
     Store,
+    Touch,
     Write,
     expect_digest,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "Operation",
     "Rename",
     "Store",
+    "Touch",
     "Write",
     "expect_digest",
 ]

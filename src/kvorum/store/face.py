@@ -65,7 +65,14 @@ class MakeDirectory(msgspec.Struct, frozen=True, tag="mkdir"):
     path: str
 
 
-Operation: TypeAlias = Write | Delete | Rename | MakeDirectory
+class Touch(msgspec.Struct, frozen=True, tag="touch"):
+    """Set a file's time of last change, in Unix seconds; a directory only has to exist."""
+
+    path: str
+    mtime: float
+
+
+Operation: TypeAlias = Write | Delete | Rename | MakeDirectory | Touch
 
 
 class Expect(msgspec.Struct, frozen=True):
@@ -76,11 +83,13 @@ class Expect(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One applied change as watchers see it: what is at ``path`` now, or ``None`` when it is gone."""
+    """One applied change as watchers see it: what is at ``path`` now, or ``None`` when no file is there."""
 
     version: int
     path: str
     file: File | None
+    directory: bool = False
+    """A directory is at ``path`` now (``file`` is ``None``)."""
 
 
 class Member(msgspec.Struct, frozen=True):

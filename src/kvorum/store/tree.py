@@ -7,10 +7,10 @@ Each replica applies the same operations in the same order and so has the same t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from kvorum.core.errors import Conflict
-from kvorum.store.face import Change, Delete, Expect, File, MakeDirectory, Operation, Rename, Write
+from kvorum.store.face import Change, Delete, Expect, File, MakeDirectory, Operation, Rename, Touch, Write
 
 MAX_FILE_BYTES = 1 << 20
 MAX_TOTAL_BYTES = 128 << 20
@@ -71,7 +71,29 @@ class Tree:
                 self._restore(path, file, was_directory)
             raise
         changed = dict.fromkeys(path for path, _, _ in undo)
-        return [Change(version, path, self._files.get(path)) for path in changed]
+        return [self.change(version, path) for path in changed]
+
+    def change(self, version: int, path: str) -> Change:
+        """What is at ``path`` now, as a change made at ``version``."""
+        return Change(version, path, self._files.get(path), path in self._directories)
+
+    def patch(self, deleted: Iterable[str], directories: Iterable[str], files: Iterable[File]) -> None:
+        """Take over entries as another replica (or the disk) has them, without judging them.
+
+        ``deleted`` is what is gone, in any order; parents of what is added are made.
+        """
+        for path in sorted(deleted, key=len, reverse=True):
+            if path in self._directories:
+                self._remove_directory(path)
+            elif path in self._files:
+                self._set_file(path, None)
+        for path in sorted(directories, key=len):
+            if path not in self._directories:
+                self._make_parents(path, [])
+                self._add_directory(path)
+        for file in files:
+            self._make_parents(file.path, [])
+            self._set_file(file.path, file)
 
     def _check(self, precondition: Expect) -> None:
         file = self._files.get(precondition.path)
@@ -97,6 +119,8 @@ class Tree:
                 self._make_directory(path, undo)
             case Rename(source, target):
                 self._rename(source, target, version, undo)
+            case Touch(path, mtime):
+                self._touch(path, mtime, version, undo)
 
     def _put(self, file: File, undo: list[tuple[str, File | None, bool]]) -> None:
         path, old = file.path, self._files.get(file.path)
@@ -126,6 +150,15 @@ class Tree:
             raise Conflict(f"'{path}' does not exist")
         undo.append((path, file, False))
         self._set_file(path, None)
+
+    def _touch(
+        self, path: str, mtime: float, version: int, undo: list[tuple[str, File | None, bool]]
+    ) -> None:
+        file = self._files.get(path)
+        if file is not None:
+            self._put(File(path, file.data, version, mtime), undo)
+        elif path not in self._directories:
+            raise Conflict(f"'{path}' does not exist")
 
     def _rename(
         self, source: str, target: str, version: int, undo: list[tuple[str, File | None, bool]]

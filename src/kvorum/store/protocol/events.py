@@ -1,0 +1,198 @@
+"""What happens to a replica (events), and what it wants done (effects)."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from kvorum.store.face import Change, Expect, File, Operation
+from kvorum.store.protocol.messages import Ballot, Origin, View
+
+
+@dataclass(frozen=True, slots=True)
+class MembersChanged:
+    """The group has new members: (node id, process id) each, in the ring named by Totem."""
+
+    ring: tuple[int, int]
+    members: frozenset[tuple[int, int]]
+    now: float
+    """Unix seconds, for people only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """This replica is in the group no more; ``reason`` is a sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """A frame, in the one order of the group."""
+
+    sender: int
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BallotChanged:
+    """What this node knows of votes changed."""
+
+    ballot: Ballot
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSynced:
+    """All records up to ``serial`` are on disk."""
+
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A local caller wants a change."""
+
+    id: int
+    operations: tuple[Operation, ...]
+    expect: tuple[Expect, ...]
+    who: str
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The caller of a request waits no longer."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimerExpired:
+    """The timer with this number ran out; older numbers are stale."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A local caller publishes a value in memory."""
+
+    key: str
+    value: bytes
+    ttl: float
+
+
+Event: TypeAlias = (
+    MembersChanged | Left | Deliver | BallotChanged | DiskSynced | Request | Cancel | TimerExpired | Tell
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Multicast:
+    """Send these frames to the group, in order, this node included."""
+
+    frames: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One step of the history, to be written in one piece."""
+
+    serial: int
+    version: int
+    last_view: int
+    view: View | None = None
+    """The newest view, when it changed."""
+    changes: tuple[Change, ...] = ()
+    before: tuple[File | None, ...] = ()
+    """What was at each change's path before."""
+    origins: dict[str, Origin] | None = None
+    """All origins, when they were replaced; else only ``origin`` changed."""
+    origin: tuple[str, Origin] | None = None
+    who: str = ""
+    node: str = ""
+    time: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Write the record to disk and say so with ``DiskSynced``."""
+
+    record: Record
+
+
+class Outcome(enum.Enum):
+    """How a request ended."""
+
+    DONE = "done"
+    CONFLICT = "conflict"
+    NO_QUORUM = "no quorum"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Tell the caller of a request how it ended."""
+
+    id: int
+    outcome: Outcome
+    version: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Tell watchers what changed; ``root`` is the whole tree's checksum after it."""
+
+    version: int
+    changes: tuple[Change, ...]
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Whether this replica may write, and why not."""
+
+    writable: bool
+    changing: bool
+    """Not known yet: members are comparing their states."""
+    reason: str
+    members: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChanged:
+    """Tell watchers of a new status."""
+
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Send ``TimerExpired`` with this number after a while; only the newest number counts."""
+
+    number: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A node published a value."""
+
+    node: str
+    key: str
+    value: bytes
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence for the log."""
+
+    text: str
+
+
+Effect: TypeAlias = (
+    Multicast | Persist | Answer | Changed | StatusChanged | StartTimer | Published | Note
+)

@@ -1,0 +1,67 @@
+"""Messages cut into frames that fit Corosync's limit, and put together again.
+
+A frame is two bytes (wire version, flags) and a part of the message. Frames of one sender arrive in order;
+a message whose frames straddle a membership change is stale by its tag in any case, so ``reset`` then.
+"""
+
+from __future__ import annotations
+
+WIRE_VERSION = 1
+FRAME_BYTES = 256 * 1024
+"""Corosync takes 1 MiB at most per message; smaller ones let others in between."""
+MESSAGE_BYTES = 160 << 20
+"""More is garbage: the store itself holds 128 MiB at most."""
+
+_FIRST, _LAST = 1, 2
+
+
+class ForeignVersion(ValueError):
+    """A frame of another protocol version."""
+
+
+def split(message: bytes) -> tuple[bytes, ...]:
+    """The frames that carry ``message``, in order."""
+    starts = range(0, max(len(message), 1), FRAME_BYTES)
+    last = starts[-1]
+    return tuple(
+        bytes((WIRE_VERSION, (_FIRST if start == 0 else 0) | (_LAST if start == last else 0)))
+        + message[start : start + FRAME_BYTES]
+        for start in starts
+    )
+
+
+class Assembly:
+    """Puts each sender's frames together."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, list[bytes]] = {}
+        self._bytes: dict[int, int] = {}
+
+    def reset(self) -> None:
+        """Forget what is incomplete: at every membership change."""
+        self._parts.clear()
+        self._bytes.clear()
+
+    def add(self, sender: int, frame: bytes) -> bytes | None:
+        """The whole message when ``frame`` was its last, else ``None``.
+
+        Raises ``ForeignVersion`` for another protocol version and ``ValueError`` for garbage.
+        """
+        if len(frame) < 2:
+            raise ValueError(f"a frame of {len(frame)} bytes is too short")
+        version, flags = frame[0], frame[1]
+        if version != WIRE_VERSION:
+            raise ForeignVersion(f"protocol version {version}; this node speaks {WIRE_VERSION}")
+        if flags & _FIRST:
+            self._parts[sender], self._bytes[sender] = [], 0
+        elif sender not in self._parts:
+            return None
+        self._bytes[sender] += len(frame) - 2
+        if self._bytes[sender] > MESSAGE_BYTES:
+            del self._parts[sender], self._bytes[sender]
+            raise ValueError(f"a message of more than {MESSAGE_BYTES} bytes")
+        self._parts[sender].append(frame[2:])
+        if not flags & _LAST:
+            return None
+        del self._bytes[sender]
+        return b"".join(self._parts.pop(sender))
