@@ -1,1 +1,25 @@
-"""."""
+"""Storages and their volumes: storage.cfg, the kinds of storage, disk images."""
+
+from kvorum.storage.config import StorageConfig, StorageEntry
+from kvorum.storage.errors import NoSpace, NotADiskImage, StorageConfigError, StorageError
+from kvorum.storage.images import Progress, convert, inspect
+from kvorum.storage.kind import Capabilities, StorageKind, StorageStatus, Volume
+from kvorum.storage.storages import Storages, StorageState
+
+__all__ = [
+    "Capabilities",
+    "NoSpace",
+    "NotADiskImage",
+    "Progress",
+    "StorageConfig",
+    "StorageConfigError",
+    "StorageEntry",
+    "StorageError",
+    "StorageKind",
+    "StorageState",
+    "StorageStatus",
+    "Storages",
+    "Volume",
+    "convert",
+    "inspect",
+]

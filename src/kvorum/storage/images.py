@@ -1,0 +1,227 @@
+"""Disk images, by qemu-img: what a file is, new images, and copies with progress.
+
+qemu-img is the one program run here (with an argument list, never a shell, always with a deadline or a
+cancellation that ends it). Nothing is believed about a file before ``inspect`` has looked at it: formats can
+name other files (backing files, data files, VMDK extents), and a guest's disk must not become a way to read
+the host's files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from kvorum.storage.errors import NotADiskImage, StorageError
+
+INFO_TIMEOUT_S = 15.0
+CREATE_TIMEOUT_S = 120.0
+FORMATS = ("raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc")
+
+Progress = Callable[[float], None]
+"""Told the fraction done, 0 to 1."""
+
+_PERCENT = re.compile(rb"\(\s*(\d+(?:\.\d+)?)/100%\)")
+_MAX_ERROR_BYTES = 4000
+
+
+class ImageInfo(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """What ``qemu-img info`` says of one file."""
+
+    format: str
+    virtual_size: int
+    actual_size: int = 0
+    backing_filename: str | None = None
+    format_specific: dict[str, object] = {}
+
+
+async def inspect(path: Path, format: str | None = None, *, timeout: float = INFO_TIMEOUT_S) -> ImageInfo:
+    """Look at an image file, without opening anything it refers to.
+
+    Raises ``NotADiskImage`` when qemu-img can't read it as an image, ``StorageError`` when it took longer
+    than ``timeout`` seconds.
+    """
+    if not path.is_absolute():
+        raise NotADiskImage(f"'{path}' is no absolute path; give the image's full path")
+    arguments = ["info", "--output=json", "-U", *(["-f", format] if format else []), "--", str(path)]
+    try:
+        output = await _run(arguments, timeout)
+        return msgspec.json.decode(output, type=ImageInfo)
+    except msgspec.MsgspecError as error:
+        raise StorageError(f"'{path}': qemu-img gave an answer that was not understood: {error}") from error
+    except _Failed as error:
+        raise NotADiskImage(f"'{path}' can't be read as a disk image: {error}") from None
+
+
+async def check_importable(path: Path) -> ImageInfo:
+    """Make sure that a file of unknown origin is a disk image that stands alone; read only.
+
+    Raises ``NotADiskImage`` with the reason: no regular file, no known format, a reference to another file,
+    or raw bytes without a partition table or file system.
+    """
+    if not await asyncio.to_thread(_is_readable_image_file, path):
+        raise NotADiskImage(
+            f"'{path}' is no file or block device that can be read; give the path of an image"
+        )
+    info = await inspect(path)
+    if info.format not in FORMATS:
+        raise NotADiskImage(f"'{path}' has the format '{info.format}'; allowed: {', '.join(FORMATS)}")
+    if info.backing_filename is not None:
+        raise NotADiskImage(
+            f"'{path}' builds on another file ('{info.backing_filename}'); "
+            "make it whole first: qemu-img convert -O qcow2 OLD NEW"
+        )
+    foreign = _foreign_file(path, info)
+    if foreign:
+        raise NotADiskImage(f"'{path}' keeps its data in another file ('{foreign}'); convert it to one file")
+    if info.virtual_size <= 0:
+        raise NotADiskImage(f"'{path}' is an image of zero bytes")
+    if info.format == "raw" and not await asyncio.to_thread(_looks_like_a_disk, path):
+        raise NotADiskImage(
+            f"'{path}' is no disk image: no known image format, and as raw data it has neither "
+            "a partition table nor a file system"
+        )
+    return info
+
+
+async def create(path: Path, format: str, size_bytes: int, preallocation: str = "off") -> None:
+    """Make an empty image; ``path`` may exist and is overwritten. Raises ``StorageError``."""
+    options = ["-o", f"preallocation={preallocation}"] if preallocation != "off" else []
+    try:
+        await _run(
+            ["create", "-q", "-f", format, *options, "--", str(path), str(size_bytes)], CREATE_TIMEOUT_S
+        )
+    except _Failed as error:
+        raise StorageError(f"could not create '{path}' of {size_bytes} bytes: {error}") from None
+
+
+async def convert(
+    source: Path,
+    source_format: str,
+    target: Sequence[str],
+    *,
+    objects: Sequence[str] = (),
+    rate_bytes_s: int = 0,
+    progress: Progress = lambda fraction: None,
+) -> None:
+    """Copy an image into a target that ``target`` names in qemu-img's words (the arguments before the target).
+
+    ``target`` ends with the target itself, such as ``("-O", "qcow2", "/path")``. Runs as long as it needs;
+    cancelling it ends qemu-img. Raises ``StorageError``.
+    """
+    arguments = ["convert", "-p", "-f", source_format]
+    for text in objects:
+        arguments += ["--object", text]
+    if rate_bytes_s:
+        arguments += ["-r", str(rate_bytes_s)]
+    arguments += [*target[:-1], str(source), target[-1]]
+    try:
+        async with _process(arguments) as process:
+            assert process.stdout is not None and process.stderr is not None
+            errors = asyncio.create_task(process.stderr.read(_MAX_ERROR_BYTES))
+            try:
+                while chunk := await process.stdout.read(256):
+                    for match in _PERCENT.finditer(chunk):
+                        progress(float(match[1]) / 100)
+                _check(await process.wait(), await errors)
+            finally:
+                errors.cancel()
+    except _Failed as error:
+        raise StorageError(f"could not copy '{source}': {error}") from None
+
+
+class _Failed(Exception):
+    """qemu-img ended with an error; the text is its last line."""
+
+
+async def _run(arguments: Sequence[str], timeout: float) -> bytes:
+    async with _process(arguments) as process:
+        try:
+            output, errors = await asyncio.wait_for(process.communicate(), timeout)
+        except TimeoutError:
+            raise StorageError(
+                f"qemu-img {arguments[0]} '{arguments[-1]}' did not answer within {timeout:g} s; "
+                "is its storage reachable?"
+            ) from None
+        assert process.returncode is not None
+        _check(process.returncode, errors)
+        return output
+
+
+def _check(status: int, errors: bytes) -> None:
+    if status:
+        lines = errors.decode(errors="replace").strip().splitlines()
+        raise _Failed(lines[-1] if lines else f"qemu-img ended with status {status}")
+
+
+@contextlib.asynccontextmanager
+async def _process(arguments: Sequence[str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A running qemu-img that is gone when the block is left, however it is left."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "qemu-img",
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except FileNotFoundError:
+        raise StorageError("qemu-img is not installed; install the package qemu-utils") from None
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            with contextlib.suppress(TimeoutError):
+                # A process stuck on a dead storage can't be reaped; it goes when the storage comes back.
+                await asyncio.wait_for(process.communicate(), 5.0)
+
+
+def _is_readable_image_file(path: Path) -> bool:
+    try:
+        if not (path.is_file() or path.is_block_device()):
+            return False
+        with path.open("rb"):
+            return True
+    except OSError:
+        return False
+
+
+def _foreign_file(path: Path, info: ImageInfo) -> str | None:
+    """The name of another file that holds the image's data (qcow2 data-file, VMDK extents), if any."""
+    data = info.format_specific.get("data")
+    if not isinstance(data, dict):
+        return None
+    if data.get("data-file"):
+        return str(data["data-file"])
+    for extent in data.get("extents", ()):
+        if isinstance(extent, dict) and Path(str(extent.get("filename", path))) != path:
+            return str(extent["filename"])
+    return None
+
+
+_SIGNATURES: tuple[tuple[int, bytes], ...] = (
+    (510, b"\x55\xaa"),  # MBR, protective MBR of GPT, FAT and NTFS boot sectors
+    (512, b"EFI PART"),  # GPT
+    (0x438, b"\x53\xef"),  # ext2, ext3, ext4
+    (0, b"XFSB"),
+    (0x10040, b"_BHRfS_M"),  # btrfs
+    (0x8001, b"CD001"),  # ISO 9660
+    (512, b"LABELONE"),  # LVM physical volume
+    (0, b"LUKS\xba\xbe"),
+)
+
+
+def _looks_like_a_disk(path: Path) -> bool:
+    """Whether raw bytes begin as disks do, or are all zero (a blank disk) in their first MiB."""
+    with path.open("rb") as file:
+        head = file.read(1 << 20)
+        size = file.seek(0, 2)
+    if not head or size % 512:
+        return False
+    return not any(head) or any(head[at : at + len(mark)] == mark for at, mark in _SIGNATURES)
