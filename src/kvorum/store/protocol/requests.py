@@ -1,0 +1,131 @@
+"""Local requests on their way: queued, sent, carried out, on disk everywhere; each is answered once.
+
+Requests keep their order. Each carries a number of its origin (one life of this daemon), and the replicated
+``Origin`` tells which numbers a history holds; so a request that a membership change overtook is sent again
+exactly when the history that leads does not hold it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from kvorum.store.protocol.events import Answer, Outcome, Request
+from kvorum.store.protocol.messages import Change, Origin
+
+_ORIGINS = 64
+_FAILED = 1024
+
+LOST_TEXT = "the change was sent off and the cluster changed meanwhile; it may have taken effect: look before trying again"
+
+
+@dataclass(slots=True)
+class _Pending:
+    request: Request
+    seq: int
+    sent: bool = False
+    version: int | None = None
+    """The version that must be on disk everywhere, once it is carried out."""
+
+
+class Requests:
+    """The requests of this daemon's life that are not answered yet."""
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+        self._seq = 0
+        self._pending: dict[int, _Pending] = {}
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def add(self, request: Request) -> int:
+        """Queue a request; returns its number."""
+        self._seq += 1
+        self._pending[self._seq] = _Pending(request, self._seq)
+        return self._seq
+
+    def message(self, seq: int, view: int) -> Change:
+        """The request as the group gets it; it counts as sent from now on."""
+        pending = self._pending[seq]
+        pending.sent = True
+        request = pending.request
+        return Change(
+            view=view,
+            origin=self.origin,
+            seq=seq,
+            floor=next(iter(self._pending)),
+            operations=request.operations,
+            expect=request.expect,
+            who=request.who,
+            time=request.now,
+        )
+
+    def applied(self, seq: int, version: int) -> None:
+        """The request was carried out as ``version``."""
+        if seq in self._pending:
+            self._pending[seq].version = version
+
+    def refused(self, seq: int, text: str) -> Iterator[Answer]:
+        """The request met a conflict: nothing happened."""
+        pending = self._pending.pop(seq, None)
+        if pending is not None:
+            yield Answer(pending.request.id, Outcome.CONFLICT, text=text)
+
+    def on_disk(self, version: int) -> Iterator[Answer]:
+        """Everything up to ``version`` is on disk at every member."""
+        for pending in list(self._pending.values()):
+            if pending.version is not None and pending.version <= version:
+                del self._pending[pending.seq]
+                yield Answer(pending.request.id, Outcome.DONE, version=pending.version)
+
+    def cancel(self, request_id: int) -> Iterator[Answer]:
+        """The caller's deadline passed."""
+        for pending in list(self._pending.values()):
+            if pending.request.id == request_id:
+                yield self._give_up(pending, "no quorum within the deadline; nothing was changed")
+
+    def give_up(self, reason: str) -> Iterator[Answer]:
+        """There is no quorum, and waiting is over."""
+        for pending in list(self._pending.values()):
+            yield self._give_up(pending, reason)
+
+    def resume(self, origin: Origin | None, version: int) -> tuple[list[Answer], list[int]]:
+        """A new view began at ``version`` with what the leading history holds of ours.
+
+        Returns the answers to what it refused, and the numbers to send again.
+        """
+        answers: list[Answer] = []
+        again: list[int] = []
+        for pending in list(self._pending.values()):
+            if origin is None or pending.seq > origin.seq:
+                pending.version = None
+                again.append(pending.seq)
+            elif pending.seq in origin.failed:
+                answers += self.refused(pending.seq, "the change met another one; look and try again")
+            else:
+                pending.version = version
+        return answers, again
+
+    def _give_up(self, pending: _Pending, reason: str) -> Answer:
+        del self._pending[pending.seq]
+        if pending.sent:
+            return Answer(pending.request.id, Outcome.UNKNOWN, text=LOST_TEXT)
+        return Answer(pending.request.id, Outcome.NO_QUORUM, text=reason)
+
+
+def note_applied(origins: Mapping[str, Origin], change: Change, version: int) -> dict[str, Origin]:
+    """The origins after ``change`` was carried out as ``version``; the oldest are forgotten."""
+    old = origins.get(change.origin)
+    failed = tuple(seq for seq in old.failed if seq >= change.floor) if old else ()
+    result = {**origins, change.origin: Origin(change.seq, version, failed)}
+    if len(result) > _ORIGINS:
+        del result[min(result, key=lambda name: (result[name].version, name))]
+    return result
+
+
+def note_refused(origins: Mapping[str, Origin], change: Change) -> dict[str, Origin]:
+    """The origins after ``change`` met a conflict."""
+    old = origins.get(change.origin, Origin(0, 0))
+    failed = (*(seq for seq in old.failed if seq >= change.floor), change.seq)[-_FAILED:]
+    return {**origins, change.origin: Origin(change.seq, old.version, failed)}
