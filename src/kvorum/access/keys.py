@@ -1,0 +1,56 @@
+"""The cluster's keys as the store has them, parsed once per change."""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from kvorum.access import signing
+from kvorum.core.errors import AuthenticationError
+from kvorum.store import Store
+
+PRIVATE = "priv/authkey.key"
+PUBLIC = "authkey.pub"
+PREVIOUS = "authkey.pub.old"
+WWW = "pve-www.key"
+
+
+class Keys:
+    """Reads the keys when they are asked for; a changed file is parsed anew."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._private: tuple[int, rsa.RSAPrivateKey] | None = None
+        self._public: tuple[tuple[int, int], tuple[rsa.RSAPublicKey, ...]] | None = None
+
+    @property
+    def private(self) -> rsa.RSAPrivateKey:
+        """The signing key; raises ``AuthenticationError`` where this daemon does not see it."""
+        file = self._store.read(PRIVATE)
+        if file is None:
+            raise AuthenticationError(f"'{PRIVATE}' is missing: this node has no authentication key yet")
+        if self._private is None or self._private[0] != file.version:
+            self._private = (file.version, signing.private_key(file.data))
+        return self._private[1]
+
+    @property
+    def generation(self) -> tuple[int, int]:
+        """Changes whenever the public keys do."""
+        present, previous = self._store.read(PUBLIC), self._store.read(PREVIOUS)
+        return (present.version if present else 0, previous.version if previous else 0)
+
+    @property
+    def public(self) -> tuple[rsa.RSAPublicKey, ...]:
+        """The keys whose signatures count: the present one and, after a rotation, the one before."""
+        generation = self.generation
+        if self._public is None or self._public[0] != generation:
+            files = (self._store.read(PUBLIC), self._store.read(PREVIOUS))
+            self._public = (generation, tuple(signing.public_key(f.data) for f in files if f is not None))
+        return self._public[1]
+
+    @property
+    def www(self) -> bytes:
+        """The secret of CSRF tokens; raises ``AuthenticationError`` when there is none."""
+        file = self._store.read(WWW)
+        if file is None or not file.data.strip():
+            raise AuthenticationError(f"'{WWW}' is missing: this node has no key for the page yet")
+        return file.data

@@ -1,0 +1,170 @@
+"""The API's methods about tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Literal, NotRequired, TypedDict
+
+from pydantic import AfterValidator, Field
+
+from kvorum.core.errors import KvorumError, PermissionDenied
+from kvorum.core.ids import Upid
+from kvorum.interface import (
+    Boolean,
+    Context,
+    LoggedIn,
+    NodeName,
+    NoParameters,
+    Page,
+    Parameters,
+    TextList,
+    Vmid,
+    Where,
+    method,
+)
+from kvorum.tasks.archive import Archive
+from kvorum.tasks.cluster_tasks import cluster_rows
+from kvorum.tasks.record import Filter, TaskRow, newest_first, row
+from kvorum.tasks.runner import TaskRunner
+
+
+def _upid(text: str) -> str:
+    Upid.parse(text)
+    return text
+
+
+UpidText = Annotated[str, AfterValidator(_upid)]
+
+
+class TaskPath(Parameters):
+    node: NodeName = Field(description="The node the task runs on.")
+    upid: UpidText = Field(description="The task's id.")
+
+
+class TaskList(Parameters):
+    node: NodeName = Field(description="The node.")
+    start: int = Field(0, ge=0, description="List offset.")
+    limit: int = Field(50, ge=0, description="At most this many tasks; 0 for all.")
+    source: Literal["archive", "active", "all"] = Field("archive", description="Ended or running tasks.")
+    since: int | None = Field(None, description="Only tasks that began at this Unix time or later.")
+    until: int | None = Field(None, description="Only tasks that began at this Unix time or earlier.")
+    typefilter: str = Field("", description="Only tasks of this type.")
+    userfilter: str = Field("", description="Only tasks of users with this in their name.")
+    statusfilter: TextList = Field((), description="Only tasks that ended so: ok, error, warning, unknown.")
+    vmid: Vmid | None = Field(None, description="Only tasks of this guest.")
+    errors: Boolean = Field(False, description="Only tasks that failed.")
+
+
+class TaskLogPart(TaskPath):
+    start: int = Field(0, ge=0, description="First line, from 0.")
+    limit: int = Field(50, ge=0, description="At most this many lines; 0 for all.")
+    download: Boolean = Field(False, description="The whole log as a file.")
+
+
+class LogLine(TypedDict):
+    """One line of a log, ``n`` counted from 1."""
+
+    n: int
+    t: str
+
+
+class TaskStatus(TypedDict):
+    """A task as its status call shows it; ``progress`` (0 to 1) and ``doing`` while it says so."""
+
+    upid: str
+    node: str
+    pid: int
+    pstart: int
+    starttime: int
+    type: str
+    id: str
+    user: str
+    status: str
+    tokenid: NotRequired[str]
+    exitstatus: NotRequired[str]
+    endtime: NotRequired[int]
+    progress: NotRequired[float]
+    doing: NotRequired[str]
+
+
+@method("GET", "/cluster/tasks", permission=LoggedIn())
+async def cluster_tasks(ctx: Context, p: NoParameters) -> list[TaskRow]:
+    """List recent tasks (cluster wide)."""
+    sees_all = ctx.allowed("/", "Sys.Audit")
+    return [r for r in cluster_rows(ctx.store) if sees_all or r["user"] == ctx.identity.user]
+
+
+@method("GET", "/nodes/{node}/tasks", permission=LoggedIn(), where=Where.NODE, protected=True)
+async def node_tasks(ctx: Context, p: TaskList) -> Page[TaskRow]:
+    """Read task list for one node (finished tasks)."""
+    runner = ctx.service(TaskRunner)
+    records = runner.running() if p.source != "archive" else []
+    if p.source != "active":
+        records = newest_first([*records, *await asyncio.to_thread(runner.ended)])
+    wanted = Filter(
+        user=p.userfilter,
+        type=p.typefilter,
+        vmid=str(p.vmid or ""),
+        since=p.since,
+        until=p.until,
+        errors=p.errors,
+        statuses=p.statusfilter,
+    )
+    sees_all = ctx.allowed(f"/nodes/{p.node}", "Sys.Audit")
+    found = [
+        record
+        for record in records
+        if wanted.fits(record) and (sees_all or record.upid.user.partition("!")[0] == ctx.identity.user)
+    ]
+    end = p.start + p.limit if p.limit else None
+    return Page([row(record) for record in found[p.start : end]], len(found))
+
+
+@method("GET", "/nodes/{node}/tasks/{upid}", permission=LoggedIn())
+async def task_index(ctx: Context, p: TaskPath) -> list[dict[str, str]]:
+    """Index of a task."""
+    return [{"name": "log"}, {"name": "status"}]
+
+
+@method("GET", "/nodes/{node}/tasks/{upid}/status", permission=LoggedIn(), where=Where.NODE, protected=True)
+async def task_status(ctx: Context, p: TaskPath) -> TaskStatus:
+    """Read task status."""
+    _require(ctx, p, "Sys.Audit")
+    record = ctx.service(TaskRunner).find(p.upid)
+    shown = row(record)
+    status = TaskStatus(**{**shown, "status": "stopped"})  # type: ignore[typeddict-item]
+    if record.endtime is not None:
+        status["exitstatus"] = record.status
+        return status
+    status["status"] = "running"
+    if record.progress is not None:
+        status["progress"] = round(record.progress, 4)
+    if record.doing:
+        status["doing"] = record.doing
+    return status
+
+
+@method("GET", "/nodes/{node}/tasks/{upid}/log", permission=LoggedIn(), where=Where.NODE, protected=True)
+async def task_log(ctx: Context, p: TaskLogPart) -> Page[LogLine]:
+    """Read task log."""
+    _require(ctx, p, "Sys.Audit")
+    lines = await asyncio.to_thread(ctx.service(Archive).log_lines, Upid.parse(p.upid))
+    if lines is None:
+        raise KvorumError(f"no such task '{p.upid}' on node '{p.node}'")
+    end = None if p.download or not p.limit else p.start + p.limit
+    shown = enumerate(lines[p.start : end], p.start + 1)
+    return Page([LogLine(n=number, t=text) for number, text in shown], len(lines))
+
+
+@method("DELETE", "/nodes/{node}/tasks/{upid}", permission=LoggedIn(), where=Where.NODE, protected=True)
+async def stop_task(ctx: Context, p: TaskPath) -> None:
+    """Stop a task."""
+    _require(ctx, p, "Sys.Modify")
+    await ctx.service(TaskRunner).stop(p.upid, ctx.identity.name)
+
+
+def _require(ctx: Context, p: TaskPath, privilege: str) -> None:
+    """A task's own user may see and stop it; others need the privilege on the node."""
+    if Upid.parse(p.upid).user == ctx.identity.name or ctx.allowed(f"/nodes/{p.node}", privilege):
+        return
+    raise PermissionDenied(f"Permission check failed (/nodes/{p.node}, {privilege})")

@@ -1,0 +1,32 @@
+"""The tasks room at work in pvedaemon."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from kvorum.core.paths import Paths
+from kvorum.interface import Services
+from kvorum.store import Store
+from kvorum.tasks.archive import Archive
+from kvorum.tasks.cluster_tasks import TaskNews
+from kvorum.tasks.runner import TaskRunner
+
+
+@asynccontextmanager
+async def running(services: Services, store: Store, paths: Paths) -> AsyncIterator[None]:
+    """Register the ``TaskRunner``; at the end running tasks are cancelled and get time to clean up."""
+    changed = asyncio.Event()
+    archive = Archive(paths.log / "tasks")
+    runner = TaskRunner(store.node, archive, changed.set)
+    await asyncio.to_thread(runner.recover)
+    services.add(TaskRunner, runner)
+    services.add(Archive, archive)
+    news = asyncio.create_task(TaskNews(store, runner, changed).run(), name="publish tasks")
+    try:
+        yield
+    finally:
+        await runner.shut_down()
+        news.cancel()
+        await asyncio.gather(news, return_exceptions=True)
