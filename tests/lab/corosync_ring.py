@@ -2,7 +2,7 @@
 
 Each node is a corosync process with a network namespace of its own (Corosync's sockets are abstract, so they
 belong to it) and a mount namespace with its own /etc/corosync, /var/lib/corosync, /var/log and /run. The
-nodes hang on one bridge, in a namespace of its own. /dev/shm is shared: libqb's names there carry process ids.
+nodes hang on one bridge, in a namespace of its own. /dev/shm is shared: libqb's names carry process ids.
 So a client may live in the test's own process: it only has to be opened inside the node's network namespace.
 
     with corosync_ring(3) as ring:
