@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def start_ticks(pid: int) -> int | None:
-    """The process's start in clock ticks since boot (proc_pid_stat(5), field 22); ``None`` if there is none."""
+    """The process's start in clock ticks since boot (proc_pid_stat(5)); ``None`` if there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:

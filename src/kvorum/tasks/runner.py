@@ -1,4 +1,4 @@
-"""Runs tasks: each is an asyncio task of pvedaemon with a UPID, a log file and an end that is always noted."""
+"""Runs tasks: each an asyncio task of pvedaemon with a UPID, a log file and an end that is always noted."""
 
 from __future__ import annotations
 
@@ -77,6 +77,7 @@ class TaskRunner:
         file = TaskLogFile(self._archive.log_file(upid), lambda f, text: self._progress(upid, f, text))
         task = asyncio.create_task(self._run(upid, work, file), name=str(upid))
         self._running[upid] = _Running(TaskRecord(upid), task)
+        task.add_done_callback(lambda _: self._never_began(upid, file))
         self._write_active()
         self._changed()
         return str(upid)
@@ -158,7 +159,8 @@ class TaskRunner:
                 status = self._why_cancelled(upid)
             except KvorumError as error:
                 status = str(error)
-                file.line(status) if "\n" in status else None
+                if "\n" in status:
+                    file.line(status)
             except Exception as error:
                 log.exception("task %s failed", upid)
                 status = f"{type(error).__name__}: {error}"
@@ -171,6 +173,16 @@ class TaskRunner:
         running = self._running.get(upid)
         by = running.stopped_by if running else ""
         return f"interrupted: stopped by {by}" if by else "interrupted"
+
+    def _never_began(self, upid: Upid, file: TaskLogFile) -> None:
+        """Note the end of a task that was cancelled before its first step; for others it is noted already."""
+        running = self._running.get(upid)
+        if running is None:
+            return
+        record = running.record.ended(int(time.time()), self._why_cancelled(upid))
+        with file:
+            file.end(f"TASK ERROR: {record.status}")
+        self._end(record)
 
     def _end(self, record: TaskRecord) -> None:
         running = self._running.pop(record.upid)

@@ -1,0 +1,181 @@
+"""Answers API requests: who asks, what is meant, and where it is carried out.
+
+One class for both daemons. It carries out what it may, hands what is protected to pvedaemon, and what is
+another node's to that node. The path from request to method is short and free of middleware.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from aiohttp import hdrs, web
+
+from kvorum.access import Authentication, Credentials
+from kvorum.core.errors import KvorumError, NotImplementedHere, ParameterError
+from kvorum.interface import (
+    Anyone,
+    Caller,
+    Identity,
+    Match,
+    Pairs,
+    Route,
+    Router,
+    Where,
+    read_form,
+    read_json,
+)
+from kvorum.server import credentials, replies
+from kvorum.server.forward import FORWARDED, DaemonForwarder, NodeForwarder
+from kvorum.store import Store
+
+PREFIX = "/api2/"
+BODY_TIMEOUT_S = 30.0
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class TooManyRedirections(KvorumError):
+    """A request that was forwarded once already would have to be forwarded again."""
+
+    code = 599
+
+
+class Api:
+    """The API as one daemon answers it.
+
+    ``daemon`` is where protected methods go; ``None`` in pvedaemon itself. ``trusted`` says who a peer
+    without credentials is.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        store: Store,
+        caller: Caller,
+        authentication: Authentication,
+        nodes: NodeForwarder,
+        daemon: DaemonForwarder | None = None,
+        trusted: Callable[[web.BaseRequest], Identity | None] = lambda request: None,
+    ) -> None:
+        self._router = router
+        self._store = store
+        self._caller = caller
+        self._authentication = authentication
+        self._nodes = nodes
+        self._daemon = daemon
+        self._trusted = trusted
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request whose path begins with ``/api2/``. It never raises but when it is cancelled."""
+        path, _, query = request.raw_path.partition("?")
+        flavour, slash, rest = path[len(PREFIX) :].partition("/")
+        try:
+            if flavour not in replies.FORMATS:
+                raise NotImplementedHere(f"unknown format '{flavour[:20]}': use /api2/json")
+            return await self._answer(request, (slash + rest).rstrip("/") or "/", query, flavour)
+        except KvorumError as error:
+            return replies.failure(error, flavour)
+        except web.HTTPRequestEntityTooLarge:
+            return replies.reply({"data": None, "message": "the body is too large\n"}, 413, "body too large")
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            return replies.unexpected(error, f"{request.method} {path}", flavour)
+
+    async def _answer(
+        self, request: web.BaseRequest, path: str, query: str, flavour: str
+    ) -> web.StreamResponse:
+        match = self._router.match(request.method, path)
+        sent = credentials.read(request.headers)
+        identity = self._identify(request, sent, match)
+        target = match.target
+        if isinstance(target, Route):
+            if target.method.where is Where.NODE:
+                match = self._localise(match)
+                node = match.values["node"]
+                if node != self._store.node:
+                    return await self._to_node(request, node, sent, identity, target)
+            if target.method.protected and self._daemon is not None:
+                self._require_login(identity, target)
+                return await self._daemon.forward(request, _address(request))
+        given = await self._parameters(request, query)
+        self._caller.authorise(match, identity, given)
+        return replies.result(await self._caller.call(match, identity, given), flavour)
+
+    def _identify(self, request: web.BaseRequest, sent: Credentials, match: Match) -> Identity | None:
+        address = _address(request)
+        if not sent:
+            trusted = self._trusted(request)
+            return trusted or (Identity(user="nobody@none", address=address) if _open(match) else None)
+        if _open(match) and not sent.node_ticket:
+            # Who logs in anew still sends the old cookie along: it must not stand in the way.
+            return Identity(user="nobody@none", address=address)
+        return self._authentication.identify(sent, changes=request.method not in _READING, address=address)
+
+    def _require_login(self, identity: Identity | None, route: Route) -> None:
+        """Keep strangers away from what a request costs behind this daemon; rights are checked there."""
+        if not isinstance(route.method.permission, Anyone) and identity is None:
+            self._caller.authorise(Match(route, {}), None, ())
+
+    def _localise(self, match: Match) -> Match:
+        return (
+            replace(match, values={**match.values, "node": self._store.node})
+            if match.values["node"] == "localhost"
+            else match
+        )
+
+    async def _to_node(
+        self,
+        request: web.BaseRequest,
+        node: str,
+        sent: Credentials,
+        identity: Identity | None,
+        route: Route,
+    ) -> web.StreamResponse:
+        self._require_login(identity, route)
+        if FORWARDED in request.headers:
+            raise TooManyRedirections(
+                f"too many redirections: node '{request.headers[FORWARDED][:64]}' sent a request for node "
+                f"'{node}' to node '{self._store.node}'"
+            )
+        own: dict[str, str] = {}
+        if not sent and identity is not None:
+            ticket, csrf = self._authentication.issue(identity.user)
+            own = {hdrs.AUTHORIZATION: f"PVEAuthCookie={ticket}", credentials.CSRF_HEADER: csrf}
+        return await self._nodes.forward(request, node, own)
+
+    async def _parameters(self, request: web.BaseRequest, query: str) -> Pairs:
+        """All parameters beside those in the path, from query and body."""
+        pairs = read_form(query) if query else ()
+        if not request.body_exists:
+            return pairs
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await request.read()
+        except TimeoutError:
+            raise ParameterError({}, f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+        return [*pairs, *_read_body(request.content_type, body)]
+
+
+def _read_body(content_type: str, body: bytes) -> Pairs:
+    if not body:
+        return ()
+    if content_type == "application/json":
+        return read_json(body)
+    if content_type in ("application/x-www-form-urlencoded", "application/octet-stream", "text/plain"):
+        try:
+            return read_form(body.decode("utf-8"))
+        except UnicodeDecodeError:
+            raise ParameterError({}, "the body is not UTF-8 text") from None
+    raise ParameterError({}, f"the body's type '{content_type[:80]}' is not known: send a form or JSON")
+
+
+def _open(match: Match) -> bool:
+    return isinstance(match.target, Route) and isinstance(match.target.method.permission, Anyone)
+
+
+def _address(request: web.BaseRequest) -> str:
+    """The client's address; on pvedaemon's socket, where ``remote`` is empty, by pveproxy's word."""
+    return request.remote or request.headers.get(credentials.FORWARDED_FOR) or ""

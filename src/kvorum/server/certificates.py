@@ -1,0 +1,106 @@
+"""The certificates this node shows and trusts, as the store has them; a changed file counts at once.
+
+Keys go from the store's memory into OpenSSL without touching a disk.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Sequence
+
+from kvorum.core.errors import KvorumError
+from kvorum.store import File, Store
+
+CA = "pve-root-ca.pem"
+
+
+class Certificates:
+    """Makes TLS contexts, one for each version of the files they stand on."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._made: dict[str, tuple[tuple[int, ...], ssl.SSLContext]] = {}
+
+    def page(self) -> ssl.SSLContext:
+        """What the page's visitors see: ``pveproxy-ssl.pem``, else the node's own certificate.
+
+        Raises ``KvorumError`` when there is neither.
+        """
+        directory = f"nodes/{self._store.node}"
+        own = [self._store.read(f"{directory}/pveproxy-ssl.{end}") for end in ("pem", "key")]
+        if own[0] is not None and own[1] is not None:
+            try:
+                return self._server("page", [own[0], own[1]])
+            except ssl.SSLError:
+                return self.node()  # an unusable certificate must not close the page that could replace it
+        return self.node()
+
+    def node(self) -> ssl.SSLContext:
+        """What other nodes see: the node's certificate by the cluster's CA; raises as ``page`` does."""
+        return self._server("node", self._node_files())
+
+    def client(self) -> ssl.SSLContext:
+        """What this node shows to other nodes, trusting the cluster's CA alone; raises as ``page`` does."""
+        authority = self._store.read(CA)
+        if authority is None:
+            raise KvorumError(f"'{CA}' is missing: this node has no cluster CA yet")
+        files = [authority, *self._node_files()]
+        versions = tuple(file.version for file in files)
+        made = self._made.get("client")
+        if made is None or made[0] != versions:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.load_verify_locations(cadata=authority.text)
+            _load(context, files[1], files[2])
+            made = self._made["client"] = (versions, context)
+        return made[1]
+
+    def listening(self) -> ssl.SSLContext:
+        """The context to listen with: it picks the certificate anew for each connection, by its server name.
+
+        Raises ``KvorumError`` when there is no certificate yet.
+        """
+        self.page()
+        context = _server_context()
+        name_of_node = f"{self._store.node}.nodes.kvorum"
+
+        def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+            connection.context = self.node() if name == name_of_node else self.page()
+
+        context.sni_callback = choose
+        return context
+
+    def _node_files(self) -> list[File]:
+        directory = f"nodes/{self._store.node}"
+        files = [self._store.read(f"{directory}/pve-ssl.{end}") for end in ("pem", "key")]
+        found = [file for file in files if file is not None]
+        if len(found) < 2:
+            raise KvorumError(f"'{directory}/pve-ssl.pem' or .key is missing: no certificate is made yet")
+        return found
+
+    def _server(self, kind: str, files: Sequence[File]) -> ssl.SSLContext:
+        versions = tuple(file.version for file in files)
+        made = self._made.get(kind)
+        if made is None or made[0] != versions:
+            context = _server_context()
+            _load(context, files[0], files[1])
+            made = self._made[kind] = (versions, context)
+        return made[1]
+
+
+def _server_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _load(context: ssl.SSLContext, certificate: File, key: File) -> None:
+    """Load both from memory: OpenSSL wants a file, and a memfd is one that no disk ever sees."""
+    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, certificate.data + b"\n" + key.data)
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,52 @@
+"""What both daemons' mains share: the store, systemd's notification, signals and the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from kvorum.core.errors import KvorumError
+from kvorum.core.paths import Paths
+from kvorum.interface import Services
+from kvorum.server.stores import opened_store
+from kvorum.store import Store
+from kvorum.systemd.notify import notify
+
+log = logging.getLogger(__name__)
+
+Running = Callable[[Store, Paths], AbstractAsyncContextManager[Services]]
+
+
+def log_to_stderr() -> None:
+    """Log to standard error, which systemd puts into the journal with its own time and name."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(name)s: %(message)s", stream=sys.stderr)
+
+
+async def stopped() -> None:
+    """Return when the process is asked to end (SIGTERM, SIGINT)."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    await asked.wait()
+
+
+async def run_daemon(name: str, running: Running, paths: Paths) -> None:
+    """Open the store and the daemon, say so to systemd, and close both when asked to end.
+
+    Exits with one sentence when it can't start.
+    """
+    log_to_stderr()
+    try:
+        async with opened_store(paths) as store, running(store, paths):
+            notify("READY=1")
+            log.info("%s is ready on node '%s'", name, store.node)
+            await stopped()
+            notify("STOPPING=1")
+    except KvorumError as error:
+        log.error("%s ends: %s", name, error)
+        sys.exit(1)

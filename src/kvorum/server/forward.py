@@ -1,0 +1,203 @@
+"""Hands requests on: to pvedaemon over its socket, to other nodes over TLS. Streamed both ways, unchanged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from ssl import SSLContext
+
+import aiohttp
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+
+from kvorum.core.errors import DeadlineExceeded, KvorumError, Unreachable
+from kvorum.server.credentials import FORWARDED_FOR
+from kvorum.store import Store
+
+FORWARDED = "Kvorum-Forwarded"
+"""Set on what goes to another node, with this node's name: it is not forwarded a second time."""
+
+CONNECT_TIMEOUT_S = 2.5
+ANSWER_TIMEOUT_S = 120.0
+PORT = 8006
+
+_WHOLE_BYTES = 256 << 10
+"""An answer up to this long is passed on in one piece."""
+
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+        "expect",
+        FORWARDED.lower(),
+        FORWARDED_FOR.lower(),
+    }
+)
+
+
+class DaemonForwarder:
+    """pveproxy's way to pvedaemon."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._session: aiohttp.ClientSession | None = None
+
+    async def forward(self, request: web.BaseRequest, address: str) -> web.StreamResponse:
+        """Hand a request on with the client's address; raises ``KvorumError`` when pvedaemon is away."""
+        if self._session is None:
+            self._session = _session(aiohttp.UnixConnector(str(self._socket), limit=0))
+        try:
+            return await _relay(
+                self._session, request, "http://pvedaemon", {FORWARDED_FOR: address or "unknown"}
+            )
+        except aiohttp.ClientConnectorError:
+            raise KvorumError(
+                "pvedaemon does not answer on this node: look at 'systemctl status pvedaemon'"
+            ) from None
+        except TimeoutError:
+            raise DeadlineExceeded(f"pvedaemon did not answer within {ANSWER_TIMEOUT_S:g} s") from None
+        except aiohttp.ClientError as error:
+            raise KvorumError(f"pvedaemon broke off its answer: {error}") from None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+
+class NodeForwarder:
+    """The way to other nodes' :8006, known by their certificates' name ``N.nodes.kvorum``."""
+
+    def __init__(self, store: Store, client_context: Callable[[], SSLContext], port: int = PORT) -> None:
+        self._store = store
+        self._client_context = client_context
+        self._port = port
+        self._session: aiohttp.ClientSession | None = None
+
+    async def forward(
+        self, request: web.BaseRequest, node: str, own: Mapping[str, str]
+    ) -> web.StreamResponse:
+        """Hand a request on to ``node``, with ``own`` headers added.
+
+        Raises ``Unreachable`` (595), ``DeadlineExceeded`` (596), or ``KvorumError`` for an unknown node.
+        """
+        base, where = self.address(node)
+        try:
+            return await _relay(
+                self.session(),
+                request,
+                base,
+                {FORWARDED: self._store.node, **own},
+                ssl=self._client_context(),
+                server_hostname=server_name(node),
+            )
+        except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError, TimeoutError) as error:
+            raise unreachable(node, where, error) from None
+        except aiohttp.ClientError as error:
+            raise Unreachable(f"node '{node}' ({where}) broke off its answer: {error}") from None
+
+    def address(self, node: str) -> tuple[str, str]:
+        """The base URL and the address of a node; raises ``KvorumError`` when there is no such node."""
+        for member in self._store.membership.members:
+            if member.name == node:
+                host = f"[{member.address}]" if ":" in member.address else member.address
+                return f"https://{host}:{self._port}", member.address
+        raise KvorumError(f"no such cluster node '{node}'")
+
+    def session(self) -> aiohttp.ClientSession:
+        """The connections to other nodes, kept open between requests."""
+        if self._session is None:
+            self._session = _session(aiohttp.TCPConnector(limit=0, limit_per_host=32, ttl_dns_cache=60))
+        return self._session
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+
+def server_name(node: str) -> str:
+    """The name under which a node shows its own certificate, whatever the page shows."""
+    return f"{node}.nodes.kvorum"
+
+
+def unreachable(node: str, address: str, error: Exception) -> KvorumError:
+    """The sentence for a node that could not be asked, by how it failed."""
+    if isinstance(error, aiohttp.SocketTimeoutError):
+        return DeadlineExceeded(f"node '{node}' ({address}) did not answer within {ANSWER_TIMEOUT_S:g} s")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return Unreachable(f"node '{node}' ({address}) shows no certificate of this cluster: {error}")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return Unreachable(f"can't reach node '{node}' ({address}): {error.os_error.strerror or error}")
+    return Unreachable(f"can't reach node '{node}' ({address}) within {CONNECT_TIMEOUT_S:g} s")
+
+
+def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=(hdrs.USER_AGENT, hdrs.ACCEPT_ENCODING, hdrs.ACCEPT, hdrs.CONTENT_TYPE),
+        timeout=aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_TIMEOUT_S, connect=CONNECT_TIMEOUT_S, sock_read=ANSWER_TIMEOUT_S
+        ),
+    )
+
+
+async def _relay(
+    session: aiohttp.ClientSession,
+    request: web.BaseRequest,
+    base: str,
+    added: Mapping[str, str],
+    *,
+    ssl: SSLContext | bool = True,
+    server_hostname: str | None = None,
+) -> web.StreamResponse:
+    """Repeat a request at another server and pass its answer back as it comes."""
+    from yarl import URL
+
+    async with session.request(
+        request.method,
+        URL(base + request.raw_path, encoded=True),
+        headers=_end_to_end(request.headers) | dict(added),
+        data=request.content if request.body_exists else None,
+        allow_redirects=False,
+        ssl=ssl,
+        server_hostname=server_hostname,
+    ) as answer:
+        headers = CIMultiDict(
+            (name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP
+        )
+        if (answer.content_length or _WHOLE_BYTES + 1) <= _WHOLE_BYTES:
+            return web.Response(
+                body=await answer.read(), status=answer.status, reason=answer.reason, headers=headers
+            )
+        passed = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
+        await passed.prepare(request)
+        async for chunk in answer.content.iter_any():
+            await passed.write(chunk)
+        await passed.write_eof()
+        return passed
+
+
+def _end_to_end(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that are meant for the one who answers, not for the connection (RFC 9110, 7.6.1)."""
+    named = {name.strip().lower() for name in headers.get(hdrs.CONNECTION, "").split(",")}
+    return {
+        name: value
+        for name, value in headers.items()
+        if name.lower() not in _HOP_BY_HOP and name.lower() not in named
+    }
+
+
+async def close_all(*forwarders: DaemonForwarder | NodeForwarder) -> None:
+    """Close several."""
+    await asyncio.gather(*(forwarder.close() for forwarder in forwarders))

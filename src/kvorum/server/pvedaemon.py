@@ -1,0 +1,79 @@
+"""pvedaemon: carries out methods and tasks as root, and answers on its socket.
+
+Started as ``python -m kvorum.server.pvedaemon``; ``running`` is the same inside another process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from kvorum.access import AccessAuthority, Authentication, Keys, PamRealm, Realm, Realms, Throttle
+from kvorum.core.paths import Paths
+from kvorum.interface import Authority, Caller, Peers, Router, Services, Work
+from kvorum.server import rooms
+from kvorum.server.api import Api
+from kvorum.server.certificates import Certificates
+from kvorum.server.credentials import command_identity
+from kvorum.server.daemon import run_daemon
+from kvorum.server.forward import PORT, NodeForwarder
+from kvorum.server.listen import on_unix_socket
+from kvorum.server.peers import NodePeers
+from kvorum.store import Store
+from kvorum.tasks import TaskRunner
+
+
+@asynccontextmanager
+async def running(
+    store: Store, paths: Paths, realms: Sequence[Realm] | None = None, port: int = PORT
+) -> AsyncIterator[Services]:
+    """Open all rooms' services and the socket. ``port`` is where other nodes answer.
+
+    At the end tasks are cancelled and get time to clean up; VMs run on.
+    """
+    services = Services()
+    authority = AccessAuthority()
+    authentication = Authentication(Keys(store))
+    certificates = Certificates(store)
+    nodes = NodeForwarder(store, certificates.client, port)
+    router = Router(rooms.methods())
+    tasks = DeferredTasks(services)
+    caller = Caller(store, services, authority, tasks)
+    services.add(Authentication, authentication)
+    services.add(Realms, Realms(realms or [PamRealm()]))
+    services.add(Throttle, Throttle())
+    services.add(Authority, authority)  # type: ignore[type-abstract]  # found by its protocol
+    services.add(
+        Peers,  # type: ignore[type-abstract]  # found by its abstract class
+        NodePeers(store, router, caller, authentication, nodes, certificates),
+    )
+    api = Api(router, store, caller, authentication, nodes, trusted=command_identity)
+    try:
+        async with (
+            rooms.services(services, store, paths),
+            on_unix_socket(api.handle, paths.daemon_socket),
+        ):
+            yield services
+    finally:
+        await nodes.close()
+
+
+class DeferredTasks:
+    """The task runner, looked up when the first task begins: it is opened after the methods are known."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def start(self, work: Work, user: str) -> str:
+        """Begin ``work`` for ``user`` and return its UPID."""
+        return self._services.get(TaskRunner).start(work, user)
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    asyncio.run(run_daemon("pvedaemon", running, Paths.system()))
+
+
+if __name__ == "__main__":
+    main()

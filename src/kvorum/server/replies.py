@@ -1,0 +1,72 @@
+"""Answers as the known clients read them: exact content type, the error's sentence in the reason phrase."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from kvorum.core.errors import KvorumError, ParameterError
+from kvorum.interface import success, to_json
+
+log = logging.getLogger(__name__)
+
+JSON = "application/json;charset=UTF-8"
+"""Compared as a text by clients: no blank, upper case."""
+
+FORMATS = frozenset({"json", "extjs"})
+
+REASON_BYTES = 1000
+
+_HEADERS = {
+    "Content-Type": JSON,
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Server": "kvorum",
+}
+
+
+def reason(text: str) -> str:
+    """A sentence as a reason phrase: its first line, without control characters, at most 1,000 bytes."""
+    lines = text.strip().splitlines()
+    line = "".join(c if c.isprintable() else " " for c in lines[0]) if lines else "error"
+    return line.encode("utf-8", "replace")[:REASON_BYTES].decode("utf-8", "ignore")
+
+
+def reply(body: Mapping[str, object], status: int = 200, text: str = "OK") -> web.Response:
+    """An answer with a JSON body."""
+    return web.Response(body=to_json(body), status=status, reason=reason(text), headers=CIMultiDict(_HEADERS))
+
+
+def result(value: object, flavour: str) -> web.Response:
+    """The answer of a method that went well; ``flavour`` is ``json`` or ``extjs``."""
+    body = success(value)
+    if flavour == "extjs":
+        return reply({"success": 1, **body})
+    return reply(body)
+
+
+def failure(error: KvorumError, flavour: str) -> web.Response:
+    """The answer to a request that could not be done."""
+    errors = error.errors if isinstance(error, ParameterError) else {}
+    message = str(error.args[0]) if isinstance(error, ParameterError) else str(error)
+    body: dict[str, object] = {"data": None, "message": f"{message}\n"}
+    if errors:
+        body["errors"] = errors
+    if flavour == "extjs":
+        return reply({"success": 0, "status": error.code, **body})
+    return reply(body, error.code, message)
+
+
+def unexpected(error: Exception, request: str, flavour: str) -> web.Response:
+    """The answer when a method died of an error nobody foresaw; the log has the rest under the same id."""
+    incident = secrets.token_hex(4)
+    log.error("incident %s in %s", incident, request, exc_info=error)
+    sentence = f"internal error, incident {incident}: see pvedaemon's and pveproxy's log on this node"
+    body: dict[str, object] = {"data": None, "message": f"{sentence}\n", "incident": incident}
+    if flavour == "extjs":
+        return reply({"success": 0, "status": 500, **body})
+    return reply(body, 500, sentence)
