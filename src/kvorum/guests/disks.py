@@ -1,0 +1,115 @@
+"""Disks in a configuration become volumes: new ones (``STORAGE:SIZE_IN_GIB``), imported ones (``import-from``).
+
+``Making`` collects what was made, so that whoever fails later can take it all back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from kvorum.core.errors import KvorumError
+from kvorum.core.ids import VolumeId
+from kvorum.guests.config import Disk, GuestConfig, Nic
+from kvorum.guests.config.devices import BUSES, render_size
+from kvorum.storage import Storages, inspect
+
+_SIZE_DEADLINE_S = 20.0
+MAC_PREFIX = "BC:24:11"
+"""The OUI under which users' networks know such guests; datacenter.cfg's ``mac_prefix`` replaces it."""
+
+Log = Callable[[str], None]
+
+
+def is_disk_key(key: str) -> bool:
+    """Whether a setting is a drive, such as ``scsi0``."""
+    return key.rstrip("0123456789") in BUSES and key[-1].isdigit()
+
+
+def generated(vmid: int, changes: Mapping[str, str], prefix: str = MAC_PREFIX) -> dict[str, str]:
+    """The settings with what is made up when left out: network cards' MAC addresses."""
+    result = dict(changes)
+    for key, value in changes.items():
+        if key.startswith("net") and key[3:].isdigit():
+            nic = Nic.parse(value)
+            result[key] = str(nic if nic.mac else nic.with_mac(_random_mac(prefix)))
+    return result
+
+
+def new_identity() -> dict[str, str]:
+    """What a new guest gets once: the UUIDs of its firmware and its generation."""
+    return {"smbios1": f"uuid={uuid.uuid4()}", "vmgenid": str(uuid.uuid4())}
+
+
+def _random_mac(prefix: str) -> str:
+    known = prefix.upper().split(":")
+    rest = [f"{secrets.randbelow(256):02X}" for _ in range(6 - len(known))]
+    return ":".join(known + rest)
+
+
+class Making:
+    """Volumes being made for a guest; ``undo`` removes them all."""
+
+    def __init__(self, storages: Storages, vmid: int, log: Log) -> None:
+        self._storages = storages
+        self._vmid = vmid
+        self._log = log
+        self.made: list[VolumeId] = []
+
+    async def realise(self, changes: Mapping[str, str]) -> dict[str, str]:
+        """The settings with every new or imported disk made and every size filled in."""
+        result = dict(changes)
+        for key in sorted(changes):
+            if is_disk_key(key):
+                result[key] = str(await self._one(key, Disk.parse(changes[key])))
+        return result
+
+    async def _one(self, key: str, disk: Disk) -> Disk:
+        volume = disk.volume
+        if volume is None or disk.is_cdrom:
+            return disk
+        kind = self._storages.get(volume.storage)
+        format = disk.options.get("format")
+        size_gib = disk.new_size_gib
+        if "import-from" in disk.options:
+            source = self._source(disk.options["import-from"])
+            made = await kind.import_disk(self._vmid, source, format, lambda fraction: None)
+        elif size_gib is not None:
+            made = await kind.allocate(self._vmid, int(size_gib * (1 << 30)), format)
+        else:
+            size = await asyncio.wait_for(kind.size(volume), _SIZE_DEADLINE_S)
+            return disk if "size" in disk.options else disk.with_volume(volume, size)
+        self.made.append(made)
+        size = (await inspect(kind.path(made), kind.format(made))).virtual_size
+        self._log(f"{key}: successfully created disk '{made},size={render_size(size)}'")
+        return disk.with_volume(made, size)
+
+    def _source(self, text: str) -> Path:
+        if text.startswith("/"):
+            return Path(text)
+        volume = VolumeId.parse(text)
+        return self._storages.of(volume).path(volume)
+
+    async def undo(self) -> None:
+        """Remove what was made; what can't be removed is said and left."""
+        for volume in self.made:
+            try:
+                await self._storages.of(volume).free(volume)
+            except KvorumError as error:
+                self._log(f"could not remove '{volume}': {error}")
+        self.made.clear()
+
+
+async def remove_all(storages: Storages, config: GuestConfig, log: Log) -> None:
+    """Remove every volume of a guest that belongs to it; another guest's disks and CDs are left alone."""
+    for key, disk in {**config.disks, **config.unused}.items():
+        volume = disk.volume
+        if volume is None or disk.is_cdrom or f"-{config.vmid}-" not in volume.name:
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            await storages.of(volume).free(volume)
+            log(f"removed disk {key} '{volume}'")

@@ -1,0 +1,365 @@
+"""QEMU's command line from a guest's configuration: a pure function, pinned by golden files in the tests.
+
+Sockets and taps come as file descriptors that the daemon has opened, so QEMU needs no right to make them.
+Every device has a fixed name and PCI address (the addresses guests know from Proxmox, so that a guest's network
+card keeps its name), because a migration's target must build the very same machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from kvorum.guests.config import Disk, GuestConfig, Nic
+from kvorum.guests.config.devices import NIC_MODELS
+from kvorum.guests.config.options import unsupported
+from kvorum.guests.errors import GuestConfigError
+from kvorum.guests.machine.cpu import cpu_argument
+
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+MONITORS = ("qmp", "mon")
+"""Two QMP sockets a guest: one for pvedaemon, one for ``qm monitor`` and rescue."""
+AGENT = "qga"
+
+_SCSI_CONTROLLERS = {
+    "lsi": "lsi53c895a",
+    "lsi53c810": "lsi53c810",
+    "virtio-scsi-pci": "virtio-scsi-pci",
+    "virtio-scsi-single": "virtio-scsi-pci",
+    "megasas": "megasas",
+    "pvscsi": "pvscsi",
+}
+_DISPLAYS = {
+    "std": "VGA",
+    "virtio": "virtio-vga",
+    "qxl": "qxl-vga",
+    "cirrus": "cirrus-vga",
+    "vmware": "vmware-svga",
+}
+_CACHE = {  # QEMU's manual, -drive cache=: (write-back for the guest, O_DIRECT, ignore flushes)
+    "none": (True, True, False),
+    "writethrough": (False, False, False),
+    "writeback": (True, False, False),
+    "unsafe": (True, False, True),
+    "directsync": (False, True, False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What the command line depends on besides the configuration."""
+
+    binary: str
+    version: str
+    """QEMU's version, such as ``10.0.2``."""
+    accelerator: str
+    """``kvm`` or ``tcg``: what the probe found to work here."""
+    machines: Mapping[str, str]
+    """The versioned machine type behind ``pc`` and ``q35``."""
+    reason: str = ""
+    """Why there is no KVM, as a sentence."""
+    machine_types: frozenset[str] = frozenset()
+    """Every machine type that QEMU can make here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """Where a disk's data is on this node."""
+
+    path: str
+    format: str
+    direct_io: bool = True
+    """Whether the file can be opened with O_DIRECT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a network card hangs on: a tap's descriptor, or (``None``) QEMU's own NAT."""
+
+    fd: int | None = None
+    vhost_fd: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What the daemon has opened for one start: listening sockets by name, taps, disks."""
+
+    sockets: Mapping[str, int]
+    drives: Mapping[str, Drive] = field(default_factory=dict)
+    links: Mapping[str, Link] = field(default_factory=dict)
+
+
+def socket_names(config: GuestConfig) -> tuple[str, ...]:
+    """The names of the sockets a guest needs: monitors, serial ports, the agent's channel."""
+    serial = tuple(key for key, value in config.serials.items() if value == "socket")
+    return (*MONITORS, *serial, *((AGENT,) if config.agent.enabled else ()))
+
+
+def accelerator(config: GuestConfig, facts: NodeFacts) -> str:
+    """``kvm`` or ``tcg`` for this guest: its ``kvm`` setting decides, else what works on the node."""
+    if "kvm" in config.settings:
+        return "kvm" if config.flag("kvm") else "tcg"
+    return facts.accelerator
+
+
+def machine_type(config: GuestConfig, facts: NodeFacts, running: str = "") -> str:
+    """The versioned machine type: the one it already runs with, else the newest of its family."""
+    wanted = running or config.machine.type
+    return facts.machines.get(wanted, wanted)
+
+
+def command_line(
+    config: GuestConfig,
+    facts: NodeFacts,
+    wiring: Wiring,
+    *,
+    machine: str = "",
+    pinned: str = "",
+    incoming: bool = False,
+) -> list[str]:
+    """QEMU's argument list; the guest is started stopped (``-S``).
+
+    ``machine`` and ``pinned`` are the machine type and the accelerator of a running guest that comes in. Raises ``GuestConfigError`` for a
+    setting that this version can't make.
+    """
+    _refuse_unsupported(config)
+    kind = pinned or accelerator(config, facts)
+    arguments = [facts.binary, "-name", f"{config.name.replace(',', ',,')},debug-threads=on"]
+    arguments += ["-no-user-config", "-nodefaults", "-display", "none", "-S", "-sandbox", SANDBOX]
+    for name in MONITORS:
+        arguments += _socket(wiring, name)
+        arguments += ["-mon", f"chardev={name},mode=control"]
+    arguments += ["-machine", f"type={machine_type(config, facts, machine)}", "-accel", kind]
+    arguments += ["-cpu", cpu_argument(config.cpu, kind)]
+    arguments += ["-smp", f"{config.cpus},sockets={config.sockets},cores={config.cores},"
+                  f"maxcpus={config.cores * config.sockets}"]  # fmt: skip
+    arguments += ["-m", f"size={config.memory_mib}M", "-msg", "timestamp=on"]
+    arguments += _firmware(config, kind)
+    for device in (*_buses(config), *_display(config), *_balloon(config)):
+        arguments += ["-device", device]
+    arguments += _serials(config, wiring)
+    arguments += _agent(config, wiring)
+    arguments += _drives(config, wiring)
+    arguments += _nics(config, wiring)
+    if incoming:
+        arguments += ["-incoming", "defer"]
+    return arguments
+
+
+def node_name(disk: str) -> str:
+    """The block node that a disk's device is attached to."""
+    return f"drive-{disk}"
+
+
+def blockdev(key: str, disk: Disk, drive: Drive) -> dict[str, object]:
+    """The ``-blockdev`` (or ``blockdev-add``) definition of a disk: a format node over a protocol node."""
+    _, direct, no_flush = _CACHE[disk.options.get("cache", "none")]
+    direct = direct and drive.direct_io
+    read_only = disk.is_cdrom or disk.flag("ro")
+    cache = {"direct": direct, "no-flush": no_flush}
+    discard = "unmap" if disk.options.get("discard") == "on" else "ignore"
+    aio = disk.options.get("aio", "native" if direct else "threads")
+    protocol: dict[str, object] = {
+        "driver": "host_device" if drive.path.startswith("/dev/") else "file",
+        "node-name": f"file-{key}",
+        "filename": drive.path,
+        "aio": aio if direct or aio != "native" else "threads",
+        "cache": cache,
+        "discard": discard,
+        "read-only": read_only,
+    }
+    node: dict[str, object] = {
+        "driver": drive.format,
+        "node-name": node_name(key),
+        "file": protocol,
+        "cache": cache,
+        "discard": discard,
+        "read-only": read_only,
+    }
+    if not read_only:
+        node["detect-zeroes"] = "unmap" if discard == "unmap" else "on"
+    return node
+
+
+def _refuse_unsupported(config: GuestConfig) -> None:
+    if config.template:
+        raise GuestConfigError(f"VM {config.vmid} is a template; clone it and start the clone")
+    found = sorted(key for key in config.settings if unsupported(key))
+    if config.text("bios", "seabios") == "ovmf":
+        found.append("bios: ovmf")
+    if found:
+        raise GuestConfigError(
+            f"VM {config.vmid}: {', '.join(found)}: not supported by this version; remove it"
+        )
+
+
+def _socket(wiring: Wiring, name: str) -> list[str]:
+    return ["-chardev", f"socket,id={name},fd={wiring.sockets[name]},server=on,wait=off"]
+
+
+def _firmware(config: GuestConfig, kind: str) -> list[str]:
+    arguments = []
+    if smbios := config.text("smbios1"):
+        arguments += ["-smbios", f"type=1,{smbios}"]
+    guid = config.text("vmgenid")
+    if len(guid) > 1:
+        arguments += ["-device", f"vmgenid,guid={guid}"]
+    windows = config.text("ostype").startswith("w")
+    rtc = "base=localtime" if config.flag("localtime", windows) else "base=utc"
+    arguments += ["-rtc", rtc + (",driftfix=slew" if kind == "kvm" else "")]
+    if kind == "kvm" and not config.machine.is_q35:
+        arguments += ["-global", "kvm-pit.lost_tick_policy=discard"]
+    if not config.flag("acpi", True):
+        arguments += ["-no-acpi"]
+    if not config.flag("reboot", True):
+        arguments += ["-no-reboot"]
+    arguments += ["-boot", "strict=on"]
+    return arguments
+
+
+def _buses(config: GuestConfig) -> Iterator[str]:
+    """PCI bridges, and only those that something hangs on, so that the same guest always gets the same."""
+    if config.machine.is_q35:
+        yield "pcie-pci-bridge,id=pci.0,bus=pcie.0,addr=0x1e"
+    if any(int(key[3:]) > 5 for key in config.nics):
+        yield "pci-bridge,id=pci.1,chassis_nr=1,bus=pci.0,addr=0x1e"
+    if any(key.startswith("virtio") and int(key[6:]) > 5 for key in config.disks):
+        yield "pci-bridge,id=pci.2,chassis_nr=2,bus=pci.0,addr=0x1f"
+    single = config.text("scsihw") == "virtio-scsi-single"
+    if single and any(key.startswith("scsi") for key in config.disks):
+        yield "pci-bridge,id=pci.3,chassis_nr=3,bus=pci.0,addr=0x5"
+
+
+def _display(config: GuestConfig) -> Iterator[str]:
+    vga = config.vga
+    model = _DISPLAYS.get(vga.type)
+    if vga.type in ("virtio-gl", "qxl2", "qxl3", "qxl4"):
+        raise GuestConfigError(
+            f"VM {config.vmid}: vga: {vga.type}: not supported by this version; use std or virtio"
+        )
+    if model:
+        key = "max_hostmem" if vga.type == "virtio" else "vgamem_mb"
+        value = (vga.memory_mib or 0) << 20 if vga.type == "virtio" else vga.memory_mib
+        memory = f",{key}={value}" if vga.memory_mib and vga.type != "cirrus" else ""
+        yield f"{model},id=vga,bus=pci.0,addr=0x2{memory}"
+    if model and config.flag("tablet", True):
+        yield f"piix3-usb-uhci,id=uhci,bus=pci.0,addr={'0x1' if config.machine.is_q35 else '0x1.0x2'}"
+        yield "usb-tablet,id=tablet,bus=uhci.0,port=1"
+
+
+def _balloon(config: GuestConfig) -> Iterator[str]:
+    if config.number("balloon", 1):
+        yield "virtio-balloon-pci,id=balloon0,bus=pci.0,addr=0x3,free-page-reporting=on"
+
+
+def _serials(config: GuestConfig, wiring: Wiring) -> list[str]:
+    arguments = []
+    for key, value in config.serials.items():
+        if value == "socket":
+            arguments += _socket(wiring, key)
+        else:
+            arguments += ["-chardev", f"serial,id={key},path={value}"]
+        arguments += ["-device", f"isa-serial,chardev={key},index={key[-1]}"]
+    return arguments
+
+
+def _agent(config: GuestConfig, wiring: Wiring) -> list[str]:
+    if not config.agent.enabled:
+        return []
+    name = "name=org.qemu.guest_agent.0"
+    if config.agent.type == "isa":
+        return [*_socket(wiring, AGENT), "-device", f"isa-serial,chardev={AGENT},index=3"]
+    bus = ["-device", "virtio-serial-pci,id=vserial0,bus=pci.0,addr=0x8"]
+    return [*_socket(wiring, AGENT), *bus, "-device", f"virtserialport,bus=vserial0.0,chardev={AGENT},{name}"]
+
+
+def _drives(config: GuestConfig, wiring: Wiring) -> list[str]:
+    arguments: list[str] = []
+    boot = {name: index for index, name in enumerate(config.boot_devices)}
+    disks = config.disks
+    for controller in _controllers(config):
+        arguments += ["-device", controller]
+    for key, disk in disks.items():
+        drive = wiring.drives.get(key)
+        if drive is not None:
+            arguments += ["-blockdev", json.dumps(blockdev(key, disk, drive), separators=(",", ":"))]
+        index = f",bootindex={100 + boot[key]}" if key in boot else ""
+        arguments += ["-device", _disk_device(config, key, disk, drive is not None) + index]
+    return arguments
+
+
+def _controllers(config: GuestConfig) -> Iterator[str]:
+    keys = config.disks
+    scsi = [key for key in keys if key.startswith("scsi")]
+    hardware = config.text("scsihw", "lsi")
+    model = _SCSI_CONTROLLERS[hardware]
+    if hardware == "virtio-scsi-single":
+        for key in scsi:
+            number = int(key[4:])
+            yield f"{model},id=virtioscsi{number},bus=pci.3,addr={hex(number + 1)}"
+    elif scsi:
+        wide = hardware.startswith("virtio")
+        per_controller = 31 if wide else 7
+        for number in sorted({int(key[4:]) // per_controller for key in scsi}):
+            name = "virtioscsi" if wide else "scsihw"
+            yield f"{model},id={name}{number},bus=pci.0,addr={hex(5 + number)}"
+    if any(key.startswith("sata") for key in keys):
+        yield "ahci,id=ahci0,bus=pci.0,addr=0x7"
+
+
+def _disk_device(config: GuestConfig, key: str, disk: Disk, has_medium: bool) -> str:
+    bus = key.rstrip("0123456789")
+    number = int(key[len(bus) :])
+    write_back, _, _ = _CACHE[disk.options.get("cache", "none")]
+    drive = f",drive={node_name(key)}" if has_medium else ""
+    cache = "" if disk.is_cdrom else f",write-cache={'on' if write_back else 'off'}"
+    serial = f",serial={disk.options['serial']}" if "serial" in disk.options else ""
+    rotation = ",rotation_rate=1" if disk.flag("ssd") and bus != "virtio" else ""
+    tail = f"{drive},id={key}{cache}{serial}{rotation}"
+    if bus == "virtio":
+        where = f"bus=pci.0,addr={hex(10 + number)}" if number < 6 else f"bus=pci.2,addr={hex(number - 5)}"
+        return f"virtio-blk-pci,{where}{tail}"
+    if bus == "scsi":
+        model = "scsi-cd" if disk.is_cdrom else "scsi-hd"
+        return f"{model},{_scsi_place(config.text('scsihw', 'lsi'), number)}{tail}"
+    model = "ide-cd" if disk.is_cdrom else "ide-hd"
+    if bus == "sata":
+        return f"{model},bus=ahci0.{number}{tail}"
+    if config.machine.is_q35:
+        return f"{model},bus=ide.{number}{tail}"
+    return f"{model},bus=ide.{number // 2},unit={number % 2}{tail}"
+
+
+def _scsi_place(hardware: str, number: int) -> str:
+    if hardware == "virtio-scsi-single":
+        return f"bus=virtioscsi{number}.0,channel=0,scsi-id=0,lun={number}"
+    if hardware.startswith("virtio"):
+        return f"bus=virtioscsi{number // 31}.0,channel=0,scsi-id=0,lun={number % 31}"
+    return f"bus=scsihw{number // 7}.0,scsi-id={number % 7}"
+
+
+def _nics(config: GuestConfig, wiring: Wiring) -> list[str]:
+    arguments: list[str] = []
+    boot = {name: index for index, name in enumerate(config.boot_devices)}
+    for key, nic in config.nics.items():
+        link = wiring.links.get(key, Link())
+        if link.fd is None:
+            arguments += ["-netdev", f"user,id={key}"]
+        else:
+            vhost = f",vhost=on,vhostfd={link.vhost_fd}" if link.vhost_fd is not None else ""
+            arguments += ["-netdev", f"tap,id={key},fd={link.fd}{vhost}"]
+        index = f",bootindex={100 + boot[key]}" if key in boot else ""
+        arguments += ["-device", _nic_device(key, nic) + index]
+    return arguments
+
+
+def _nic_device(key: str, nic: Nic) -> str:
+    number = int(key[3:])
+    where = f"bus=pci.0,addr={hex(0x12 + number)}" if number < 6 else f"bus=pci.1,addr={hex(number - 5)}"
+    mtu = (
+        f",host_mtu={nic.options['mtu']}"
+        if nic.model == "virtio" and int(nic.options.get("mtu", "0")) > 1
+        else ""
+    )
+    return f"{NIC_MODELS[nic.model]},mac={nic.mac},netdev={key},{where},id={key}{mtu}"

@@ -1,0 +1,230 @@
+"""A running guest: its QEMU process, the connection to it, and how both come about."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from pathlib import Path
+
+from kvorum.guests.config import GuestConfig
+from kvorum.guests.errors import GuestError, QmpError, QmpLost, StartFailed
+from kvorum.guests.machine.commandline import (
+    Drive,
+    NodeFacts,
+    Wiring,
+    accelerator,
+    command_line,
+    machine_type,
+    socket_names,
+)
+from kvorum.guests.machine.launcher import Launcher, close_links
+from kvorum.guests.machine.process import Process, last_output, start_time
+from kvorum.guests.machine.qmp import Monitor
+from kvorum.guests.machine.runtime import RunFiles, RunRecord
+from kvorum.storage import Storages
+
+READY_DEADLINE_S = 30.0
+ATTACH_DEADLINE_S = 5.0
+_STATUS_EVENTS = {
+    "STOP": "paused",
+    "RESUME": "running",
+    "SUSPEND": "suspended",
+    "GUEST_PANICKED": "guest-panicked",
+}
+
+
+class RunningGuest:
+    """One guest's QEMU. ``status`` follows QEMU's events: running, paused, inmigrate, …"""
+
+    def __init__(self, config: GuestConfig, record: RunRecord, process: Process, monitor: Monitor) -> None:
+        self.vmid = record.vmid
+        self.config = config
+        self.record = record
+        self.process = process
+        self.monitor = monitor
+        self.status = "prelaunch"
+        self.end_reason = ""
+        """Why it ended, if somebody asked for it or the guest switched itself off; empty: it crashed."""
+        self._task = asyncio.create_task(self._follow(), name=f"guest {self.vmid}")
+
+    async def refresh(self) -> str:
+        """Ask QEMU for the status; raises as ``Monitor.execute``."""
+        self.status = (await self.monitor.execute("query-status"))["status"]
+        return self.status
+
+    async def resume(self) -> None:
+        """Let the guest run."""
+        await self.monitor.execute("cont")
+        self.status = "running"
+
+    async def stop(self, reason: str, deadline_s: float = 10.0) -> None:
+        """End QEMU: by its own command, then by signals. Raises ``GuestError`` when it can't be ended."""
+        self.end_reason = self.end_reason or reason
+        with contextlib.suppress(QmpLost, QmpError, TimeoutError):
+            await self.monitor.execute("quit", deadline_s=3.0)
+        if not await self.process.wait(deadline_s) and not await self.process.kill():
+            raise GuestError(
+                f"VM {self.vmid}: QEMU (pid {self.process.pid}) can't be ended; is its storage stuck?"
+            )
+
+    async def detach(self) -> None:
+        """Let go of it; QEMU and its guest go on."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self.monitor.close()
+        self.process.detach()
+
+    async def _follow(self) -> None:
+        async with self.monitor.listen("SHUTDOWN", *_STATUS_EVENTS) as events:
+            with contextlib.suppress(QmpLost):
+                while True:
+                    event = await events.next()
+                    if event.name == "SHUTDOWN":
+                        self.end_reason = self.end_reason or str(event.data.get("reason", "shutdown"))
+                    else:
+                        self.status = _STATUS_EVENTS[event.name]
+
+
+class Workshop:
+    """Begins guests' QEMUs on this node, and takes up those that an earlier daemon began."""
+
+    def __init__(self, launcher: Launcher, storages: Storages, files: RunFiles, facts: NodeFacts) -> None:
+        self.launcher = launcher
+        self.storages = storages
+        self.files = files
+        self.facts = facts
+
+    async def start(
+        self, config: GuestConfig, *, machine: str = "", pinned: str = "", incoming: bool = False
+    ) -> RunningGuest:
+        """Begin the guest's QEMU, stopped. Whatever fails, nothing stays.
+
+        Raises ``StartFailed`` with QEMU's last output, or the ``KvorumError`` of what is missing.
+        """
+        drives = await self._drives(config)
+        self.files.prepare()
+        links = await self.launcher.open_links(config)
+        sockets = self.files.listen(config.vmid, socket_names(config))
+        try:
+            numbers = {name: server.fileno() for name, server in sockets.items()}
+            wiring = Wiring(numbers, drives, links)
+            arguments = command_line(
+                config, self.facts, wiring, machine=machine, pinned=pinned, incoming=incoming
+            )
+            taps = [fd for link in links.values() for fd in (link.fd, link.vhost_fd) if fd is not None]
+            process = await Process.start(
+                arguments,
+                [*numbers.values(), *taps],
+                self.files.path(config.vmid, "log"),
+                self.launcher.identity(config.vmid),
+            )
+        except BaseException:
+            self.files.remove(config.vmid)
+            raise
+        finally:
+            close_links(links)
+            for server in sockets.values():
+                server.close()
+        try:
+            return await self._settle(config, process, machine, pinned, incoming)
+        except BaseException:
+            await asyncio.shield(process.kill())
+            self.files.remove(config.vmid)
+            raise
+
+    async def attach(self, config: GuestConfig) -> RunningGuest | None:
+        """Take up a QEMU that an earlier daemon began; ``None`` when there is none alive.
+
+        Raises ``QmpLost`` or ``DeadlineExceeded`` when it lives and does not answer.
+        """
+        record = self.files.read(config.vmid)
+        if record is None:
+            return None
+        log = self.files.path(record.vmid, "log")
+        process = Process.attach(record.pid, record.started, log)
+        if process is None:
+            return None
+        try:
+            address = str(self.files.path(record.vmid, "qmp"))
+            monitor = await Monitor.connect(f"VM {record.vmid}", address, ATTACH_DEADLINE_S)
+        except BaseException:
+            process.detach()
+            raise
+        guest = RunningGuest(config, record, process, monitor)
+        await guest.refresh()
+        return guest
+
+    def note(self, guest: RunningGuest, record: RunRecord) -> None:
+        """Replace what a later daemon is told about a guest."""
+        guest.record = record
+        self.files.write(record)
+
+    async def _settle(
+        self, config: GuestConfig, process: Process, machine: str, pinned: str, incoming: bool
+    ) -> RunningGuest:
+        """Put the process in its place and wait until it answers."""
+        vmid = config.vmid
+        record = RunRecord(
+            vmid=vmid,
+            pid=process.pid,
+            started=start_time(process.pid),
+            begun=time.time(),
+            machine=machine_type(config, self.facts, machine),
+            accelerator=pinned or accelerator(config, self.facts),
+            version=self.facts.version,
+            incoming=incoming,
+        )
+        self.files.write(record)
+        try:
+            await self.launcher.admit(vmid, config.name, process.pid)
+            address = str(self.files.path(vmid, "qmp"))
+            monitor = await Monitor.connect(f"VM {vmid}", address, READY_DEADLINE_S)
+        except Exception as error:
+            if isinstance(error, QmpLost):
+                await process.wait(3.0)
+            output = last_output(self.files.path(vmid, "log"))
+            if process.ended.is_set() or output:
+                raise StartFailed(f"VM {vmid}: QEMU did not start: {_brief(output) or error}") from error
+            raise
+        guest = RunningGuest(config, record, process, monitor)
+        await guest.refresh()
+        return guest
+
+    async def _drives(self, config: GuestConfig) -> dict[str, Drive]:
+        """Where each disk is here, given to the guest's uid; raises ``GuestError`` naming what is missing."""
+        drives: dict[str, Drive] = {}
+        for key, disk in config.disks.items():
+            if disk.file in ("none", "cdrom"):
+                continue
+            volume = disk.volume
+            if volume is None:
+                path, format = Path(disk.file), disk.options.get("format", "raw")
+            else:
+                kind = self.storages.of(volume)
+                await asyncio.wait_for(kind.activate(), READY_DEADLINE_S)
+                path, format = kind.path(volume), kind.format(volume)
+            direct = await asyncio.to_thread(_direct_io, path)
+            if direct is None:
+                raise GuestError(f"VM {config.vmid}: {key}: volume '{disk.file}' does not exist ('{path}')")
+            if not disk.is_cdrom:
+                await asyncio.to_thread(self.launcher.own, config.vmid, path)
+            drives[key] = Drive(str(path), format, direct)
+        return drives
+
+
+def _direct_io(path: Path) -> bool | None:
+    """Whether a file can be opened with O_DIRECT; ``None`` when there is no file."""
+    if not path.exists():
+        return None
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def _brief(output: str) -> str:
+    """The last three lines of QEMU's output, in one."""
+    return " / ".join(line for line in output.splitlines()[-3:] if line)

@@ -1,0 +1,132 @@
+"""How a guest's QEMU is begun: what it runs as, what its cards hang on, where its process is kept.
+
+``SystemLauncher`` is an installed node's: a uid of the guest's own, a systemd scope ``VMID.scope`` in
+``qemu.slice``, taps in bridges. ``PlainLauncher`` is for ``kvorum serve`` and tests: the caller's own user, no
+systemd, QEMU's own NAT instead of bridges.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from dbus_fast import Variant
+
+from kvorum.guests.config import GuestConfig
+from kvorum.guests.errors import GuestError
+from kvorum.guests.machine import network
+from kvorum.guests.machine.commandline import Link
+from kvorum.guests.machine.process import Identity
+from kvorum.systemd import Systemd
+
+UID_BASE = 0x7000_0000
+"""Guests' uids begin here. systemd.io/UIDS-GIDS: unassigned, above the containers' and below the foreign range."""
+UID_COUNT = 0x7FFE_0000 - UID_BASE
+
+
+def guest_uid(vmid: int) -> int:
+    """The uid (and gid) of a guest's QEMU; the same on every node, so that shared disks keep their owner.
+
+    Two guests share a uid only when their ids differ by a multiple of 268,304,384.
+    """
+    return UID_BASE + vmid % UID_COUNT
+
+
+class Launcher(ABC):
+    """What differs between an installed node and an ordinary user's machine."""
+
+    @abstractmethod
+    def identity(self, vmid: int) -> Identity | None:
+        """Who the guest's QEMU runs as; ``None``: as we do."""
+
+    @abstractmethod
+    def bridge_exists(self, bridge: str) -> bool:
+        """Whether a card can be plugged into this bridge here."""
+
+    @abstractmethod
+    async def open_links(self, config: GuestConfig) -> dict[str, Link]:
+        """What the guest's cards hang on; the descriptors are the caller's to close. Raises ``GuestError``."""
+
+    @abstractmethod
+    async def admit(self, vmid: int, name: str, pid: int) -> None:
+        """Put the process where it belongs, before the guest runs. Raises ``KvorumError``."""
+
+    def own(self, vmid: int, path: Path, mode: int = 0o600) -> None:
+        """Give a file or directory to the guest's QEMU, and to nobody else."""
+        identity = self.identity(vmid)
+        try:
+            if identity is not None:
+                os.chown(path, identity.uid, identity.gid)
+            path.chmod(mode)
+        except OSError as error:
+            raise GuestError(f"'{path}' can't be given to VM {vmid}: {error.strerror}") from error
+
+
+class PlainLauncher(Launcher):
+    """As an ordinary user: no uid change, no scope, user networking."""
+
+    def identity(self, vmid: int) -> Identity | None:
+        return None
+
+    def bridge_exists(self, bridge: str) -> bool:
+        return True
+
+    async def open_links(self, config: GuestConfig) -> dict[str, Link]:
+        return {key: Link() for key in config.nics}
+
+    async def admit(self, vmid: int, name: str, pid: int) -> None:
+        return
+
+
+class SystemLauncher(Launcher):
+    """On an installed node."""
+
+    def __init__(self, systemd: Systemd) -> None:
+        self._systemd = systemd
+
+    def identity(self, vmid: int) -> Identity | None:
+        uid = guest_uid(vmid)
+        try:
+            groups: tuple[int, ...] = (grp.getgrnam("kvm").gr_gid,)
+        except KeyError:
+            groups = ()
+        return Identity(uid, uid, groups)
+
+    def bridge_exists(self, bridge: str) -> bool:
+        return network.bridge_exists(bridge)
+
+    async def open_links(self, config: GuestConfig) -> dict[str, Link]:
+        links: dict[str, Link] = {}
+        try:
+            for key, nic in config.nics.items():
+                if nic.bridge is None:
+                    links[key] = Link()
+                    continue
+                tap = await network.open_tap(config.vmid, int(key[3:]), nic.bridge)
+                vhost = network.open_vhost() if nic.model == "virtio" else None
+                links[key] = Link(tap, vhost)
+        except BaseException:
+            close_links(links)
+            raise
+        return links
+
+    async def admit(self, vmid: int, name: str, pid: int) -> None:
+        scope = f"{vmid}.scope"
+        await self._systemd.reset_failed(scope)
+        properties = {
+            "Slice": Variant("s", "qemu.slice"),
+            "CollectMode": Variant("s", "inactive-or-failed"),
+        }
+        await self._systemd.start_scope(
+            scope, [pid], description=f"VM {vmid} ({name})", properties=properties
+        )
+
+
+def close_links(links: dict[str, Link]) -> None:
+    """Close our copies of the descriptors, once QEMU has its own or isn't coming."""
+    for link in links.values():
+        for descriptor in (link.fd, link.vhost_fd):
+            if descriptor is not None:
+                os.close(descriptor)

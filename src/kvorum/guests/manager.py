@@ -1,0 +1,285 @@
+"""The guests of this node: started, stopped, watched, told about.
+
+One operation at a time holds a guest; a second waits ten seconds for it, then is refused with the name of what
+holds it. A daemon that dies leaves QEMU alone; the next takes up every guest from its run record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+
+from kvorum.core.errors import KvorumError, NoQuorum
+from kvorum.guests.config import GuestConfig
+from kvorum.guests.errors import GuestError, GuestLocked, QmpLost
+from kvorum.guests.machine.guest import RunningGuest, Workshop
+from kvorum.guests.registry import Registry
+from kvorum.guests.statistics import (
+    INTERVAL_S,
+    KEY,
+    TTL_S,
+    GuestRecord,
+    ProcessUsage,
+    cpu_share,
+    usage,
+)
+from kvorum.store import Store
+
+log = logging.getLogger(__name__)
+
+BUSY_WAIT_S = 10.0
+SHUTDOWN_TIMEOUT_S = 60.0
+Say = Callable[[str], None]
+
+
+class GuestManager:
+    """The guests of this node. ``attach`` first, then everything else."""
+
+    def __init__(self, store: Store, workshop: Workshop) -> None:
+        self.store = store
+        self.workshop = workshop
+        self.registry = Registry(store)
+        self._running: dict[int, RunningGuest] = {}
+        self._watchers: dict[int, asyncio.Task[None]] = {}
+        self._locks: dict[int, asyncio.Lock] = {}
+        self._holders: dict[int, str] = {}
+        self._usage: dict[int, ProcessUsage] = {}
+        self._shares: dict[int, float] = {}
+        self._changed = asyncio.Event()
+
+    # What is known
+
+    def running(self, vmid: int) -> RunningGuest | None:
+        """The guest's QEMU, if it runs here (waiting for a migration counts too)."""
+        return self._running.get(vmid)
+
+    def need_running(self, vmid: int) -> RunningGuest:
+        """The guest's QEMU; raises ``GuestError`` when it does not run."""
+        guest = self._running.get(vmid)
+        if guest is None or guest.record.incoming:
+            raise GuestError(f"VM {vmid} not running")
+        return guest
+
+    def record(self, vmid: int) -> GuestRecord:
+        """A guest as all nodes are told; raises ``GuestError`` when this node has no such guest."""
+        try:
+            config = self.registry.config(vmid)
+        except KvorumError:
+            self.registry.file(vmid)
+            return GuestRecord(
+                vmid=vmid, name=f"VM {vmid}", status="stopped", qmpstatus="invalid configuration"
+            )
+        return self._record(config, self._running.get(vmid))
+
+    def records(self) -> list[GuestRecord]:
+        """All guests of this node, sorted by id."""
+        return [self.record(vmid) for vmid in self.registry.vmids()]
+
+    @contextlib.asynccontextmanager
+    async def exclusive(self, vmid: int, purpose: str) -> AsyncIterator[None]:
+        """Hold a guest for one operation; raises ``GuestLocked`` when another holds it for too long."""
+        lock = self._locks.setdefault(vmid, asyncio.Lock())
+        try:
+            await asyncio.wait_for(lock.acquire(), BUSY_WAIT_S)
+        except TimeoutError:
+            holder = self._holders.get(vmid, "another operation")
+            raise GuestLocked(f"VM {vmid} is busy ({holder}); wait for it to end, then try again") from None
+        self._holders[vmid] = purpose
+        try:
+            yield
+        finally:
+            self._holders.pop(vmid, None)
+            lock.release()
+
+    def check_unlocked(self, config: GuestConfig, skip: bool = False) -> None:
+        """Raise ``GuestLocked`` when the configuration says that an operation holds the guest."""
+        if config.lock and not skip:
+            raise GuestLocked(f"VM is locked ({config.lock})")
+
+    def check_quorum(self) -> None:
+        """Raise ``NoQuorum`` when the cluster may not change anything now."""
+        membership = self.store.membership
+        if not membership.quorate:
+            raise NoQuorum(f"cluster not ready - no quorum? {membership.reason}".strip())
+
+    # What is done
+
+    async def start(self, vmid: int, *, skiplock: bool = False, say: Say = lambda text: None) -> None:
+        """Start a guest; raises ``GuestError`` when it runs already, or what its start raised."""
+        async with self.exclusive(vmid, "start"):
+            self.check_quorum()
+            config = self.registry.config(vmid)
+            self.check_unlocked(config, skiplock)
+            if vmid in self._running:
+                raise GuestError(f"VM {vmid} already running")
+            facts = self.workshop.facts
+            if facts.accelerator != "kvm" and config.flag("kvm", True):
+                say(f"running without KVM: {facts.reason}")
+            guest = await self.workshop.start(config)
+            self.adopt(guest)
+            try:
+                await guest.resume()
+            except KvorumError:
+                await guest.stop("start failed")
+                raise
+            say(
+                f"VM {vmid} started ({guest.record.machine}, {guest.record.accelerator}, pid {guest.record.pid})"
+            )
+
+    async def stop(self, vmid: int, *, skiplock: bool = False) -> None:
+        """Pull the plug; nothing to do when it does not run."""
+        async with self.exclusive(vmid, "stop"):
+            self.check_quorum()
+            self.check_unlocked(self.registry.config(vmid), skiplock)
+            if guest := self._running.get(vmid):
+                await guest.stop("stopped by request")
+                await self._gone(vmid)
+
+    async def shutdown(
+        self, vmid: int, *, timeout: float | None = None, force: bool = False, skiplock: bool = False
+    ) -> None:
+        """Ask the guest to switch off (ACPI) and wait for it; with ``force`` pull the plug at the timeout.
+
+        Raises ``GuestError`` when it is still running then.
+        """
+        async with self.exclusive(vmid, "shutdown"):
+            self.check_quorum()
+            self.check_unlocked(self.registry.config(vmid), skiplock)
+            guest = self.need_running(vmid)
+            seconds = SHUTDOWN_TIMEOUT_S if timeout is None else timeout
+            with contextlib.suppress(QmpLost):
+                await guest.monitor.execute("system_powerdown")
+            if not await guest.process.wait(seconds):
+                if not force:
+                    raise GuestError(f"VM {vmid} quit/powerdown failed - got timeout after {seconds:g} s")
+                await guest.stop("stopped by request")
+            await self._gone(vmid)
+
+    async def reset(self, vmid: int, *, skiplock: bool = False) -> None:
+        """Press the reset button."""
+        async with self.exclusive(vmid, "reset"):
+            self.check_unlocked(self.registry.config(vmid), skiplock)
+            await self.need_running(vmid).monitor.execute("system_reset")
+
+    def adopt(self, guest: RunningGuest) -> None:
+        """Watch over a guest's QEMU from now on."""
+        assert guest.vmid not in self._running, f"VM {guest.vmid} adopted twice"
+        self._running[guest.vmid] = guest
+        self._watchers[guest.vmid] = asyncio.create_task(self._watch(guest), name=f"watch {guest.vmid}")
+        self._changed.set()
+
+    async def attach(self) -> list[RunningGuest]:
+        """Take up all guests that an earlier daemon began; returns those that wait for a migration."""
+        files = self.workshop.files
+        waiting = []
+        for vmid in files.vmids():
+            record = files.read(vmid)
+            if record is None:
+                files.remove(vmid)
+                continue
+            try:
+                config = self._config_for_attach(vmid)
+                guest = await self.workshop.attach(config)
+            except KvorumError as error:
+                log.error("VM %d: pid %d can't be taken up: %s", vmid, record.pid, error)
+                continue
+            if guest is not None:
+                self.adopt(guest)
+                log.info("VM %d: taken up again, pid %d, %s", vmid, record.pid, guest.status)
+                if record.incoming:
+                    waiting.append(guest)
+        return waiting
+
+    async def detach(self) -> None:
+        """Let go of all guests; they run on."""
+        for task in self._watchers.values():
+            task.cancel()
+        await asyncio.gather(*self._watchers.values(), return_exceptions=True)
+        for guest in self._running.values():
+            await guest.detach()
+        self._running.clear()
+        self._watchers.clear()
+
+    async def publish_forever(self) -> None:
+        """Tell all nodes about this node's guests, every two seconds and when one starts or ends."""
+        while True:
+            self._changed.clear()
+            self._measure()
+            with contextlib.suppress(KvorumError):
+                await self.store.publish(KEY, msgspec.msgpack.encode(self.records()), TTL_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), INTERVAL_S)
+
+    # Below
+
+    def _config_for_attach(self, vmid: int) -> GuestConfig:
+        try:
+            return self.registry.config(vmid)
+        except KvorumError:
+            return GuestConfig.parse(vmid, "")
+
+    async def _watch(self, guest: RunningGuest) -> None:
+        """Notice the end of QEMU, by its pidfd; say whether somebody wanted it."""
+        await guest.process.ended.wait()
+        await asyncio.wait_for(guest.monitor.closed.wait(), 5.0)
+        if guest.end_reason:
+            log.info("VM %d: ended: %s", guest.vmid, guest.end_reason)
+        else:
+            output = guest.process.last_output()
+            log.error("VM %d: QEMU (pid %d) died; its last output: %s", guest.vmid, guest.process.pid, output)
+        if self._running.get(guest.vmid) is guest:
+            del self._running[guest.vmid]
+            self._watchers.pop(guest.vmid, None)
+            self.workshop.files.remove(guest.vmid)
+        await guest.detach()
+        self._changed.set()
+
+    async def _gone(self, vmid: int) -> None:
+        """Wait until the watcher has cleared an ended guest away."""
+        if task := self._watchers.get(vmid):
+            await asyncio.wait_for(asyncio.shield(task), 10.0)
+
+    def _measure(self) -> None:
+        for vmid, guest in self._running.items():
+            now = usage(guest.record.pid)
+            if now is not None:
+                self._shares[vmid] = cpu_share(self._usage.get(vmid), now, guest.config.cpus)
+                self._usage[vmid] = now
+        for vmid in self._usage.keys() - self._running.keys():
+            del self._usage[vmid]
+            self._shares.pop(vmid, None)
+
+    def _record(self, config: GuestConfig, guest: RunningGuest | None) -> GuestRecord:
+        record = GuestRecord(
+            vmid=config.vmid,
+            name=config.name,
+            status="stopped",
+            cpus=config.cpus,
+            maxmem=config.memory_mib << 20,
+            maxdisk=config.boot_disk_bytes,
+            template=config.template,
+            lock=config.lock or "",
+            tags=config.text("tags"),
+        )
+        if guest is None or guest.record.incoming:
+            return record
+        used = self._usage.get(config.vmid)
+        return msgspec.structs.replace(
+            record,
+            status="running",
+            qmpstatus=guest.status,
+            cpu=self._shares.get(config.vmid, 0.0),
+            mem=min(used.resident_bytes, record.maxmem) if used else 0,
+            diskread=used.read_bytes if used else 0,
+            diskwrite=used.write_bytes if used else 0,
+            uptime=max(0, int(time.time() - guest.record.begun)),
+            pid=guest.record.pid,
+            machine=guest.record.machine,
+            accelerator=guest.record.accelerator,
+            version=guest.record.version,
+        )
