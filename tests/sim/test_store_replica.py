@@ -131,7 +131,9 @@ class World:
                 for node in self.nodes.values()
                 if (file := node.disk.stored.tree.read(asked.path)) and file.data == asked.value
             )
-            assert 2 * holding > self.total, f"{asked.path} was acknowledged with {holding} of {self.total} votes"
+            assert 2 * holding > self.total, (
+                f"{asked.path} was acknowledged with {holding} of {self.total} votes"
+            )
 
     def request(self, node: Node) -> int:
         number = len(self.asked) + 1

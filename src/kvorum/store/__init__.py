@@ -1,5 +1,6 @@
 """The replicated configuration store, and its face as a file system at /etc/pve."""
 
+from kvorum.store.client import StoreClient
 from kvorum.store.face import (
     Change,
     Delete,
@@ -27,6 +28,7 @@ __all__ = [
     "Operation",
     "Rename",
     "Store",
+    "StoreClient",
     "Touch",
     "Write",
     "expect_digest",

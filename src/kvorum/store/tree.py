@@ -19,6 +19,12 @@ MAX_ENTRIES = 256 * 1024
 _GUEST = re.compile(r"nodes/([^/]+)/(qemu-server|lxc)/(\d+)\.conf")
 
 
+def guest_id(path: str) -> str | None:
+    """The VM id whose configuration lies at ``path``, or ``None``."""
+    match = _GUEST.fullmatch(path)
+    return match[3] if match else None
+
+
 class Tree:
     """All files and directories, with an index of which node holds which VM id."""
 
@@ -47,6 +53,16 @@ class Tree:
     def directories(self) -> Iterator[str]:
         """All directories but the root, in no particular order."""
         return (path for path in self._directories if path)
+
+    @property
+    def total_bytes(self) -> int:
+        """The sizes of all files together."""
+        return self._bytes
+
+    @property
+    def entries(self) -> int:
+        """How many files and directories there are, the root included."""
+        return len(self._files) + len(self._directories)
 
     def guest_path(self, vmid: str) -> str | None:
         """Where the configuration of a guest lies, or ``None`` when the id is free."""

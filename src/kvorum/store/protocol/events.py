@@ -193,6 +193,4 @@ class Note:
     text: str
 
 
-Effect: TypeAlias = (
-    Multicast | Persist | Answer | Changed | StatusChanged | StartTimer | Published | Note
-)
+Effect: TypeAlias = Multicast | Persist | Answer | Changed | StatusChanged | StartTimer | Published | Note

@@ -200,7 +200,9 @@ class Replica:
 
     # Rounds
 
-    def _members_changed(self, ring: tuple[int, int], members: frozenset[tuple[int, int]], now: float) -> None:
+    def _members_changed(
+        self, ring: tuple[int, int], members: frozenset[tuple[int, int]], now: float
+    ) -> None:
         ids = frozenset(node for node, _ in members)
         here = {node: ballot for node, ballot in self._ballots.items() if node in ids}
         if not views.count(here).quorate:

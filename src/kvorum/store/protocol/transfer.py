@@ -56,9 +56,9 @@ class Fetched:
 
     def patch(self, tree: Tree, version: int) -> tuple[tuple[Change, ...], tuple[File | None, ...]]:
         """Put the difference into ``tree``; returns what changed and what was there before."""
-        replaced = [
-            path for path in (file.path for file in self._files) if tree.is_directory(path)
-        ] + [path for path in self._directories if tree.read(path) is not None]
+        replaced = [path for path in (file.path for file in self._files) if tree.is_directory(path)] + [
+            path for path in self._directories if tree.read(path) is not None
+        ]
         paths = list(
             dict.fromkeys([*self._deleted, *replaced, *self._directories, *(f.path for f in self._files)])
         )

@@ -1,0 +1,213 @@
+"""The group of replicas in Corosync's closed process groups, and the votes from votequorum."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+
+from kvorum.corosync import (
+    Address,
+    CorosyncBusy,
+    CorosyncError,
+    Cpg,
+    Departure,
+    Flag,
+    RingId,
+    Votequorum,
+    open_patiently,
+)
+from kvorum.store.protocol import Ballot, Deliver, Event, Left, MembersChanged
+
+log = logging.getLogger(__name__)
+
+GROUP = "kvorum_store_v1"
+SETTLE_SECONDS = 15.0
+"""How long the QDevice's vote must be held: its timeouts (3 s and 5 s as we set them) and the longest that
+Corosync takes to notice a change; issue B derives it from the configuration in force."""
+_OPEN_SECONDS = 60.0
+_SEND_SECONDS = 10.0
+
+
+class CorosyncGroup:
+    """A member of Corosync's group ``kvorum_store_v1``; reconnects when corosync restarts."""
+
+    def __init__(
+        self,
+        on_ballot: Callable[[Ballot], None],
+        *,
+        inside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> None:
+        """``inside`` is entered while connections are opened (tests enter a network namespace there)."""
+        self._on_ballot = on_ballot
+        self._inside = inside
+        self._queue: deque[bytes] = deque()
+        self._woken = asyncio.Event()
+        self._cpg: Cpg | None = None
+        self._votes: Votequorum | None = None
+        self._handler: Callable[[Event], None] | None = None
+        self._ring: tuple[int, int] | None = None
+        self._members: tuple[Address, ...] = ()
+        self._gone: asyncio.Future[None] | None = None
+        self._settling: asyncio.TimerHandle | None = None
+        self._ballot = Ballot(votes=0, expected=1)
+        self._left = ""
+
+    async def run(self, handler: Callable[[Event], None]) -> None:
+        self._handler = handler
+        while not self._left:
+            try:
+                await self._session()
+            except CorosyncError as error:
+                handler(Left(f"no quorum: {error}"))
+                if not isinstance(error, CorosyncBusy):
+                    log.warning("the store lost its group: %s", error)
+        handler(Left(self._left))
+        await asyncio.get_running_loop().create_future()
+
+    def multicast(self, frames: tuple[bytes, ...]) -> None:
+        if self._cpg is None:
+            return
+        self._queue.extend(frames)
+        if len(self._queue) == len(frames):
+            self._send_now()
+        if self._queue:
+            self._woken.set()
+
+    def leave(self, reason: str) -> None:
+        self._left = reason
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+
+    async def _session(self) -> None:
+        """One connection to corosync, until it is lost."""
+        loop = asyncio.get_running_loop()
+        self._gone = loop.create_future()
+        gone = self._gone
+        self._ring, self._members = None, ()
+        self._queue.clear()
+
+        def lost(error: CorosyncError) -> None:
+            if not gone.done():
+                gone.set_exception(error)
+
+        with ExitStack() as stack:
+            votes = stack.enter_context(await open_patiently(self._open_votes, timeout=_OPEN_SECONDS))
+            cpg = stack.enter_context(await open_patiently(self._open_cpg, timeout=_OPEN_SECONDS))
+            stack.callback(self._forget)
+            self._votes, self._cpg = votes, cpg
+            votes.attach(lost)
+            cpg.attach(lost)
+            votes.track()
+            self._count()
+            sender = loop.create_task(self._sender(cpg, lost))
+            stack.callback(sender.cancel)
+            await cpg.join(GROUP)
+            try:
+                await gone
+            finally:
+                if not cpg.closed:
+                    with contextlib.suppress(CorosyncError):
+                        await asyncio.shield(cpg.leave(GROUP, timeout=1.0))
+
+    def _open_votes(self) -> Votequorum:
+        with self._inside():
+            return Votequorum(
+                quorum_change=lambda _quorate, _states: self._count(),
+                nodelist_change=lambda _ring, _nodes: self._count(),
+                expected_change=lambda _votes: self._count(),
+            )
+
+    def _open_cpg(self) -> Cpg:
+        with self._inside():
+            return Cpg(deliver=self._delivered, group_change=self._changed, totem_change=self._ring_changed)
+
+    def _forget(self) -> None:
+        self._votes, self._cpg = None, None
+        self._queue.clear()
+        if self._settling is not None:
+            self._settling.cancel()
+
+    # Sending
+
+    def _send_now(self) -> None:
+        """Hand corosync what it takes at once; the rest is the sender's."""
+        try:
+            while self._queue and self._cpg is not None:
+                self._cpg.send_now(self._queue[0])
+                self._queue.popleft()
+        except CorosyncError as error:
+            if not isinstance(error, CorosyncBusy):
+                log.debug("the sender will meet it again: %s", error)
+
+    async def _sender(self, cpg: Cpg, lost: Callable[[CorosyncError], None]) -> None:
+        try:
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
+                while self._queue:
+                    await cpg.send(self._queue[0], timeout=_SEND_SECONDS)
+                    self._queue.popleft()
+        except CorosyncError as error:
+            lost(error)
+
+    # Callbacks, from the event loop
+
+    def _delivered(self, nodeid: int, _pid: int, data: bytes) -> None:
+        if self._handler is not None:
+            self._handler(Deliver(nodeid, data))
+
+    def _changed(
+        self, members: tuple[Address, ...], _left: tuple[Departure, ...], _joined: tuple[Departure, ...]
+    ) -> None:
+        self._members = members
+        self._tell_members()
+
+    def _ring_changed(self, ring: RingId, _nodes: tuple[int, ...]) -> None:
+        self._ring = (ring.nodeid, ring.seq)
+        self._tell_members()
+
+    def _tell_members(self) -> None:
+        """Tell the members with their ring; a ring's change comes just after the group's and counts anew."""
+        if self._handler is not None and self._ring is not None and self._members:
+            self._unsettle()
+            members = frozenset((address.nodeid, address.pid) for address in self._members)
+            self._handler(MembersChanged(self._ring, members, time.time()))
+
+    # Votes
+
+    def _count(self) -> None:
+        if self._votes is None or self._votes.closed:
+            return
+        try:
+            info = self._votes.info()
+        except CorosyncError as error:
+            log.debug("votequorum does not answer now: %s", error)
+            return
+        qdevice = info.qdevice_votes if Flag.QDEVICE_CAST_VOTE in info.flags else 0
+        settled = self._ballot.settled and qdevice == self._ballot.qdevice
+        ballot = Ballot(info.votes, max(info.expected, info.highest_expected), qdevice, settled)
+        if ballot != self._ballot:
+            self._ballot = ballot
+            self._on_ballot(ballot)
+            if qdevice and not settled:
+                self._unsettle()
+
+    def _unsettle(self) -> None:
+        """The QDevice's vote counts from now on, once it has been held for long enough."""
+        if self._settling is not None:
+            self._settling.cancel()
+        if not self._ballot.qdevice:
+            return
+        ballot = self._ballot
+        self._ballot = Ballot(ballot.votes, ballot.expected, ballot.qdevice, False)
+        self._settling = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._settled)
+
+    def _settled(self) -> None:
+        ballot = self._ballot
+        self._ballot = Ballot(ballot.votes, ballot.expected, ballot.qdevice, True)
+        self._on_ballot(self._ballot)

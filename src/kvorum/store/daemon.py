@@ -1,0 +1,180 @@
+"""pve-cluster: the store as a daemon, ``python -m kvorum.store.daemon``; and inside ``kvorum serve``.
+
+Without corosync.conf it is a group of one (a standalone node is always quorate), else a member of Corosync's
+group. It says READY to systemd when the socket answers and, where asked for, /etc/pve is mounted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, AsyncExitStack
+from pathlib import Path
+
+from kvorum.core.errors import Conflict, KvorumError, NoQuorum, OutcomeUnknown
+from kvorum.core.paths import Paths
+from kvorum.store.face import MakeDirectory
+from kvorum.store.group import Group, LocalGroup
+from kvorum.store.host import Host
+from kvorum.store.membership import MembershipSource, read_nodes
+from kvorum.store.protocol import Ballot
+from kvorum.store.server import Server
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def running_store(
+    paths: Paths,
+    *,
+    node: str,
+    fuse: bool,
+    corosync: bool,
+    inside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+) -> AsyncIterator[Host]:
+    """The store at work while open: replica, socket, and the file system with ``fuse``.
+
+    With ``corosync`` the node's id is its entry in ``paths.corosync``/corosync.conf. ``inside`` is entered
+    while Corosync is connected to (tests). Raises ``KvorumError`` when another store holds the database, or
+    corosync.conf does not list this node.
+    """
+    config = paths.corosync / "corosync.conf" if corosync else None
+    async with AsyncExitStack() as stack:
+        stack.callback(os.close, _lock(paths.database))
+        nodeid, ballot = 0, Ballot()
+        group: Group = LocalGroup()
+        if config is not None:
+            from kvorum.store.corosync_group import CorosyncGroup
+
+            nodeid, ballot = _nodeid(config, node), Ballot(votes=0, expected=1)
+            group = CorosyncGroup(lambda ballot: host.set_ballot(ballot), inside=inside)
+        host = Host(paths.database, group, node=node, nodeid=nodeid, ballot=ballot)
+        membership = MembershipSource(config, node)
+        await stack.enter_async_context(Server(host, membership, paths.store_socket).running())
+        task = asyncio.get_running_loop().create_task(host.run())
+        stack.push_async_callback(_end, task)
+        preparing = asyncio.get_running_loop().create_task(_prepare(host))
+        stack.push_async_callback(_end, preparing)
+        if fuse:
+            from kvorum.store.filesystem import mounted
+
+            await stack.enter_async_context(mounted(host, membership, paths.etc_pve))
+        yield host
+
+
+async def run_store(paths: Paths, *, node: str, fuse: bool, corosync: bool) -> None:
+    """Run the store until cancelled, then leave the group, unmount and close in order."""
+    async with running_store(paths, node=node, fuse=fuse, corosync=corosync):
+        await asyncio.get_running_loop().create_future()
+
+
+async def _prepare(host: Host) -> None:
+    """Make this node's directories as soon as the store is writable."""
+    needed = ("priv/lock", *(f"nodes/{host.node}/{part}" for part in ("qemu-server", "lxc", "priv")))
+    while True:
+        await _writable(host)
+        missing = [MakeDirectory(path) for path in needed if not host.tree.is_directory(path)]
+        if not missing:
+            return
+        try:
+            await host.transact(missing, (), "pve-cluster", 20.0)
+        except (Conflict, NoQuorum, OutcomeUnknown) as error:
+            log.info("this node's directories are not made yet: %s", error)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _lock(database: Path) -> int:
+    """Hold the database alone: two stores on one node would both speak for it."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    path = database.with_name(database.name + ".lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise KvorumError(f"another store holds '{database}' already: is pve-cluster running?") from None
+    return descriptor
+
+
+def _nodeid(config: Path, node: str) -> int:
+    try:
+        _, _, members = read_nodes(config.read_text())
+    except (OSError, ValueError) as error:
+        raise KvorumError(f"'{config}' can't be read: {error}") from error
+    for member in members:
+        if member.name == node:
+            return member.nodeid
+    names = ", ".join(member.name for member in members)
+    raise KvorumError(f"'{config}' does not list this node, '{node}', only: {names}")
+
+
+def notify_systemd(state: str) -> None:
+    """Tell systemd a state such as ``READY=1`` (sd_notify(3)); does nothing without systemd."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as datagram:
+        try:
+            datagram.sendto(state.encode(), address)
+        except OSError as error:
+            log.warning("systemd can't be told '%s': %s", state, error)
+
+
+async def _main(paths: Paths, node: str, fuse: bool) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    corosync = (paths.corosync / "corosync.conf").exists()
+    async with running_store(paths, node=node, fuse=fuse, corosync=corosync) as host:
+        if not corosync:
+            await asyncio.wait_for(_writable(host), 30)
+        notify_systemd("READY=1")
+        log.info("the store is up: node %s, %s", node, "in a cluster" if corosync else "standalone")
+        await stop.wait()
+        notify_systemd("STOPPING=1")
+
+
+async def _writable(host: Host) -> None:
+    changed = asyncio.Event()
+    forget = host.listen(lambda _: changed.set())
+    try:
+        while not host.status.writable:
+            await changed.wait()
+            changed.clear()
+    finally:
+        forget()
+
+
+def main() -> None:
+    """Parse the command line and run until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="pve-cluster", description="The replicated configuration store.")
+    parser.add_argument("--root", type=Path, help="keep everything under this directory (tests)")
+    parser.add_argument("--node", default=socket.gethostname().split(".")[0])
+    parser.add_argument("--no-fuse", action="store_true", help="mount nothing")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    paths = Paths.under(options.root) if options.root else Paths.system()
+    try:
+        asyncio.run(_main(paths, options.node, not options.no_fuse))
+    except KvorumError as error:
+        log.error("%s", error)
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

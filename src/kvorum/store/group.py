@@ -1,0 +1,56 @@
+"""The group of replicas as the host sees it, and the group of one that needs no Corosync."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from kvorum.store.protocol import Deliver, Event, MembersChanged
+
+
+class Group(Protocol):
+    """Total order and membership. Events go to ``handler``, never from within ``multicast``."""
+
+    async def run(self, handler: Callable[[Event], None]) -> None:
+        """Be a member until cancelled; leave cleanly then."""
+        ...
+
+    def multicast(self, frames: tuple[bytes, ...]) -> None:
+        """Send frames to all members, this one included, in order; never blocks."""
+        ...
+
+    def leave(self, reason: str) -> None:
+        """Leave for good: this node's disk can't keep the promise."""
+        ...
+
+
+class LocalGroup:
+    """A group of one, for a node without a cluster."""
+
+    def __init__(self, nodeid: int = 0) -> None:
+        self._nodeid = nodeid
+        self._handler: Callable[[Event], None] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self, handler: Callable[[Event], None]) -> None:
+        self._handler = handler
+        members = frozenset({(self._nodeid, os.getpid())})
+        handler(MembersChanged((self._nodeid, 0), members, time.time()))
+        try:
+            await self._loop.create_future()
+        finally:
+            self._handler = None
+
+    def multicast(self, frames: tuple[bytes, ...]) -> None:
+        for frame in frames:
+            self._loop.call_soon(self._deliver, frame)
+
+    def leave(self, reason: str) -> None:
+        self._handler = None
+
+    def _deliver(self, frame: bytes) -> None:
+        if self._handler is not None:
+            self._handler(Deliver(self._nodeid, frame))

@@ -1,0 +1,63 @@
+"""Open files: what was written through a handle, and when it becomes the file's new content.
+
+A handle has a change to commit after a write, a truncation through it, O_TRUNC at open, or the creation of the
+file. ``flush`` (close, also of a dup) commits only what was written, since a shell closes a dup of a file that
+it has just truncated before it writes; ``release`` commits what is then still pending.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Handle:
+    """One open file."""
+
+    inode: int
+    content: bytes = b""
+    """What the file held when it was opened, for virtual files for all of the handle's life."""
+    fixed: bool = False
+    """A virtual file: reads come from ``content``."""
+    writing: bool = False
+    buffer: bytearray | None = None
+    """The content as this handle sees it, once it differs."""
+    written: bool = False
+    """Written or truncated through the handle since the last commit."""
+    pending: bool = False
+    """Created, or opened with O_TRUNC, and nothing committed yet."""
+    mtime: float | None = None
+    """Set through the handle while it has a change to commit."""
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there is something to commit at release."""
+        return self.written or self.pending
+
+    def write(self, offset: int, data: bytes, base: bytes) -> None:
+        """Write into the buffer, which begins as ``base``; a gap is filled with zeros."""
+        buffer = self._own(base)
+        if offset > len(buffer):
+            buffer.extend(bytes(offset - len(buffer)))
+        buffer[offset : offset + len(data)] = data
+        self.written = True
+
+    def truncate(self, size: int, base: bytes) -> None:
+        """Cut or extend to ``size`` bytes."""
+        buffer = self._own(base)
+        if size < len(buffer):
+            del buffer[size:]
+        else:
+            buffer.extend(bytes(size - len(buffer)))
+        self.written = True
+
+    def committed(self) -> None:
+        """What the buffer held is the file's content now."""
+        self.written = False
+        self.pending = False
+        self.mtime = None
+
+    def _own(self, base: bytes) -> bytearray:
+        if self.buffer is None or not self.dirty:
+            self.buffer = bytearray(base)
+        return self.buffer

@@ -1,0 +1,226 @@
+"""The shell around a replica: feeds it events and carries its effects out, in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from kvorum.core.errors import Conflict, KvorumError, NoQuorum, OutcomeUnknown
+from kvorum.store.disk import Disk, load
+from kvorum.store.face import Expect, Operation
+from kvorum.store.group import Group
+from kvorum.store.names import check_operations
+from kvorum.store.protocol import (
+    Answer,
+    Ballot,
+    BallotChanged,
+    Cancel,
+    Changed,
+    DiskSynced,
+    Event,
+    Left,
+    Multicast,
+    Note,
+    Outcome,
+    Persist,
+    Published,
+    Replica,
+    Request,
+    StartTimer,
+    Status,
+    StatusChanged,
+    Tell,
+    TimerExpired,
+    View,
+)
+from kvorum.store.tree import Tree
+
+log = logging.getLogger(__name__)
+
+VALUE_BYTES = 32 * 1024
+"""Largest published value."""
+
+Heard = Changed | StatusChanged | Published
+"""What listeners are told."""
+
+
+@dataclass(slots=True)
+class _Value:
+    value: bytes
+    until: float
+    """By the loop's clock."""
+    version: int = 1
+    """How often it was published, as this node heard it."""
+
+
+class Host:
+    """One replica at work. ``run`` holds it in the group; all methods belong to the event loop's thread."""
+
+    def __init__(self, database: Path, group: Group, *, node: str, nodeid: int, ballot: Ballot) -> None:
+        stored = load(database)
+        if set(stored.view.members) == {0} and nodeid:
+            # A standalone node that has become a cluster's first: its history is its own.
+            stored.view = View(stored.view.number, {nodeid: node}, stored.view.time)
+        self.node = node
+        self.nodeid = nodeid
+        self.started = time.time()
+        self._replica = Replica(nodeid, node, f"{node}/{secrets.token_hex(8)}", stored, ballot)
+        self._ballot = ballot
+        self._group = group
+        self._disk = Disk(database, self._synced, self._disk_failed)
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[int, asyncio.Future[int]] = {}
+        self._requests = 0
+        self._listeners: list[Callable[[Heard], None]] = []
+        self._values: dict[tuple[str, str], _Value] = {}
+        self._broken = ""
+
+    @property
+    def tree(self) -> Tree:
+        """The configuration; to be read only."""
+        return self._replica.tree
+
+    @property
+    def version(self) -> int:
+        """The version of the last change."""
+        return self._replica.version
+
+    @property
+    def root(self) -> bytes:
+        """The checksum of the whole tree: equal roots mean equal trees."""
+        return self._replica.root
+
+    @property
+    def status(self) -> Status:
+        """Whether this node may write, and why not."""
+        return self._replica.status
+
+    def listen(self, listener: Callable[[Heard], None]) -> Callable[[], None]:
+        """Tell ``listener`` of every change, status and published value; returns how to stop."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def set_ballot(self, ballot: Ballot) -> None:
+        """What this node knows of votes is now this."""
+        self._ballot = ballot
+        self.feed(BallotChanged(ballot))
+
+    def adopt(self) -> None:
+        """An admin's word that lost nodes are lost: this partition's history is the one to go on with."""
+        log.warning("an admin lets this partition go on without members of the newest view (pvecm adopt)")
+        self.feed(BallotChanged(replace(self._ballot, adopt=True)))
+
+    async def run(self) -> None:
+        """Be a member of the group until cancelled, then leave, write what is queued and close."""
+        try:
+            await self._group.run(self.feed)
+        finally:
+            self.feed(Left("the store is stopping"))
+            for future in self._waiting.values():
+                if not future.done():
+                    future.set_exception(OutcomeUnknown("the store stopped; look before trying again"))
+            await asyncio.shield(self._disk.close())
+
+    async def transact(
+        self, operations: Sequence[Operation], expect: Sequence[Expect], who: str, timeout: float
+    ) -> int:
+        """As ``Store.transact``."""
+        check_operations(operations)
+        if self._broken:
+            raise NoQuorum(self._broken)
+        self._requests += 1
+        number = self._requests
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._waiting[number] = future
+        deadline = self._loop.call_later(timeout, self.feed, Cancel(number))
+        try:
+            self.feed(Request(number, tuple(operations), tuple(expect), who, time.time()))
+            return await future
+        finally:
+            deadline.cancel()
+            del self._waiting[number]
+
+    def publish(self, key: str, value: bytes, ttl: float) -> None:
+        """Tell all nodes a value; raises ``KvorumError`` when it is larger than 32 KiB."""
+        if len(value) > VALUE_BYTES:
+            raise KvorumError(f"'{key}' has {len(value)} bytes; at most {VALUE_BYTES} can be published")
+        self.feed(Tell(key, value, ttl))
+
+    def published(self) -> Mapping[tuple[str, str], tuple[bytes, float]]:
+        """(node, key) to the value and the seconds it still lives."""
+        now = self._loop.time()
+        for name in [name for name, kept in self._values.items() if kept.until <= now]:
+            del self._values[name]
+        return {name: (kept.value, kept.until - now) for name, kept in self._values.items()}
+
+    def value_version(self, node: str, key: str) -> int:
+        """How often a value was published, as this node heard it; 0 when it has none."""
+        kept = self._values.get((node, key))
+        return kept.version if kept else 0
+
+    def feed(self, event: Event) -> None:
+        """Give the replica an event and carry out what it wants."""
+        before = self._replica.status.members
+        for effect in self._replica.step(event):
+            match effect:
+                case Multicast(frames):
+                    self._group.multicast(frames)
+                case Persist(record):
+                    self._disk.write(record)
+                case Answer():
+                    self._answer(effect)
+                case StartTimer(number, seconds):
+                    self._loop.call_later(seconds, self.feed, TimerExpired(number))
+                case Note(text):
+                    log.warning("%s", text)
+                case Published(node, key, value, ttl):
+                    version = self.value_version(node, key) + 1
+                    self._values[node, key] = _Value(value, self._loop.time() + ttl, version)
+                    self._tell(effect)
+                case StatusChanged(status):
+                    log.info("store: %s", status.reason or "writable")
+                    if status.members - before:
+                        self._loop.call_soon(self._publish_again)
+                    self._tell(effect)
+                case Changed():
+                    self._tell(effect)
+
+    def _tell(self, heard: Heard) -> None:
+        for listener in list(self._listeners):
+            listener(heard)
+
+    def _answer(self, answer: Answer) -> None:
+        future = self._waiting.get(answer.id)
+        if future is None or future.done():
+            return
+        match answer.outcome:
+            case Outcome.DONE:
+                future.set_result(answer.version)
+            case Outcome.CONFLICT:
+                future.set_exception(Conflict(answer.text))
+            case Outcome.NO_QUORUM:
+                future.set_exception(NoQuorum(answer.text))
+            case Outcome.UNKNOWN:
+                future.set_exception(OutcomeUnknown(answer.text))
+
+    def _publish_again(self) -> None:
+        """New members know nothing of what was published before them."""
+        for (node, key), (value, ttl) in self.published().items():
+            if node == self.node:
+                self.feed(Tell(key, value, ttl))
+
+    def _synced(self, serial: int) -> None:
+        self.feed(DiskSynced(serial))
+
+    def _disk_failed(self, sentence: str) -> None:
+        log.error("%s; this node leaves the store's group and is read-only", sentence)
+        self._broken = sentence
+        self.feed(Left(sentence))
+        self._group.leave(sentence)

@@ -1,0 +1,89 @@
+"""Who is in the cluster: corosync.conf's list of nodes, joined with who is in the store's group now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kvorum.store.face import Member, Membership
+from kvorum.store.protocol import Status
+
+
+def standalone(node: str, address: str = "127.0.0.1") -> Membership:
+    """The membership of a node without a cluster."""
+    return Membership(None, (Member(node, 0, address, True),), True, 1)
+
+
+class MembershipSource:
+    """Makes a ``Membership`` of each status; its version grows with each difference."""
+
+    def __init__(self, config: Path | None, node: str) -> None:
+        """``config`` is corosync.conf, or ``None`` on a standalone node."""
+        self._config = config
+        self._stamp = (0, 0)
+        self._listed: tuple[str, int, tuple[Member, ...]] = ("", 0, ())
+        self.current = standalone(node)
+        if config is not None:
+            self.current = Membership("", (), False, 1, "the store is starting")
+
+    def update(self, status: Status) -> bool:
+        """Take a new status; returns whether ``current`` is another now.
+
+        While members compare their states, quorum stays as it was: writes wait for the outcome.
+        """
+        old = self.current
+        quorate = old.quorate if status.changing else status.writable
+        reason = old.reason if status.changing else status.reason
+        if self._config is None:
+            new = Membership(None, old.members, quorate, old.version, reason)
+        else:
+            cluster, config_version, listed = self._read(self._config)
+            members = tuple(
+                Member(m.name, m.nodeid, m.address, m.nodeid in status.members, m.votes) for m in listed
+            )
+            new = Membership(cluster, members, quorate, old.version, reason, config_version)
+        if new == old:
+            return False
+        self.current = Membership(
+            new.cluster, new.members, new.quorate, old.version + 1, new.reason, new.config_version
+        )
+        return True
+
+    def _read(self, config: Path) -> tuple[str, int, tuple[Member, ...]]:
+        try:
+            stat = config.stat()
+            stamp = (stat.st_mtime_ns, stat.st_size)
+            if stamp != self._stamp:
+                self._listed, self._stamp = read_nodes(config.read_text()), stamp
+        except (OSError, ValueError):
+            return self._listed
+        return self._listed
+
+
+def read_nodes(text: str) -> tuple[str, int, tuple[Member, ...]]:
+    """The cluster's name, the configuration's version, and its nodes, from corosync.conf(5)'s text."""
+    cluster, version = "", 0
+    members: list[Member] = []
+    sections: list[str] = []
+    node: dict[str, str] = {}
+    for raw in text.splitlines():
+        line = raw.split("#", 1)[0].strip()
+        if line.endswith("{"):
+            sections.append(line[:-1].strip())
+            node = {} if sections == ["nodelist", "node"] else node
+        elif line == "}" and sections:
+            if sections == ["nodelist", "node"] and "nodeid" in node:
+                address = node.get("ring0_addr", "")
+                name = node.get("name", address)
+                members.append(
+                    Member(name, int(node["nodeid"]), address, False, int(node.get("quorum_votes", "1")))
+                )
+            sections.pop()
+        elif ":" in line:
+            key, value = (part.strip() for part in line.split(":", 1))
+            if sections == ["nodelist", "node"]:
+                node[key] = value
+            elif sections == ["totem"] and key == "cluster_name":
+                cluster = value
+            elif sections == ["totem"] and key == "config_version":
+                version = int(value)
+    return cluster, version, tuple(members)

@@ -1,0 +1,227 @@
+"""The store's local socket: who asks is known by the kernel, and is told of every change in order.
+
+Root (and whom the daemon runs as) sees and may do all; group www-data sees all but ``priv`` and may change
+nothing. A reader too slow to follow is cut off; it comes back and resumes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import grp
+import logging
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+
+from kvorum.core.errors import KvorumError
+from kvorum.store import stream
+from kvorum.store.face import File
+from kvorum.store.host import Heard, Host
+from kvorum.store.membership import MembershipSource
+from kvorum.store.names import is_private
+from kvorum.store.protocol import Changed, Published, StatusChanged
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 2048
+_BACKLOG_BYTES = 4 << 20
+_BEHIND_BYTES = 192 << 20
+_REQUESTS = 256
+
+
+class _Client:
+    def __init__(self, writer: asyncio.StreamWriter, private: bool) -> None:
+        self.writer = writer
+        self.private = private
+        """May see ``priv`` and change things."""
+        self.ready = False
+        self.requests: set[asyncio.Task[None]] = set()
+
+    def send(self, data: bytes) -> None:
+        if self.writer.transport.get_write_buffer_size() > _BEHIND_BYTES:
+            log.warning("a local reader of the store does not keep up and is cut off")
+            self.writer.transport.abort()
+        else:
+            self.writer.write(data)
+
+
+class Server:
+    """Answers on the socket while ``run`` runs."""
+
+    def __init__(self, host: Host, membership: MembershipSource, path: Path) -> None:
+        self._host = host
+        self._membership = membership
+        self._path = path
+        self._clients: set[_Client] = set()
+        self._backlog: deque[tuple[bytes, stream.Changes]] = deque()
+        self._backlog_bytes = 0
+        self._mark = host.root
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Listen on the socket; at exit all connections are closed."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.unlink(missing_ok=True)
+        server = await asyncio.start_unix_server(self._serve, self._path, limit=1 << 20)
+        self._path.chmod(0o660)
+        with contextlib.suppress(KeyError, PermissionError):
+            os.chown(self._path, -1, grp.getgrnam("www-data").gr_gid)
+        forget = self._host.listen(self._heard)
+        try:
+            yield
+        finally:
+            forget()
+            server.close()
+            for client in list(self._clients):
+                client.writer.transport.abort()
+            self._path.unlink(missing_ok=True)
+
+    # Telling
+
+    def _heard(self, heard: Heard) -> None:
+        match heard:
+            case Changed(version, changes, root):
+                message = stream.Changes(version, root, changes)
+                self._remember(message)
+                self._broadcast(message)
+            case StatusChanged(status):
+                if self._membership.update(status):
+                    self._broadcast(stream.Members(self._membership.current))
+            case Published(node, key, value, ttl):
+                self._broadcast(stream.Value(node, key, value, ttl))
+
+    def _remember(self, message: stream.Changes) -> None:
+        self._backlog.append((self._mark, message))
+        self._mark = message.mark
+        self._backlog_bytes += _size(message)
+        while len(self._backlog) > _BACKLOG or self._backlog_bytes > _BACKLOG_BYTES:
+            self._backlog_bytes -= _size(self._backlog.popleft()[1])
+
+    def _broadcast(self, message: stream.Told) -> None:
+        whole: bytes | None = None
+        public: bytes | None = None
+        for client in self._clients:
+            if not client.ready:
+                continue
+            if client.private:
+                whole = whole or stream.frame(message)
+                client.send(whole)
+            else:
+                public = public or stream.frame(_public(message))
+                client.send(public)
+
+    def _greet(self, client: _Client, mark: bytes) -> None:
+        host = self._host
+        messages: list[stream.Told] = [stream.Welcome(host.node, host.version, host.root)]
+        if mark != host.root:
+            start = next(
+                (i for i in range(len(self._backlog) - 1, -1, -1) if self._backlog[i][0] == mark), None
+            )
+            if start is None:
+                messages += self._snapshot()
+            else:
+                messages += [self._backlog[i][1] for i in range(start, len(self._backlog))]
+        messages.append(stream.Members(self._membership.current))
+        messages += [
+            stream.Value(node, key, value, ttl) for (node, key), (value, ttl) in host.published().items()
+        ]
+        for message in messages:
+            client.send(stream.frame(message if client.private else _public(message)))
+        client.ready = True
+
+    def _snapshot(self) -> list[stream.Told]:
+        host = self._host
+        parts: list[stream.Told] = []
+        files: list[File] = []
+        size = 0
+        for file in host.tree.files():
+            files.append(file)
+            size += len(file.data)
+            if size > stream.SNAPSHOT_BYTES:
+                parts.append(stream.Snapshot(False, host.version, b"", tuple(files)))
+                files, size = [], 0
+        directories = tuple(host.tree.directories())
+        parts.append(stream.Snapshot(True, host.version, host.root, tuple(files), directories))
+        return parts
+
+    # Asking
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = _Client(writer, _trusted(writer))
+        self._clients.add(client)
+        try:
+            while True:
+                self._asked(client, stream.asking.decode(await stream.read_frame(reader)))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except (ValueError, msgspec.MsgspecError) as error:
+            log.warning("a local client of the store sent garbage and is cut off: %s", error)
+        finally:
+            self._clients.discard(client)
+            for task in client.requests:
+                task.cancel()
+            writer.transport.abort()
+
+    def _asked(self, client: _Client, message: stream.Asking) -> None:
+        if isinstance(message, stream.Hello):
+            self._greet(client, message.mark)
+            return
+        if not client.private:
+            client.send(stream.frame(stream.Reply(message.id, 0, "error", "only root may change the store")))
+            return
+        if len(client.requests) >= _REQUESTS:
+            text = f"{_REQUESTS} requests of this connection are waiting already; nothing was changed"
+            client.send(stream.frame(stream.Reply(message.id, 0, "error", text)))
+            return
+        task = asyncio.get_running_loop().create_task(self._carry_out(client, message))
+        client.requests.add(task)
+        task.add_done_callback(client.requests.discard)
+
+    async def _carry_out(
+        self, client: _Client, message: stream.Transact | stream.PublishValue | stream.Adopt
+    ) -> None:
+        try:
+            version = 0
+            match message:
+                case stream.Transact(_, operations, expect, who, timeout):
+                    version = await self._host.transact(operations, expect, who, timeout)
+                case stream.PublishValue(_, key, value, ttl):
+                    self._host.publish(key, value, ttl)
+                case stream.Adopt():
+                    self._host.adopt()
+            reply = stream.Reply(message.id, version)
+        except KvorumError as error:
+            reply = stream.Reply(message.id, 0, stream.error_name(error), str(error))
+        client.send(stream.frame(reply))
+
+
+def _size(message: stream.Changes) -> int:
+    return 64 + sum(len(change.file.data) if change.file else 0 for change in message.changes)
+
+
+def _public(message: stream.Told) -> stream.Told:
+    """The message without what only root may see."""
+    match message:
+        case stream.Changes(version, mark, changes):
+            return stream.Changes(version, mark, tuple(c for c in changes if not is_private(c.path)))
+        case stream.Snapshot(last, version, mark, files, directories):
+            return stream.Snapshot(
+                last,
+                version,
+                mark,
+                tuple(file for file in files if not is_private(file.path)),
+                tuple(path for path in directories if not is_private(path)),
+            )
+    return message
+
+
+def _trusted(writer: asyncio.StreamWriter) -> bool:
+    peer: socket.socket = writer.get_extra_info("socket")
+    _pid, uid, _gid = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return uid in (0, os.getuid())

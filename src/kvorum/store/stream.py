@@ -1,0 +1,149 @@
+"""What the store's socket carries: MessagePack frames behind a length of four bytes, big-endian.
+
+Client and server are of one installation but may differ for a moment during an upgrade: fields are only
+added at the end with a default, and tags are never reused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from kvorum.core.errors import Conflict, KvorumError, NoQuorum, OutcomeUnknown, ParameterError
+from kvorum.store.face import Change, Expect, File, Membership, Operation
+
+FRAME_BYTES = 32 << 20
+SNAPSHOT_BYTES = 1 << 20
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """First from a client: what its mirror holds."""
+
+    mark: bytes = b""
+
+
+class Transact(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """A change; answered by ``Reply``."""
+
+    id: int
+    operations: tuple[Operation, ...]
+    expect: tuple[Expect, ...]
+    who: str
+    timeout: float
+
+
+class PublishValue(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """A value in memory; answered by ``Reply``."""
+
+    id: int
+    key: str
+    value: bytes
+    ttl: float
+
+
+class Adopt(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """``pvecm adopt``; answered by ``Reply``."""
+
+    id: int
+
+
+class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """First from the server."""
+
+    node: str
+    version: int
+    mark: bytes
+
+
+class Snapshot(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """A part of everything, when a client can't resume; counts when the last part is here."""
+
+    last: bool
+    version: int
+    mark: bytes
+    files: tuple[File, ...] = ()
+    directories: tuple[str, ...] = ()
+
+
+class Changes(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """One step; ``mark`` is the tree's checksum after it."""
+
+    version: int
+    mark: bytes
+    changes: tuple[Change, ...]
+
+
+class Members(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """The present membership."""
+
+    membership: Membership
+
+
+class Value(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """A published value, with the seconds it still lives."""
+
+    node: str
+    key: str
+    value: bytes
+    ttl: float
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """The answer to a request; ``error`` is one of ``ERRORS`` or empty."""
+
+    id: int
+    version: int = 0
+    error: str = ""
+    text: str = ""
+
+
+Asking: TypeAlias = Hello | Transact | PublishValue | Adopt
+Told: TypeAlias = Welcome | Snapshot | Changes | Members | Value | Reply
+
+_encoder = msgspec.msgpack.Encoder()
+asking = msgspec.msgpack.Decoder[Asking](Asking)
+told = msgspec.msgpack.Decoder[Told](Told)
+
+
+ERRORS: dict[str, Callable[[str], KvorumError]] = {
+    "conflict": Conflict,
+    "no_quorum": NoQuorum,
+    "unknown": OutcomeUnknown,
+    "parameter": lambda text: ParameterError({}, text),
+    "error": KvorumError,
+}
+"""Errors by their name on the wire; append only."""
+
+
+def error_name(error: KvorumError) -> str:
+    """The wire's name of an error."""
+    match error:
+        case Conflict():
+            return "conflict"
+        case NoQuorum():
+            return "no_quorum"
+        case OutcomeUnknown():
+            return "unknown"
+        case ParameterError():
+            return "parameter"
+    return "error"
+
+
+def frame(message: Asking | Told) -> bytes:
+    """The message with its length before it."""
+    data = _encoder.encode(message)
+    return len(data).to_bytes(4, "big") + data
+
+
+async def read_frame(reader: asyncio.StreamReader) -> bytes:
+    """The next frame's content.
+
+    Raises ``asyncio.IncompleteReadError`` at the end and ``ValueError`` for a frame that is too long.
+    """
+    length = int.from_bytes(await reader.readexactly(4), "big")
+    if length > FRAME_BYTES:
+        raise ValueError(f"a frame of {length} bytes; at most {FRAME_BYTES} are allowed")
+    return await reader.readexactly(length)

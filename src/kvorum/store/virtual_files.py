@@ -1,0 +1,118 @@
+"""The files at the top of /etc/pve that are made when they are read, and the links."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+from kvorum.store.host import Host
+from kvorum.store.membership import MembershipSource
+
+LINKS = ("local", "qemu-server", "lxc")
+CLUSTER_LOG_ENTRIES = 50
+
+OBSERVED = (
+    "corosync.conf", "corosync.conf.new", "storage.cfg", "user.cfg", "domains.cfg", "notifications.cfg",
+    "priv/notifications.cfg", "priv/shadow.cfg", "priv/acme/plugins.cfg", "priv/tfa.cfg", "priv/token.cfg",
+    "priv/ipam.db", "datacenter.cfg", "vzdump.cron", "vzdump.conf", "jobs.cfg", "ha/crm_commands",
+    "ha/manager_status", "ha/resources.cfg", "ha/rules.cfg", "ha/groups.cfg", "ha/fence.cfg", "status.cfg",
+    "replication.cfg", "ceph.conf", "sdn/vnets.cfg", "sdn/zones.cfg", "sdn/controllers.cfg", "sdn/subnets.cfg",
+    "sdn/ipams.cfg", "sdn/mac-cache.json", "sdn/dns.cfg", "sdn/.running-config", "firewall/cluster.fw",
+    "virtual-guest/cpu-models.conf", "mapping/directory.cfg", "mapping/pci.cfg", "mapping/usb.cfg",
+)  # fmt: skip
+"""Files whose versions ``.version`` shows."""
+
+
+def link_target(name: str, node: str) -> str:
+    """Where a link at the top points to."""
+    return f"nodes/{node}" if name == "local" else f"nodes/{node}/{name}"
+
+
+class VirtualFiles:
+    """Makes each virtual file's present content."""
+
+    def __init__(self, host: Host, membership: MembershipSource) -> None:
+        self._host = host
+        self._membership = membership
+        self._makers: Mapping[str, Callable[[], bytes]] = {
+            ".members": self._members,
+            ".vmlist": self._vmlist,
+            ".version": self._version,
+            ".clusterlog": self._clusterlog,
+            ".rrd": self._rrd,
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The virtual files' names."""
+        return tuple(self._makers)
+
+    def content(self, name: str) -> bytes:
+        """What the file holds now."""
+        return self._makers[name]()
+
+    def _members(self) -> bytes:
+        membership = self._membership.current
+        shown: dict[str, object] = {"nodename": self._host.node, "version": membership.version}
+        if membership.cluster is not None:
+            shown["cluster"] = {
+                "name": membership.cluster,
+                "version": membership.config_version,
+                "nodes": len(membership.members),
+                "quorate": int(membership.quorate),
+            }
+            shown["nodelist"] = {
+                member.name: {"id": member.nodeid, "online": int(member.online), "ip": member.address}
+                for member in membership.members
+            }
+        return _json(shown)
+
+    def _vmlist(self) -> bytes:
+        ids: dict[str, object] = {}
+        newest = 0
+        for vmid, path in sorted(self._host.tree.guests().items(), key=lambda item: int(item[0])):
+            _, node, kind, _ = path.split("/")
+            file = self._host.tree.read(path)
+            version = file.version if file else 0
+            newest = max(newest, version)
+            ids[vmid] = {"node": node, "type": "qemu" if kind == "qemu-server" else kind, "version": version}
+        return _json({"version": newest, "ids": ids})
+
+    def _version(self) -> bytes:
+        tree = self._host.tree
+        guests = (tree.read(path) for path in tree.guests().values())
+        shown: dict[str, object] = {
+            "starttime": int(self._host.started),
+            "clinfo": self._membership.current.version,
+            "vmlist": max((file.version for file in guests if file), default=0),
+        }
+        for path in OBSERVED:
+            file = tree.read(path)
+            shown[path] = file.version if file else 0
+        kvstore: dict[str, dict[str, int]] = {}
+        for node, key in self._host.published():
+            kvstore.setdefault(node, {})[key] = self._host.value_version(node, key)
+        return _json({**shown, "kvstore": kvstore})
+
+    def _clusterlog(self) -> bytes:
+        """Each node publishes its newest entries under ``clusterlog`` as a JSON list."""
+        entries: list[dict[str, object]] = []
+        for (_, key), (value, _) in self._host.published().items():
+            if key == "clusterlog":
+                try:
+                    entries += json.loads(value)
+                except ValueError:
+                    continue
+        entries.sort(key=lambda entry: str(entry.get("time", "")), reverse=True)
+        return _json({"data": entries[:CLUSTER_LOG_ENTRIES]})
+
+    def _rrd(self) -> bytes:
+        """Each node publishes its lines under ``rrd``."""
+        values = self._host.published().items()
+        return b"".join(
+            value.rstrip(b"\n") + b"\n" for (_, key), (value, _) in values if key == "rrd" and value
+        )
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=1).encode() + b"\n"
