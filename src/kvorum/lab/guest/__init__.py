@@ -1,0 +1,1 @@
+"""What goes into the test guest's disk image, and how what it leaves on its disks is read."""
