@@ -12,8 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.interface import Services
-from kvorum.server.stores import opened_store
-from kvorum.store import Store
+from kvorum.store import Store, StoreClient
 from kvorum.systemd.notify import notify
 
 log = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ async def run_daemon(name: str, running: Running, paths: Paths) -> None:
     """
     log_to_stderr()
     try:
-        async with opened_store(paths) as store, running(store, paths):
+        async with StoreClient(paths.store_socket) as store, running(store, paths):
             notify("READY=1")
             log.info("%s is ready on node '%s'", name, store.node)
             await stopped()

@@ -6,10 +6,13 @@ Started as ``python -m kvorum.server.pvedaemon``; ``running`` is the same inside
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from kvorum.access import AccessAuthority, Authentication, Keys, PamRealm, Realm, Realms, Throttle
+from kvorum.cluster.node_files import ensure_node_files
+from kvorum.core.errors import NoQuorum, OutcomeUnknown
 from kvorum.core.paths import Paths
 from kvorum.interface import Authority, Caller, Peers, Router, Services, Work
 from kvorum.server import rooms
@@ -22,6 +25,8 @@ from kvorum.server.listen import on_unix_socket
 from kvorum.server.peers import NodePeers
 from kvorum.store import Store
 from kvorum.tasks import TaskRunner
+
+log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -50,6 +55,7 @@ async def running(
     )
     api = Api(router, store, caller, authentication, nodes, trusted=command_identity)
     try:
+        await _ensure_files(store, paths)
         async with (
             rooms.services(services, store, paths),
             on_unix_socket(api.handle, paths.daemon_socket),
@@ -57,6 +63,14 @@ async def running(
             yield services
     finally:
         await nodes.close()
+
+
+async def _ensure_files(store: Store, paths: Paths) -> None:
+    """Make this node's keys and certificates; without quorum go on with those that are there."""
+    try:
+        await ensure_node_files(store, paths)
+    except (NoQuorum, OutcomeUnknown) as error:
+        log.warning("this node's files can't be made or renewed now: %s", error)
 
 
 class DeferredTasks:
