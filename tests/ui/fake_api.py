@@ -1,0 +1,347 @@
+"""A small world that answers as the API does: three nodes, some guests, tasks that run in steps.
+
+For the page's tests, and to work on the page without a lab: ``python tests/ui/fake_api.py [PORT]``, then open
+http://127.0.0.1:PORT and log in as root with the password ``kvorum``. It serves the built page with the strict
+Content-Security-Policy that the real server sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+PAGE = Path(__file__).parents[2] / "src" / "kvorum" / "server" / "page"
+PASSWORD = "kvorum"
+GIB = 1024**3
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+NODES = ("pve", "pve2", "pve3")
+Json = dict[str, Any]
+
+
+@dataclass
+class Task:
+    """A task whose log grows as ``steps`` are released, one a tick."""
+
+    upid: str
+    node: str
+    type: str
+    id: str
+    starttime: int
+    steps: list[str]
+    log: list[str] = field(default_factory=list)
+    endtime: int | None = None
+    status: str | None = None
+
+    def row(self) -> Json:
+        row: Json = {"upid": self.upid, "node": self.node, "type": self.type, "id": self.id}
+        row |= {"user": "root@pam", "starttime": self.starttime, "pid": 1, "pstart": 1}
+        if self.endtime is not None:
+            row |= {"endtime": self.endtime, "status": self.status}
+        return row
+
+    def end(self, status: str) -> None:
+        self.log.append("TASK OK" if status == "OK" else f"TASK ERROR: {status}")
+        self.endtime, self.status = int(time.time()), status
+
+
+@dataclass
+class World:
+    """The cluster that is played, and what the page has asked of it."""
+
+    online: set[str] = field(default_factory=lambda: set(NODES))
+    guests: dict[int, Json] = field(default_factory=dict)
+    tasks: list[Task] = field(default_factory=list)
+    requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    hold: bool = False
+    """While set, tasks stand still."""
+    expired: bool = False
+    """When set, every ticket is refused."""
+
+    @property
+    def quorate(self) -> bool:
+        return len(self.online) >= 2
+
+    def begin(self, node: str, kind: str, vmid: int, steps: list[str], then: Callable[[], None]) -> str:
+        start = int(time.time())
+        upid = f"UPID:{node}:00001234:{len(self.tasks):08X}:{start:08X}:{kind}:{vmid}:root@pam:"
+        task = Task(upid, node, kind, str(vmid), start, steps)
+        self.tasks.append(task)
+        asyncio.get_running_loop().create_task(self._play(task, then))
+        return upid
+
+    async def _play(self, task: Task, then: Callable[[], None]) -> None:
+        while task.steps and task.endtime is None:
+            if not self.hold:
+                task.log.append(task.steps.pop(0))
+            await asyncio.sleep(0.15)
+        if task.endtime is None:
+            then()
+            task.end("OK")
+
+
+def new_world() -> World:
+    """Three nodes, five guests, two ended tasks."""
+    world = World()
+    for vmid, name, node, status in (
+        (100, "web", "pve", "running"),
+        (101, "database", "pve", "running"),
+        (102, "mail", "pve2", "stopped"),
+        (110, "build", "pve2", "running"),
+        (120, "archive", "pve3", "stopped"),
+    ):
+        world.guests[vmid] = {"name": name, "node": node, "status": status, "since": time.time() - 93784}
+    now = int(time.time())
+    for age, kind, vmid, status in ((4000, "qmstart", 100, "OK"), (3000, "qmstart", 120, "no space left")):
+        upid = f"UPID:pve:00000001:0000000{vmid % 7}:{now - age:08X}:{kind}:{vmid}:root@pam:"
+        task = Task(upid, "pve", kind, str(vmid), now - age, [], ["starting"])
+        task.end(status)
+        task.endtime = now - age + 2
+        world.tasks.append(task)
+    return world
+
+
+WORLD = web.AppKey("world", World)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def data(value: Any) -> web.Response:
+    return web.json_response({"data": value})
+
+
+def refuse(status: int, reason: str, **errors: str) -> web.Response:
+    return web.json_response(
+        {"data": None, "message": f"{reason}\n", "errors": errors}, status=status, reason=reason
+    )
+
+
+@web.middleware
+async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Record, check ticket and CSRF token, and add what the real server adds to every answer."""
+    world = request.app[WORLD]
+    if request.path.startswith("/api2/"):
+        if request.method != "GET":
+            form = {key: str(value) for key, value in (await request.post()).items()}
+            world.requests.append((request.method, request.path.removeprefix("/api2/json"), form))
+        public = request.path in ("/api2/json/access/ticket", "/api2/json/access/domains")
+        if not public and (world.expired or not request.cookies.get("PVEAuthCookie", "").startswith("PVE")):
+            return refuse(401, "permission denied - invalid PVE ticket")
+        token = request.headers.get("CSRFPreventionToken")
+        if not public and request.method != "GET" and token != "5F000000:token":
+            return refuse(401, "Permission denied - invalid csrf token")
+    try:
+        response = await handler(request)
+    except web.HTTPNotFound:
+        response = refuse(501, f"Method '{request.method} {request.path}' not implemented")
+    response.headers["Content-Security-Policy"] = CSP
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+async def ticket(request: web.Request) -> web.Response:
+    form = await request.post()
+    password = str(form["password"])
+    if request.app[WORLD].expired or not (password == PASSWORD or password.startswith("PVE:")):
+        return refuse(401, "authentication failure")
+    user = str(form["username"])
+    answer = {"ticket": f"PVE:{user}:5F000000::c2ln/+==", "CSRFPreventionToken": "5F000000:token"}
+    return data({**answer, "username": user, "clustername": "home"})
+
+
+async def domains(request: web.Request) -> web.Response:
+    pam = {"realm": "pam", "type": "pam", "comment": "Linux PAM", "default": 1}
+    return data([pam, {"realm": "pve", "type": "pve", "comment": "Kvorum"}])
+
+
+async def cluster_status(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    rows: list[Json] = [
+        {"type": "cluster", "id": "cluster", "name": "home", "version": 3, "nodes": 3}
+        | {"quorate": int(world.quorate)}
+    ]
+    for number, name in enumerate(NODES, 1):
+        rows.append(
+            {"type": "node", "id": f"node/{name}", "name": name, "nodeid": number, "level": ""}
+            | {"ip": f"10.0.0.{number}", "online": int(name in world.online), "local": int(number == 1)}
+        )
+    return data(rows)
+
+
+def guest_row(vmid: int, guest: Json) -> Json:
+    running = guest["status"] == "running"
+    row: Json = {"id": f"qemu/{vmid}", "type": "qemu", "vmid": vmid, "name": guest["name"]}
+    row |= {"node": guest["node"], "status": guest["status"], "template": 0, "maxcpu": 2, "cpu": 0.034 * running}
+    row |= {"maxmem": 2 * GIB, "mem": int(1.3 * GIB) * running, "maxdisk": 8 * GIB, "disk": 0}
+    return row | {"uptime": int(time.time() - guest["since"]) if running else 0}
+
+
+async def resources(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    rows = [guest_row(vmid, guest) for vmid, guest in world.guests.items()]
+    for number, name in enumerate(NODES, 1):
+        row: Json = {"id": f"node/{name}", "type": "node", "node": name, "maxcpu": 8, "maxmem": 32 * GIB}
+        if name in world.online:
+            row |= {"status": "online", "cpu": 0.07 * number, "mem": (6 + 10 * (number - 1)) * GIB}
+            row |= {"uptime": 400_000 * number}
+        else:
+            row |= {"status": "offline"}
+        rows.append(row)
+    return data(rows)
+
+
+async def config_nodes(request: web.Request) -> web.Response:
+    rows = [{"node": name, "name": name, "nodeid": str(n), "quorum_votes": "1"} for n, name in enumerate(NODES, 1)]
+    return data(rows)
+
+
+async def tasks(request: web.Request) -> web.Response:
+    return data([task.row() for task in reversed(request.app[WORLD].tasks)])
+
+
+def task_of(request: web.Request) -> Task:
+    wanted = request.match_info["upid"]
+    for task in request.app[WORLD].tasks:
+        if task.upid == wanted:
+            return task
+    raise web.HTTPNotFound
+
+
+async def task_log(request: web.Request) -> web.Response:
+    task = task_of(request)
+    start, limit = int(request.query.get("start", 0)), int(request.query.get("limit", 50))
+    lines = [{"n": n, "t": text} for n, text in enumerate(task.log, 1)]
+    return web.json_response({"data": lines[start : start + limit], "total": len(lines)})
+
+
+async def task_status(request: web.Request) -> web.Response:
+    task = task_of(request)
+    row = task.row() | {"status": "running"}
+    if task.endtime is not None:
+        row |= {"status": "stopped", "exitstatus": task.status}
+    return data(row)
+
+
+async def task_stop(request: web.Request) -> web.Response:
+    task_of(request).end("received interrupt")
+    return data(None)
+
+
+async def node_status(request: web.Request) -> web.Response:
+    name = request.match_info["node"]
+    if name not in request.app[WORLD].online:
+        return refuse(595, f"No route to host: {name}")
+    return data(
+        {"cpu": 0.08, "uptime": 400_000, "loadavg": ["0.21", "0.34", "0.30"], "wait": 0.0}
+        | {"cpuinfo": {"model": "AMD Ryzen 7 5700G", "cpus": 8, "cores": 8, "sockets": 1}}
+        | {"memory": {"total": 32 * GIB, "used": 6 * GIB, "free": 26 * GIB}}
+        | {"rootfs": {"total": 100 * GIB, "used": 83 * GIB, "avail": 17 * GIB}}
+        | {"pveversion": "kvorum/0.1.0", "current-kernel": {"sysname": "Linux", "release": "6.12.48-amd64"}}
+    )
+
+
+def guest_of(request: web.Request) -> tuple[int, Json]:
+    vmid = int(request.match_info["vmid"])
+    guest = request.app[WORLD].guests.get(vmid)
+    if guest is None or guest["node"] != request.match_info["node"]:
+        raise web.HTTPNotFound
+    return vmid, guest
+
+
+async def guest_status(request: web.Request) -> web.Response:
+    vmid, guest = guest_of(request)
+    running = guest["status"] == "running"
+    row = guest_row(vmid, guest) | {"cpus": 2, "qmpstatus": guest["status"], "ha": {"managed": 0}}
+    return data(row | ({"pid": 4242, "running-machine": "pc-q35-10.0", "running-qemu": "10.0.3"} if running else {}))
+
+
+async def guest_config(request: web.Request) -> web.Response:
+    vmid, guest = guest_of(request)
+    return data(
+        {"name": guest["name"], "cores": 2, "memory": "2048", "machine": "q35", "ostype": "l26", "agent": "1"}
+        | {"scsi0": f"shared:{vmid}/vm-{vmid}-disk-0.qcow2,size=8G,discard=on", "scsihw": "virtio-scsi-single"}
+        | {"net0": "virtio=BC:24:11:5A:10:4F,bridge=vmbr0", "boot": "order=scsi0", "digest": "0" * 40}
+        | {"description": "Serves the family's photos.\n"}
+    )
+
+
+async def migrate_check(request: web.Request) -> web.Response:
+    _, guest = guest_of(request)
+    running = int(guest["status"] == "running")
+    return data({"running": running, "local_disks": [], "local_resources": []})
+
+
+async def power(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    vmid, guest = guest_of(request)
+    action = request.match_info["action"]
+    if not world.quorate:
+        return refuse(500, "no quorum")
+    if action == "start" and guest["name"] == "archive":
+        return refuse(500, "storage 'tank' is not available on node 'pve3': import the pool first")
+
+    def done() -> None:
+        guest.update(status="running" if action == "start" else "stopped", since=time.time())
+
+    return data(world.begin(guest["node"], f"qm{action}", vmid, [f"{action} VM {vmid}"], done))
+
+
+async def migrate(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    vmid, guest = guest_of(request)
+    target = str((await request.post())["target"])
+    steps = [f"starting migration of VM {vmid} to node '{target}' (10.0.0.2)"]
+    steps += [f"migration active, transferred {part} % of 2.0 GiB" for part in (12, 37, 64, 91)]
+    steps += ["migration completed, measured downtime 12 ms"]
+    return data(world.begin(guest["node"], "qmigrate", vmid, steps, lambda: guest.update(node=target)))
+
+
+async def page(request: web.Request) -> web.StreamResponse:
+    name = request.match_info["file"] or "index.html"
+    path = (PAGE / name).resolve()
+    if not path.is_relative_to(PAGE) or not path.is_file():
+        raise web.HTTPNotFound
+    return web.FileResponse(path)
+
+
+def application(world: World) -> web.Application:
+    """The whole server over one world."""
+    app = web.Application(middlewares=[guard])
+    app[WORLD] = world
+    api = "/api2/json"
+    guest = f"{api}/nodes/{{node}}/qemu/{{vmid}}"
+    task = f"{api}/nodes/{{node}}/tasks/{{upid}}"
+    app.router.add_post(f"{api}/access/ticket", ticket)
+    for path, handler in (
+        (f"{api}/access/domains", domains),
+        (f"{api}/cluster/status", cluster_status),
+        (f"{api}/cluster/resources", resources),
+        (f"{api}/cluster/tasks", tasks),
+        (f"{api}/cluster/config/nodes", config_nodes),
+        (f"{api}/nodes/{{node}}/status", node_status),
+        (f"{guest}/status/current", guest_status),
+        (f"{guest}/config", guest_config),
+        (f"{guest}/migrate", migrate_check),
+        (f"{task}/log", task_log),
+        (f"{task}/status", task_status),
+    ):
+        app.router.add_get(path, handler)
+    app.router.add_post(f"{guest}/status/{{action:start|stop|shutdown}}", power)
+    app.router.add_post(f"{guest}/migrate", migrate)
+    app.router.add_delete(task, task_stop)
+    app.router.add_get("/{file:(?!api2/).*}", page)
+    return app
+
+
+if __name__ == "__main__":
+    web.run_app(
+        application(new_world()), host="127.0.0.1", port=int(sys.argv[1]) if len(sys.argv) > 1 else 8007
+    )

@@ -1,0 +1,94 @@
+/** One request to the API: what goes out, what comes back, and what is said when it fails. */
+
+/** A refused or failed request. `message` is the server's own sentence; `status` 0 means that nobody answered. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly fields: Readonly<Record<string, string>> = {},
+  ) {
+    super(message);
+    this.name = "ApiError";
+  }
+}
+
+export type Verb = "GET" | "POST" | "PUT" | "DELETE";
+export type Parameters = Readonly<Record<string, string | number | undefined>>;
+
+const DEADLINE_MS = 30_000;
+
+let csrfToken = "";
+let onUnauthorized: (reason: string) => void = () => undefined;
+
+/** Sets the token that accompanies every change from now on. */
+export function setCsrfToken(token: string): void {
+  csrfToken = token;
+}
+
+/** Says whom to tell when the server no longer accepts the ticket. */
+export function whenUnauthorized(listener: (reason: string) => void): void {
+  onUnauthorized = listener;
+}
+
+/**
+ * Calls `/api2/json{path}` and returns the answer's data.
+ *
+ * Throws ApiError with the server's sentence. A 401 is also reported to the session, except from the login itself.
+ */
+export async function call<T>(verb: Verb, path: string, parameters: Parameters = {}): Promise<T> {
+  const response = await send(verb, path, encode(parameters));
+  const body = await readBody(response);
+  if (response.ok) return body.data as T;
+  const message = sentence(response, body);
+  if (response.status === 401 && path !== "/access/ticket") onUnauthorized(message);
+  throw new ApiError(response.status, message, body.errors ?? {});
+}
+
+async function send(verb: Verb, path: string, form: URLSearchParams): Promise<Response> {
+  const query = verb === "GET" || verb === "DELETE";
+  const suffix = query && form.size > 0 ? `?${form.toString()}` : "";
+  const request: RequestInit = {
+    method: verb,
+    credentials: "same-origin",
+    cache: "no-store",
+    signal: AbortSignal.timeout(DEADLINE_MS),
+  };
+  if (verb !== "GET") request.headers = { CSRFPreventionToken: csrfToken };
+  if (!query) request.body = form;
+  try {
+    return await fetch(`/api2/json${path}${suffix}`, request);
+  } catch (error) {
+    throw new ApiError(0, error instanceof Error ? error.message : String(error));
+  }
+}
+
+function encode(parameters: Parameters): URLSearchParams {
+  const form = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    if (value !== undefined) form.append(name, String(value));
+  }
+  return form;
+}
+
+interface Body {
+  data?: unknown;
+  message?: string;
+  errors?: Record<string, string>;
+}
+
+async function readBody(response: Response): Promise<Body> {
+  try {
+    const body: unknown = await response.json();
+    return typeof body === "object" && body !== null ? body : {};
+  } catch {
+    return {};
+  }
+}
+
+/** The sentence to show: the body's message, else the reason phrase, with what is wrong about single parameters. */
+function sentence(response: Response, body: Body): string {
+  const message = body.message?.trim();
+  const head = message ? message : response.statusText || `HTTP ${response.status}`;
+  const fields = Object.entries(body.errors ?? {}).map(([name, text]) => `${name}: ${text.trim()}`);
+  return [head, ...fields].join("\n");
+}

@@ -1,0 +1,142 @@
+/**
+ * What the page sees of the cluster, kept fresh. The only module that knows how: today by asking every two
+ * seconds while the tab is visible; server-sent events will replace the inside of this file, not its face.
+ */
+
+import { QueryClient, useQuery, useQueryClient, type UseQueryResult } from "@tanstack/react-query";
+import { ApiError, call } from "./client";
+import type {
+  ClusterStatusRow,
+  ConfiguredNode,
+  GuestConfig,
+  GuestStatus,
+  LogLine,
+  MigrationCheck,
+  NodeStatus,
+  QuorumAnswer,
+  Realm,
+  Resource,
+  TaskRow,
+  TaskStatus,
+  Version,
+} from "./types";
+
+const FRESH_MS = 2000;
+const LOG_LINES = 500;
+
+export type Live<T> = UseQueryResult<T>;
+
+/** The store of answers, one for the page. */
+export const liveData = new QueryClient({
+  defaultOptions: { queries: { retry: false, staleTime: FRESH_MS / 2, refetchOnWindowFocus: true } },
+});
+
+/** Asks again, now, for everything on the screen: after a change was made. */
+export async function refreshAll(): Promise<void> {
+  await liveData.invalidateQueries();
+}
+
+export const useClusterStatus = () => useLive<ClusterStatusRow[]>(["status"], "/cluster/status");
+export const useResources = () => useLive<Resource[]>(["resources"], "/cluster/resources");
+export const useTasks = () => useLive<TaskRow[]>(["tasks"], "/cluster/tasks");
+export const useConfiguredNodes = () =>
+  useLive<ConfiguredNode[]>(["votes"], "/cluster/config/nodes", { missing: [] });
+export const useQuorum = () => useLive<QuorumAnswer | null>(["quorum"], "/kvorum/quorum", { missing: null });
+
+export const useNodeStatus = (node: string) =>
+  useLive<NodeStatus>(["node", node], `/nodes/${segment(node)}/status`);
+
+export const useGuestStatus = (node: string, vmid: number) =>
+  useLive<GuestStatus>(["guest", node, vmid], `${guestPath(node, vmid)}/status/current`);
+
+export const useGuestConfig = (node: string, vmid: number) =>
+  useLive<GuestConfig>(["config", node, vmid], `${guestPath(node, vmid)}/config`);
+
+export const useMigrationCheck = (node: string, vmid: number) =>
+  useLive<MigrationCheck | null>(["migrate", node, vmid], `${guestPath(node, vmid)}/migrate`, {
+    missing: null,
+  });
+
+/** The realms one can log in to; asked once. */
+export const useRealms = () =>
+  useQuery({ queryKey: ["realms"], queryFn: () => call<Realm[]>("GET", "/access/domains"), retry: 2 });
+
+/** The version of the node that serves this page; asked once. */
+export const useVersion = () =>
+  useQuery({
+    queryKey: ["version"],
+    queryFn: () => call<Version>("GET", "/version"),
+    staleTime: Infinity,
+  });
+
+/** A task's state; asked until it has ended. */
+export function useTaskStatus(node: string, upid: string): Live<TaskStatus> {
+  return useQuery({
+    queryKey: ["task", upid],
+    queryFn: () => call<TaskStatus>("GET", `${taskPath(node, upid)}/status`),
+    refetchInterval: (query) => (query.state.data?.status === "stopped" ? false : FRESH_MS),
+  });
+}
+
+/** A task's log, growing: each question asks only for the lines that are not here yet. */
+export function useTaskLog(node: string, upid: string, running: boolean): Live<LogLine[]> {
+  const client = useQueryClient();
+  const key = ["log", upid, running ? "running" : "ended"];
+  return useQuery({
+    queryKey: key,
+    queryFn: async () => {
+      const known =
+        client.getQueryData<LogLine[]>(key) ?? client.getQueryData<LogLine[]>(["log", upid, "running"]) ?? [];
+      return readLog(node, upid, known);
+    },
+    placeholderData: (previous) => previous,
+    refetchInterval: running ? FRESH_MS / 2 : false,
+  });
+}
+
+async function readLog(node: string, upid: string, known: LogLine[]): Promise<LogLine[]> {
+  let lines = known;
+  for (;;) {
+    const more = await call<LogLine[]>("GET", `${taskPath(node, upid)}/log`, {
+      start: lines.length,
+      limit: LOG_LINES,
+    });
+    const fresh = more.filter((line) => line.n > lines.length);
+    lines = [...lines, ...fresh];
+    if (fresh.length < LOG_LINES) return lines;
+  }
+}
+
+/** The path of a guest in the API. */
+export function guestPath(node: string, vmid: number): string {
+  return `/nodes/${segment(node)}/qemu/${vmid}`;
+}
+
+/** The path of a task in the API. */
+export function taskPath(node: string, upid: string): string {
+  return `/nodes/${segment(node)}/tasks/${segment(upid)}`;
+}
+
+function segment(text: string): string {
+  return encodeURIComponent(text);
+}
+
+/** Asks for a path and keeps asking; `missing` stands in where this server has no such method. */
+function useLive<T>(key: readonly unknown[], path: string, optional?: { missing: T }): Live<T> {
+  return useQuery({
+    queryKey: key,
+    queryFn: async () => {
+      try {
+        return await call<T>("GET", path);
+      } catch (error) {
+        if (optional && error instanceof ApiError && NOT_THERE.has(error.status)) return optional.missing;
+        throw error;
+      }
+    },
+    refetchInterval: FRESH_MS,
+    placeholderData: undefined,
+  });
+}
+
+/** Answers that mean "this server has no such method here", also on a node without a cluster. */
+const NOT_THERE = new Set([403, 404, 424, 501]);

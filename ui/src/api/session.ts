@@ -1,0 +1,107 @@
+/**
+ * Who is logged in. The ticket is in a cookie, the CSRF token only in memory: handing the ticket in again at
+ * load, every 15 minutes and when a sleeping tab wakes returns a fresh pair (a ticket is good for two hours).
+ */
+
+import { useSyncExternalStore } from "react";
+import { ApiError, call, setCsrfToken, whenUnauthorized } from "./client";
+import type { Ticket } from "./types";
+
+export interface Credentials {
+  username: string;
+  realm: string;
+  password: string;
+}
+
+export type Session =
+  | { state: "checking" }
+  | { state: "out"; reason?: string }
+  | { state: "in"; user: string };
+
+const COOKIE = "PVEAuthCookie";
+const RENEW_MS = 15 * 60 * 1000;
+
+let session: Session = { state: "checking" };
+let renewedAt = 0;
+const listeners = new Set<() => void>();
+
+/** The session, for components. */
+export function useSession(): Session {
+  return useSyncExternalStore(subscribe, () => session);
+}
+
+/** Logs in; throws ApiError with the server's sentence. */
+export async function logIn({ username, realm, password }: Credentials): Promise<void> {
+  accept(await call<Ticket>("POST", "/access/ticket", { username: `${username}@${realm}`, password }));
+}
+
+/** Forgets the ticket; `reason` is shown above the login. */
+export function logOut(reason?: string): void {
+  document.cookie = `${COOKIE}=; path=/; max-age=0; SameSite=Strict; Secure`;
+  setCsrfToken("");
+  become({ state: "out", reason });
+}
+
+/** Takes up the session that the cookie holds, if any, and keeps it fresh from then on. Call once. */
+export async function resumeSession(): Promise<void> {
+  whenUnauthorized((reason) => session.state === "in" && logOut(reason));
+  setInterval(() => void renew(), RENEW_MS);
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && Date.now() - renewedAt > RENEW_MS) void renew();
+  });
+  await renew();
+}
+
+async function renew(): Promise<void> {
+  const ticket = ticketInCookie(document.cookie);
+  if (ticket === undefined) {
+    if (session.state !== "out") become({ state: "out" });
+    return;
+  }
+  try {
+    accept(await call<Ticket>("POST", "/access/ticket", { username: userOf(ticket), password: ticket }));
+  } catch (error) {
+    // Nobody answering says nothing about the ticket: a running session goes on and tries again.
+    const refused = error instanceof ApiError && error.status === 401;
+    if (refused) logOut(session.state === "in" ? error.message : undefined);
+    else if (session.state === "checking") become({ state: "out", reason: (error as Error).message });
+  }
+}
+
+function accept(answer: Ticket): void {
+  document.cookie = `${COOKIE}=${encodeURIComponent(answer.ticket)}; path=/; SameSite=Strict; Secure`;
+  setCsrfToken(answer.CSRFPreventionToken);
+  renewedAt = Date.now();
+  if (session.state !== "in" || session.user !== answer.username) {
+    become({ state: "in", user: answer.username });
+  }
+}
+
+/** The ticket in a cookie header's text, or undefined. */
+export function ticketInCookie(cookies: string): string | undefined {
+  for (const part of cookies.split(";")) {
+    const [name, value] = part.trim().split("=", 2);
+    if (name !== COOKIE || !value) continue;
+    try {
+      return decodeURIComponent(part.trim().slice(COOKIE.length + 1));
+    } catch {
+      return undefined;
+    }
+  }
+  return undefined;
+}
+
+/** The user that a ticket `PVE:user@realm:TIME::SIGNATURE` names. */
+export function userOf(ticket: string): string {
+  return ticket.split(":")[1] ?? "";
+}
+
+function become(next: Session): void {
+  session = next;
+  for (const listener of listeners) listener();
+}
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}

@@ -1,0 +1,146 @@
+/** The API's answers, as far as the page reads them. One place: what is not declared here is not used. */
+
+/** Booleans are 0 or 1 on the wire. */
+export type Flag = 0 | 1;
+
+export interface Realm {
+  realm: string;
+  type: string;
+  comment?: string;
+  default?: Flag;
+}
+
+export interface Ticket {
+  ticket: string;
+  CSRFPreventionToken: string;
+  username: string;
+  clustername?: string;
+}
+
+/** GET /version */
+export interface Version {
+  version: string;
+  release: string;
+}
+
+/** A row of GET /cluster/status; without a cluster there is one node row with nodeid 0. */
+export type ClusterStatusRow =
+  | { type: "cluster"; id: string; name: string; version: number; nodes: number; quorate: Flag }
+  | {
+      type: "node";
+      id: string;
+      name: string;
+      nodeid: number;
+      ip?: string;
+      online: Flag;
+      local?: Flag;
+    };
+
+/** A row of GET /cluster/config/nodes. Numbers may come as text. */
+export interface ConfiguredNode {
+  node: string;
+  name?: string;
+  nodeid?: number | string;
+  quorum_votes?: number | string;
+}
+
+/** GET /kvorum/quorum: what the server itself knows and says; every field may be missing. */
+export interface QuorumAnswer {
+  quorate?: Flag | boolean;
+  expected_votes?: number;
+  total_votes?: number;
+  quorum?: number;
+  qdevice_votes?: number;
+  sentences?: string[];
+}
+
+/** A row of GET /cluster/resources. cpu is a share of maxcpu (0 to 1); sizes are bytes, uptime seconds. */
+export interface Resource {
+  id: string;
+  type: "node" | "qemu" | "lxc" | "storage" | "pool" | "sdn" | "network" | "openvz";
+  node?: string;
+  vmid?: number;
+  name?: string;
+  status?: string;
+  cpu?: number;
+  maxcpu?: number;
+  mem?: number;
+  maxmem?: number;
+  disk?: number;
+  maxdisk?: number;
+  uptime?: number;
+  tags?: string;
+  lock?: string;
+  template?: Flag;
+  hastate?: string;
+}
+
+/** GET /nodes/N/status; sizes are bytes. */
+export interface NodeStatus {
+  cpu: number;
+  uptime?: number;
+  loadavg?: string[];
+  cpuinfo?: { model?: string; cpus?: number; cores?: number; sockets?: number };
+  memory?: { total: number; used: number };
+  swap?: { total: number; used: number };
+  rootfs?: { total: number; used: number };
+  pveversion?: string;
+  "current-kernel"?: { sysname?: string; release?: string };
+}
+
+/** GET /nodes/N/qemu/ID/status/current */
+export interface GuestStatus {
+  vmid: number;
+  name?: string;
+  status: "running" | "stopped";
+  qmpstatus?: string;
+  cpu?: number;
+  cpus?: number;
+  mem?: number;
+  maxmem?: number;
+  maxdisk?: number;
+  uptime?: number;
+  pid?: number;
+  lock?: string;
+  tags?: string;
+  ha?: { managed?: Flag; state?: string };
+  "running-qemu"?: string;
+  "running-machine"?: string;
+}
+
+/** GET /nodes/N/qemu/ID/config: whatever the file holds, plus its digest. */
+export type GuestConfig = Record<string, string | number>;
+
+/** GET /nodes/N/qemu/ID/migrate: what stands in the way. */
+export interface MigrationCheck {
+  running?: Flag | boolean;
+  allowed_nodes?: string[];
+  not_allowed_nodes?: Record<string, { unavailable_storages?: string[] } | undefined>;
+  local_disks?: { volid: string; size?: number; cdrom?: Flag | boolean }[];
+  local_resources?: string[];
+}
+
+/** A row of GET /cluster/tasks; without endtime it runs, else status is how it ended. Times: Unix seconds. */
+export interface TaskRow {
+  upid: string;
+  node: string;
+  type: string;
+  id?: string;
+  user: string;
+  starttime: number;
+  endtime?: number;
+  status?: string;
+}
+
+/** GET /nodes/N/tasks/UPID/status */
+export interface TaskStatus {
+  upid: string;
+  status: "running" | "stopped";
+  exitstatus?: string;
+}
+
+/** A line of a task's log; n counts from 1. */
+export interface LogLine {
+  n: number;
+  t: string;
+}

@@ -1,0 +1,116 @@
+/** Quorum explained: how many votes there are, how many are needed, what may fail, what brings it back. */
+
+import type { ClusterStatusRow, ConfiguredNode, QuorumAnswer } from "../api/types";
+import type { Dictionary } from "../i18n/en";
+
+export interface Voter {
+  name: string;
+  votes: number;
+  online: boolean;
+}
+
+export interface Quorum {
+  /** false on a node that is in no cluster */
+  clustered: boolean;
+  quorate: boolean;
+  voters: Voter[];
+  present: number;
+  expected: number;
+  needed: number;
+  /** what the server itself says about it, if it does; goes before our own words */
+  sentences: string[];
+}
+
+/** Joins membership, configured votes and the server's own count, where it gives one. */
+export function readQuorum(
+  status: ClusterStatusRow[],
+  configured: ConfiguredNode[],
+  answer: QuorumAnswer | null,
+): Quorum {
+  const header = status.find((row) => row.type === "cluster");
+  const votes = new Map(configured.map((node) => [node.name ?? node.node, Number(node.quorum_votes ?? 1)]));
+  const voters = status
+    .filter((row) => row.type === "node")
+    .map((row) => ({ name: row.name, votes: votes.get(row.name) ?? 1, online: Boolean(row.online) }));
+  const device = answer?.qdevice_votes ?? 0;
+  const expected = answer?.expected_votes ?? sum(voters) + device;
+  const present = answer?.total_votes ?? sum(voters.filter((voter) => voter.online)) + device;
+  return {
+    clustered: header !== undefined,
+    quorate: header ? Boolean(header.quorate) : true,
+    voters,
+    present,
+    expected,
+    needed: answer?.quorum ?? Math.floor(expected / 2) + 1,
+    sentences: answer?.sentences ?? [],
+  };
+}
+
+/** How many of the nodes online may fail at once, whichever they are. */
+export function mayFailAtOnce(quorum: Quorum): number {
+  const heaviest = online(quorum)
+    .map((voter) => voter.votes)
+    .sort((a, b) => b - a);
+  let left = quorum.present;
+  for (const [count, votes] of heaviest.entries()) {
+    left -= votes;
+    if (left < quorum.needed) return count;
+  }
+  return heaviest.length;
+}
+
+/** The fewest nodes that are off and would bring quorum back; empty when no set of them does. */
+export function bringBack(quorum: Quorum): Voter[][] {
+  const missing = quorum.needed - quorum.present;
+  const off = quorum.voters.filter((voter) => !voter.online && voter.votes > 0);
+  const alone = off.filter((voter) => voter.votes >= missing);
+  if (alone.length > 0) return alone.map((voter) => [voter]);
+  const together: Voter[] = [];
+  let gathered = 0;
+  for (const voter of [...off].sort((a, b) => b.votes - a.votes)) {
+    together.push(voter);
+    gathered += voter.votes;
+    if (gathered >= missing) return [together];
+  }
+  return [];
+}
+
+/** The explanation in sentences, the most important first. */
+export function explain(quorum: Quorum, t: Dictionary): string[] {
+  if (!quorum.clustered) return [t.quorum.standalone];
+  if (quorum.sentences.length > 0) return quorum.sentences;
+  const counted = t.quorum.votes(quorum.present, quorum.expected, quorum.needed);
+  if (!quorum.quorate) return [counted, howToBringBack(quorum, t)];
+  const off = quorum.voters.filter((voter) => !voter.online).map((voter) => voter.name);
+  return [
+    whatMayFail(quorum, t),
+    ...(off.length > 0 ? [t.quorum.offline(off.join(", "))] : []),
+    ...(isEvenPair(quorum) ? [t.quorum.twoNodes] : []),
+  ];
+}
+
+/** What would bring quorum back, as a sentence. */
+export function howToBringBack(quorum: Quorum, t: Dictionary): string {
+  const ways = bringBack(quorum).map((way) => way.map((voter) => voter.name).join(" + "));
+  if (ways.length === 0) return t.quorum.impossible;
+  return t.quorum.bringsBack(quorum.needed - quorum.present, ways.join(` ${t.quorum.or} `));
+}
+
+function whatMayFail(quorum: Quorum, t: Dictionary): string {
+  const members = online(quorum);
+  const count = mayFailAtOnce(quorum);
+  if (count > 0) return t.quorum.anyMayFail(count, members.length);
+  const may = members.filter((voter) => quorum.present - voter.votes >= quorum.needed);
+  if (may.length === 0) return t.quorum.noneMayFail;
+  const mayNot = members.filter((voter) => !may.includes(voter));
+  const either = ` ${t.quorum.or} `;
+  return t.quorum.someMayFail(names(may).join(either), names(mayNot).join(either));
+}
+
+function isEvenPair(quorum: Quorum): boolean {
+  return quorum.voters.length === 2 && quorum.expected === 2;
+}
+
+const online = (quorum: Quorum): Voter[] => quorum.voters.filter((voter) => voter.online);
+const names = (voters: Voter[]): string[] => voters.map((voter) => voter.name);
+const sum = (voters: Voter[]): number => voters.reduce((total, voter) => total + voter.votes, 0);

@@ -1,0 +1,92 @@
+/** One guest: how it is, what it is made of, what was done to it, and the buttons that do something. */
+
+import { Alert } from "@patternfly/react-core";
+import { useGuestConfig, useGuestStatus, useTasks } from "../api/live";
+import type { GuestStatus } from "../api/types";
+import { useText } from "../i18n/text";
+import { duration } from "../i18n/units";
+import { ByteUsage, CpuUsage, Facts, Panel } from "../shell/parts";
+import { hrefOf } from "../shell/route";
+import { sortTasks } from "../tasks/model";
+import { TaskList } from "../tasks/TaskList";
+import { GuestIcon, StateText } from "../tree/icons";
+import type { Cluster, Guest } from "../tree/model";
+import { Actions } from "./Actions";
+import { ConfigTable } from "./ConfigTable";
+
+const RECENT = 6;
+
+export function GuestView({ guest, cluster }: { guest: Guest; cluster: Cluster }) {
+  const t = useText();
+  const status = useGuestStatus(guest.node, guest.vmid);
+  const config = useGuestConfig(guest.node, guest.vmid);
+  const tasks = useTasks();
+  const own = sortTasks((tasks.data ?? []).filter((task) => task.id === String(guest.vmid)));
+  const state = t.state[guest.state];
+  const notes = config.data?.description;
+  return (
+    <>
+      <header className="kv-head">
+        <h1>
+          <GuestIcon guest={guest} /> <span className="kv-vmid">{guest.vmid}</span> {guest.name}
+        </h1>
+        <StateText state={guest.state} text={guest.lock ? t.state.locked(guest.lock) : state} />
+        <a href={hrefOf({ view: "node", node: guest.node })}>{t.guest.onNode(guest.node)}</a>
+        <Actions guest={guest} cluster={cluster} />
+      </header>
+      {status.error && <Alert isInline variant="warning" title={status.error.message} />}
+      <div className="kv-columns">
+        <div className="kv-stack">
+          <Panel title={t.guest.status}>
+            <StatusFacts guest={guest} status={status.data} />
+          </Panel>
+          {notes !== undefined && notes !== "" && (
+            <Panel title={t.guest.notes}>
+              <p className="kv-notes">{notes}</p>
+            </Panel>
+          )}
+          <Panel title={t.guest.tasks}>
+            {own.length > 0 ? (
+              <TaskList tasks={own.slice(0, RECENT)} compact />
+            ) : (
+              <p className="kv-quiet">{t.guest.noTasks}</p>
+            )}
+          </Panel>
+        </div>
+        <Panel title={t.guest.configuration}>
+          {config.data && <ConfigTable config={config.data} />}
+          {config.error && <p className="kv-quiet">{config.error.message}</p>}
+        </Panel>
+      </div>
+    </>
+  );
+}
+
+function StatusFacts({ guest, status }: { guest: Guest; status: GuestStatus | undefined }) {
+  const t = useText();
+  const live = guest.state === "running";
+  const now = { ...guest.resource, ...status };
+  const odd = status?.qmpstatus !== undefined && status.qmpstatus !== guest.state ? status.qmpstatus : undefined;
+  return (
+    <Facts
+      facts={[
+        [t.fact.state, [t.state[guest.state], odd && `(${odd})`].filter(Boolean).join(" ")],
+        [t.fact.node, <a href={hrefOf({ view: "node", node: guest.node })}>{guest.node}</a>],
+        [t.fact.ha, status?.ha?.managed ? (status.ha.state ?? "-") : undefined],
+        [t.fact.lock, guest.lock],
+        [
+          t.fact.cpu,
+          <CpuUsage share={live ? now.cpu : 0} cpus={status?.cpus ?? guest.resource.maxcpu} />,
+        ],
+        [
+          t.fact.memory,
+          <ByteUsage name={t.fact.memory} used={live ? (now.mem ?? 0) : 0} total={now.maxmem} />,
+        ],
+        [t.fact.uptime, live && now.uptime !== undefined ? duration(now.uptime) : undefined],
+        [t.fact.machine, [status?.["running-machine"], status?.["running-qemu"]].filter(Boolean).join(", QEMU ")],
+        [t.fact.process, status?.pid],
+        [t.fact.tags, now.tags?.split(/[;, ]/).join(", ")],
+      ]}
+    />
+  );
+}

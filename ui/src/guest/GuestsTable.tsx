@@ -1,0 +1,55 @@
+/** Guests in rows: state and load. */
+
+import { useText } from "../i18n/text";
+import { duration } from "../i18n/units";
+import { ByteUsage, CpuUsage } from "../shell/parts";
+import { hrefOf } from "../shell/route";
+import { GuestIcon, StateText } from "../tree/icons";
+import type { Guest } from "../tree/model";
+
+export function GuestsTable({ guests }: { guests: Guest[] }) {
+  const t = useText();
+  return (
+    <div className="kv-scroll">
+      <table className="kv-table">
+        <thead>
+          <tr>
+            <th scope="col">{t.column.guest}</th>
+            <th scope="col">{t.column.state}</th>
+            <th scope="col">{t.column.cpu}</th>
+            <th scope="col">{t.column.memory}</th>
+            <th scope="col" className="kv-wide">
+              {t.column.uptime}
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {guests.map((guest) => (
+            <GuestRow key={guest.vmid} guest={guest} />
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function GuestRow({ guest }: { guest: Guest }) {
+  const t = useText();
+  const { cpu, maxcpu, mem, maxmem, uptime } = guest.resource;
+  const live = guest.state === "running";
+  return (
+    <tr>
+      <th scope="row">
+        <a href={hrefOf({ view: "guest", vmid: guest.vmid })}>
+          <GuestIcon guest={guest} /> <span className="kv-vmid">{guest.vmid}</span> {guest.name}
+        </a>
+      </th>
+      <td>
+        <StateText state={guest.state} text={t.state[guest.state]} />
+      </td>
+      <td>{live && <CpuUsage share={cpu} cpus={maxcpu} />}</td>
+      <td>{live && <ByteUsage name={t.fact.memory} used={mem} total={maxmem} />}</td>
+      <td className="kv-wide">{live && uptime !== undefined && duration(uptime)}</td>
+    </tr>
+  );
+}

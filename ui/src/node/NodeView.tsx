@@ -1,0 +1,72 @@
+/** One node: how it is, and which guests it has. */
+
+import { Alert } from "@patternfly/react-core";
+import { useNodeStatus } from "../api/live";
+import type { NodeStatus } from "../api/types";
+import { GuestsTable } from "../guest/GuestsTable";
+import { useText } from "../i18n/text";
+import { duration } from "../i18n/units";
+import { ByteUsage, CpuUsage, Facts, Panel } from "../shell/parts";
+import { NodeIcon, StateText } from "../tree/icons";
+import type { Node } from "../tree/model";
+
+export function NodeView({ node }: { node: Node }) {
+  const t = useText();
+  const status = useNodeStatus(node.name);
+  const offline = node.state === "offline";
+  return (
+    <>
+      <header className="kv-head">
+        <h1>
+          <NodeIcon node={node} /> {node.name}
+        </h1>
+        <StateText state={node.state} text={t.state[node.state]} />
+      </header>
+      {offline && <Alert isInline variant="warning" title={t.nodeView.offline(node.name)} />}
+      {status.error && !offline && <Alert isInline variant="warning" title={status.error.message} />}
+      <div className="kv-stack">
+        <Panel title={t.nodeView.status}>
+          <StatusFacts node={node} status={status.data} />
+        </Panel>
+        <Panel title={t.guests}>
+          {node.guests.length > 0 ? (
+            <GuestsTable guests={node.guests} />
+          ) : (
+            <p className="kv-quiet">{t.nodeView.noGuests}</p>
+          )}
+        </Panel>
+      </div>
+    </>
+  );
+}
+
+function StatusFacts({ node, status }: { node: Node; status: NodeStatus | undefined }) {
+  const t = useText();
+  const { resource } = node;
+  const memory = status?.memory ?? { used: resource?.mem, total: resource?.maxmem };
+  const uptime = status?.uptime ?? resource?.uptime;
+  const kernel = status?.["current-kernel"];
+  return (
+    <Facts
+      facts={[
+        [
+          t.fact.cpu,
+          <CpuUsage share={status?.cpu ?? resource?.cpu} cpus={status?.cpuinfo?.cpus ?? resource?.maxcpu} />,
+        ],
+        [t.fact.memory, <ByteUsage name={t.fact.memory} used={memory.used} total={memory.total} />],
+        [
+          t.fact.disk,
+          status?.rootfs && (
+            <ByteUsage name={t.fact.disk} used={status.rootfs.used} total={status.rootfs.total} />
+          ),
+        ],
+        [t.fact.load, status?.loadavg?.join("  ")],
+        [t.fact.uptime, uptime === undefined ? undefined : duration(uptime)],
+        [t.column.address, node.address],
+        [t.fact.processor, status?.cpuinfo?.model],
+        [t.fact.kernel, [kernel?.sysname, kernel?.release].filter(Boolean).join(" ")],
+        [t.fact.version, status?.pveversion],
+      ]}
+    />
+  );
+}

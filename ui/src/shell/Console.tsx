@@ -1,0 +1,75 @@
+/** The frame: masthead above, tree at the left, the place in the middle, tasks at the bottom. */
+
+import { useMemo, useState } from "react";
+import { Spinner } from "@patternfly/react-core";
+import { useClusterStatus, useResources } from "../api/live";
+import { Datacenter } from "../datacenter/Datacenter";
+import { GuestView } from "../guest/GuestView";
+import { useText } from "../i18n/text";
+import { NodeView } from "../node/NodeView";
+import { TaskDrawer } from "../tasks/TaskDrawer";
+import { TaskFocusProvider } from "../tasks/focus";
+import { readCluster, type Cluster } from "../tree/model";
+import { Tree } from "../tree/Tree";
+import { Banners } from "./Banners";
+import { Masthead } from "./Masthead";
+import { useRoute, type Route } from "./route";
+
+export function Console({ user }: { user: string }) {
+  const t = useText();
+  const route = useRoute();
+  const [treeOpen, setTreeOpen] = useState(false);
+  const status = useClusterStatus();
+  const resources = useResources();
+  const cluster = useMemo(
+    () => readCluster(status.data ?? [], resources.data ?? []),
+    [status.data, resources.data],
+  );
+  const known = status.data !== undefined && resources.data !== undefined;
+  const failure = status.error ?? resources.error;
+  return (
+    <TaskFocusProvider>
+      <div className="kv-console" data-tree={treeOpen ? "open" : "closed"}>
+        <a className="kv-skip" href="#main" onClick={skipToContent}>
+          {t.shell.skip}
+        </a>
+        <Masthead
+          user={user}
+          cluster={cluster}
+          treeOpen={treeOpen}
+          onToggleTree={() => setTreeOpen(!treeOpen)}
+        />
+        <nav className="kv-side" id="tree" aria-label={t.tree.label}>
+          <Tree cluster={cluster} route={route} onChosen={() => setTreeOpen(false)} />
+        </nav>
+        <div className="kv-shade" onClick={() => setTreeOpen(false)} aria-hidden="true" />
+        <main className="kv-main" id="main" tabIndex={-1}>
+          <Banners failure={failure} status={status.data} />
+          {known ? <Place route={route} cluster={cluster} /> : !failure && <Spinner aria-label={t.loading} />}
+        </main>
+        <TaskDrawer />
+      </div>
+    </TaskFocusProvider>
+  );
+}
+
+function Place({ route, cluster }: { route: Route; cluster: Cluster }) {
+  const t = useText();
+  if (route.view === "datacenter") return <Datacenter cluster={cluster} />;
+  if (route.view === "node") {
+    const node = cluster.nodes.find(({ name }) => name === route.node);
+    return node ? <NodeView key={node.name} node={node} /> : <p>{t.gone.node(route.node)}</p>;
+  }
+  const guest = cluster.guests.find(({ vmid }) => vmid === route.vmid);
+  return guest ? (
+    <GuestView key={guest.vmid} guest={guest} cluster={cluster} />
+  ) : (
+    <p>{t.gone.guest(route.vmid)}</p>
+  );
+}
+
+/** The address's hash is the route, so the skip link moves the focus itself. */
+function skipToContent(event: React.MouseEvent): void {
+  event.preventDefault();
+  document.getElementById("main")?.focus();
+}

@@ -1,0 +1,39 @@
+/** What a node or a guest looks like in one glance; the state is also there as text. */
+
+import DesktopIcon from "@patternfly/react-icons/dist/esm/icons/desktop-icon";
+import LockIcon from "@patternfly/react-icons/dist/esm/icons/lock-icon";
+import ServerIcon from "@patternfly/react-icons/dist/esm/icons/server-icon";
+import { useText } from "../i18n/text";
+import type { Guest, Node } from "./model";
+
+export function NodeIcon({ node }: { node: Node }) {
+  const t = useText();
+  return (
+    <span className="kv-icon" data-state={node.state} title={t.state[node.state]}>
+      <ServerIcon />
+      <span className="kv-dot" />
+      <span className="kv-sr">{t.state[node.state]}</span>
+    </span>
+  );
+}
+
+export function GuestIcon({ guest }: { guest: Guest }) {
+  const t = useText();
+  const text = guest.lock ? t.state.locked(guest.lock) : t.state[guest.state];
+  return (
+    <span className="kv-icon" data-state={guest.state} title={text}>
+      <DesktopIcon />
+      {guest.lock ? <LockIcon className="kv-lock" /> : <span className="kv-dot" />}
+      <span className="kv-sr">{text}</span>
+    </span>
+  );
+}
+
+/** A state as a coloured word. */
+export function StateText({ state, text }: { state: string; text: string }) {
+  return (
+    <span className="kv-state" data-state={state}>
+      {text}
+    </span>
+  );
+}
