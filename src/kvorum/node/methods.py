@@ -9,7 +9,7 @@ from pydantic import Field
 
 import kvorum
 from kvorum.core.errors import ParameterError
-from kvorum.guests import published_guests
+from kvorum.guests import read_records
 from kvorum.interface import (
     Context,
     LoggedIn,
@@ -102,4 +102,4 @@ def snapshot(store: Store) -> Snapshot:
     for name, data in store.published(record.KEY).items():
         if (decoded := record.decode(data)) is not None:
             nodes[name] = decoded
-    return Snapshot(store.membership, nodes, published_guests(store), resources.owners(store.names))
+    return Snapshot(store.membership, nodes, read_records(store), resources.owners(store.names))

@@ -54,9 +54,7 @@ def node_rows(snapshot: Snapshot) -> list[Row]:
 
 def guest_rows(snapshot: Snapshot) -> list[Row]:
     """One row per guest in the whole cluster, sorted by id; silent ones are ``unknown``."""
-    fresh = {
-        (node, guest.vmid): guest for node, guests in snapshot.guests.items() for guest in guests
-    }
+    fresh = {(node, guest.vmid): guest for node, guests in snapshot.guests.items() for guest in guests}
     rows = []
     for vmid, node in sorted(snapshot.owners.items()):
         row: Row = {"id": f"qemu/{vmid}", "type": "qemu", "vmid": vmid, "node": node}
@@ -99,7 +97,7 @@ def _guest_values(record: GuestRecord) -> Row:
         "name": record.name,
         "status": record.status,
         "cpu": record.cpu,
-        "maxcpu": record.maxcpu,
+        "maxcpu": record.cpus,
         "mem": record.mem,
         "maxmem": record.maxmem,
         "disk": record.disk,
