@@ -1,0 +1,33 @@
+import asyncio
+import secrets
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from kvorum.store.memory import MemoryStore
+
+
+def key_files() -> dict[str, bytes]:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return {
+        "priv/authkey.key": key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+        "authkey.pub": key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        ),
+        "pve-www.key": secrets.token_bytes(32).hex().encode(),
+    }
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    made = MemoryStore("n1")
+
+    async def fill() -> None:
+        for path, data in key_files().items():
+            await made.write(path, data)
+
+    asyncio.run(fill())
+    return made

@@ -1,0 +1,137 @@
+import asyncio
+
+import pytest
+
+from kvorum.access import AccessAuthority, Authentication, Credentials, Keys
+from kvorum.core.errors import AuthenticationError
+from kvorum.interface import Identity
+from kvorum.store.memory import MemoryStore
+
+
+class Clock:
+    now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def authentication(store: MemoryStore, clock: Clock) -> Authentication:
+    return Authentication(Keys(store), clock)
+
+
+def test_a_ticket_names_its_user_on_every_node_with_the_same_keys(
+    authentication: Authentication, store: MemoryStore, clock: Clock
+) -> None:
+    ticket, _ = authentication.issue("root@pam")
+    assert ticket.startswith(f"PVE:root@pam:{int(clock.now):08X}::")
+    elsewhere = Authentication(Keys(store), clock)
+    assert elsewhere.identify(Credentials(ticket=ticket), changes=False) == Identity("root@pam")
+
+
+def test_nothing_sent_is_nobody(authentication: Authentication) -> None:
+    assert authentication.identify(Credentials(), changes=False) is None
+
+
+def test_a_ticket_ends_after_two_hours_and_may_come_from_a_clock_five_minutes_ahead(
+    authentication: Authentication, clock: Clock
+) -> None:
+    ticket, _ = authentication.issue("root@pam")
+    issued = clock.now
+    for age, valid in ((-301, False), (-300, True), (7200, True), (7201, False)):
+        clock.now = issued + age
+        assert (authentication.ticket_user(ticket) == "root@pam") is valid
+
+
+def test_a_changed_ticket_is_refused_with_the_sentence_clients_compare(
+    authentication: Authentication,
+) -> None:
+    ticket, _ = authentication.issue("joe@pve")
+    for wrong in (
+        ticket.replace("joe@pve", "root@pam"),
+        ticket[:-8],
+        "PVE:x",
+        "",
+        "PVE:a@b:00000000::",
+        "é::é",
+    ):
+        if wrong:
+            with pytest.raises(AuthenticationError) as caught:
+                authentication.identify(Credentials(ticket=wrong), changes=False)
+            assert str(caught.value) == "permission denied - invalid PVE ticket"
+
+
+def test_a_change_needs_the_csrf_token_of_the_same_user(authentication: Authentication, clock: Clock) -> None:
+    ticket, csrf = authentication.issue("root@pam")
+    _, others = authentication.issue("joe@pve")
+    good = Credentials(ticket=ticket, csrf=csrf)
+    assert authentication.identify(good, changes=True) == Identity("root@pam")
+    for wrong in ("", others, csrf[:-1], "zz:zz", csrf.replace(":", ":x")):
+        with pytest.raises(AuthenticationError) as caught:
+            authentication.identify(Credentials(ticket=ticket, csrf=wrong), changes=True)
+        assert str(caught.value) == "Permission denied - invalid csrf token"
+
+
+def test_a_nodes_word_counts_for_a_minute_and_is_no_login(
+    authentication: Authentication, clock: Clock
+) -> None:
+    word = authentication.node_word("n2")
+    found = authentication.identify(Credentials(node_ticket=word), changes=True)
+    assert found is not None
+    assert found.node == "n2"
+    assert not AccessAuthority().allowed(found, "/", "Sys.Audit")
+    with pytest.raises(AuthenticationError):
+        authentication.identify(Credentials(ticket=word), changes=False)
+    clock.now += 361
+    with pytest.raises(AuthenticationError, match="invalid node ticket"):
+        authentication.identify(Credentials(node_ticket=word), changes=True)
+
+
+def test_a_users_ticket_is_no_nodes_word(authentication: Authentication) -> None:
+    ticket, _ = authentication.issue("node@pam")
+    with pytest.raises(AuthenticationError):
+        authentication.identify(Credentials(node_ticket=ticket), changes=False)
+
+
+def test_after_a_change_of_keys_old_tickets_are_void_unless_the_old_key_is_kept(
+    authentication: Authentication, store: MemoryStore
+) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    ticket, _ = authentication.issue("root@pam")
+    assert authentication.ticket_user(ticket) == "root@pam"
+    old = store.read("authkey.pub")
+    assert old is not None
+    new = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+    pem = new.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    asyncio.run(store.write("authkey.pub", pem))
+    assert authentication.ticket_user(ticket) is None
+    asyncio.run(store.write("authkey.pub.old", old.data))
+    assert authentication.ticket_user(ticket) == "root@pam"
+
+
+def test_an_unknown_token_is_refused(authentication: Authentication) -> None:
+    with pytest.raises(AuthenticationError) as caught:
+        authentication.identify(Credentials(token="root@pam!x=secret"), changes=True)
+    assert "secret" not in str(caught.value)
+
+
+def test_without_keys_no_ticket_is_issued_or_believed() -> None:
+    bare = Authentication(Keys(MemoryStore("n1")))
+    with pytest.raises(AuthenticationError, match=r"authkey\.key' is missing"):
+        bare.issue("root@pam")
+    with pytest.raises(AuthenticationError, match="invalid PVE ticket"):
+        bare.identify(Credentials(ticket="PVE:root@pam:00000000::AAAA"), changes=False)
+
+
+def test_root_may_everything_and_others_nothing_yet() -> None:
+    authority = AccessAuthority()
+    assert authority.allowed(Identity("root@pam"), "/vms/100", "VM.Audit")
+    assert not authority.allowed(Identity("root@pam", token="t"), "/vms/100", "VM.Audit")
+    assert not authority.allowed(Identity("joe@pve"), "/", "Sys.Audit")
