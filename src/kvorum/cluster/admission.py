@@ -101,8 +101,8 @@ def admit(configuration: Configuration, request: Admission) -> tuple[Configurati
         if same and not refusals:
             return configuration, []
         refusals.append(
-            f"can't add existing node '{request.node}'; remove it first (pvecm delnode), or repeat its own join "
-            "with --force and the same id, votes and addresses"
+            f"can't add existing node '{request.node}'; remove it first (pvecm delnode), or repeat its own "
+            "join with --force and the same id, votes and addresses"
         )
     refusals += _taken(configuration, request, given)
     if refusals:

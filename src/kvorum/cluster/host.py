@@ -108,16 +108,19 @@ class Host:
                 shutil.rmtree(old)
 
     def bring_database_back(self, backup: str) -> None:
-        """Undo ``set_database_aside``; what the store wrote in between goes. Nothing set aside: nothing done."""
-        kept = sorted(Path(backup).glob(self._paths.database.name + "*"))
-        if not kept:
-            return
-        for file in self._paths.database.parent.glob(self._paths.database.name + "*"):
-            if not (Path(backup) / file.name).exists() and file.name != self._paths.database.name:
+        """Undo ``set_database_aside``, dropping what the store began since; nothing was moved: nothing done.
+
+        What is in place is dropped with the database itself last, and moved back with the database itself
+        last: broken off anywhere, it can be done again.
+        """
+        database = self._paths.database
+        kept = {file.name: file for file in Path(backup).glob(database.name + "*")}
+        if database.name in kept and database.exists():
+            for file in sorted(database.parent.glob(database.name + "*"), reverse=True):
                 file.unlink()
-        for file in reversed(kept):  # the database itself last: until then a second undoing starts over
-            shutil.move(file, self._paths.database.parent / file.name)
-        shutil.rmtree(backup)
+        for name in sorted(kept, reverse=True):
+            shutil.move(kept[name], database.parent / name)
+        shutil.rmtree(backup, ignore_errors=True)
 
     async def start_corosync(self) -> None:
         """Let Corosync run now and at every boot."""

@@ -39,8 +39,8 @@ async def peer_fingerprint(host: str, port: int = PORT, *, timeout: float = 10.0
 class RemoteNode:
     """A logged-in connection as root@pam. Use as an async context manager.
 
-    Raises ``Unreachable``, ``AuthenticationError`` (the password), and ``KvorumError`` with the peer's sentence
-    or for a certificate that is not the pinned one.
+    Raises ``Unreachable``, ``AuthenticationError`` (the password), and ``KvorumError`` with the peer's
+    sentence or for a certificate that is not the pinned one.
     """
 
     def __init__(self, host: str, password: str, fingerprint: str, *, port: int = PORT) -> None:
@@ -95,8 +95,8 @@ class RemoteNode:
                 return body.get("data") if isinstance(body, dict) else None
         except aiohttp.ServerFingerprintMismatch as error:
             raise KvorumError(
-                f"{self.host} shows another certificate than expected: its fingerprint is {colons(error.got)}, "
-                f"given was {self._fingerprint}"
+                f"{self.host} shows another certificate than expected: its fingerprint is "
+                f"{colons(error.got)}, given was {self._fingerprint}"
             ) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Unreachable(f"{self.host}: {error or 'no answer in time'}") from None

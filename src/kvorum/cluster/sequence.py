@@ -118,7 +118,8 @@ class Journal:
         """Write the state and make it last."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         new = self._path.with_suffix(".new")
-        with new.open("w") as file:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # a key may stand in it
+        with os.fdopen(descriptor, "w") as file:
             json.dump({"kind": kind, "state": asdict(state), "notes": dict(notes)}, file)
             file.flush()
             os.fsync(file.fileno())

@@ -1,0 +1,242 @@
+"""Creating and joining a cluster: the plans, what their steps do, and where a broken one goes on.
+
+Create keeps the store's database (the node turns from local to cluster mode); join sets it aside, and the
+cluster's copy replaces it. pvedaemon, which does this, outlives pve-cluster's restarts: its store reconnects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from kvorum.cluster.host import Host
+from kvorum.cluster.node_files import ensure_node_files
+from kvorum.cluster.sequence import Journal, Plan, Step, carry_out, interrupted
+from kvorum.core.errors import Conflict, DeadlineExceeded, KvorumError
+from kvorum.core.paths import Paths
+from kvorum.store import Delete, Expect, Store, Write
+
+if TYPE_CHECKING:
+    from kvorum.cluster.remote import RemoteNode
+
+QUORUM_WAIT_S = 60.0
+CONFIGURATION = "corosync.conf"
+Log = Callable[[str], None]
+
+CREATE = Plan(
+    "create",
+    (
+        "generate corosync authentication key",
+        "write corosync configuration to the store",
+        "write corosync configuration to /etc/corosync",
+        "start corosync",
+        "restart pve-cluster",
+        "wait for quorum",
+        "generate node files",
+    ),
+    commit="generate node files",
+)
+JOIN = Plan(
+    "join",
+    (
+        "request addition of this node",
+        "stop pve-cluster service",
+        "backup old database",
+        "write corosync files",
+        "start corosync",
+        "start pve-cluster service",
+        "wait for quorum",
+        "(re)generate node files",
+        "restart pveproxy",
+    ),
+    commit="(re)generate node files",
+)
+
+
+class Peer(Protocol):
+    """The node that takes us in."""
+
+    async def admit(self) -> tuple[str, str]:
+        """Ask to be taken in; returns corosync.conf and the key's bytes as base64."""
+        ...
+
+    async def withdraw(self) -> None:
+        """Say that we are not coming after all."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What the steps act upon."""
+
+    store: Store
+    paths: Paths
+    host: Host
+    journal: Journal
+
+
+def cluster_on(store: Store, paths: Paths, host: Host | None = None) -> Cluster:
+    """The node's own."""
+    return Cluster(store, paths, host or Host(store, paths), Journal(paths.state / "cluster-change.json"))
+
+
+async def create(cluster: Cluster, configuration: str, log: Log) -> None:
+    """Carry out the creation; raises ``SequenceFailed`` once it is undone."""
+    notes = {"configuration": configuration}
+    notes["authkey"] = "" if cluster.host.authkey.exists() else "made"
+    await carry_out(CREATE, create_steps(cluster, notes), cluster.journal, notes, log)
+
+
+async def join(cluster: Cluster, peer: Peer, log: Log) -> None:
+    """Carry out the join; raises ``SequenceFailed`` once it is undone."""
+    notes = {"backup": cluster.host.new_backup()}
+    await carry_out(JOIN, join_steps(cluster, peer, notes), cluster.journal, notes, log)
+
+
+async def recover(cluster: Cluster, log: Log) -> None:
+    """Finish or undo what a daemon's end broke off; does nothing when nothing was under way."""
+    found = cluster.journal.load()
+    if found is None:
+        return
+    kind, state, notes = found
+    plan = {"create": CREATE, "join": JOIN}[kind]
+    steps = create_steps(cluster, notes) if kind == "create" else join_steps(cluster, _NoPeer(), notes)
+    state = interrupted(plan, state, f"the {kind} was broken off by the end of pvedaemon")
+    log(f"an unfinished {kind} was found: {'undoing it' if state.failure else 'going on with it'}")
+    await carry_out(plan, steps, cluster.journal, notes, log, state)
+
+
+def create_steps(cluster: Cluster, notes: dict[str, str]) -> dict[str, Step]:
+    """What the steps of ``CREATE`` do."""
+    host, store = cluster.host, cluster.store
+
+    async def make_key() -> None:
+        host.make_authkey()
+
+    async def remove_key() -> None:
+        if notes.get("authkey") == "made":
+            host.remove_authkey()
+
+    async def write_store() -> None:
+        await store.transact(
+            [Write(CONFIGURATION, notes["configuration"].encode())],
+            [Expect(CONFIGURATION, None)],
+            who="pvecm create",
+        )
+
+    async def remove_from_store() -> None:
+        file = store.read(CONFIGURATION)
+        if file is not None and file.text == notes["configuration"]:
+            await store.transact([Delete(CONFIGURATION)], [Expect(CONFIGURATION, file.version)])
+
+    async def write_local() -> None:
+        host.write_configuration(notes["configuration"])
+
+    async def remove_local() -> None:
+        host.remove_configuration()
+        await host.restart_store()
+        await _wait_quorate(store, cluster=False)
+
+    async def node_files() -> None:
+        await ensure_node_files(store, cluster.paths)
+
+    actions = (
+        Step(make_key, remove_key),
+        Step(write_store, remove_from_store),
+        Step(write_local, remove_local),
+        Step(host.start_corosync, host.stop_corosync),
+        Step(host.restart_store),
+        Step(lambda: _wait_quorate(store, cluster=True)),
+        Step(node_files),
+    )
+    return dict(zip(CREATE.steps, actions, strict=True))
+
+
+def join_steps(cluster: Cluster, peer: Peer, notes: dict[str, str]) -> dict[str, Step]:
+    """What the steps of ``JOIN`` do."""
+    host, store = cluster.host, cluster.store
+
+    async def request() -> None:
+        notes["configuration"], notes["key"] = await peer.admit()
+
+    async def set_aside() -> None:
+        host.set_database_aside(notes["backup"])
+
+    async def bring_back() -> None:
+        host.bring_database_back(notes["backup"])
+
+    async def write_files() -> None:
+        host.write_authkey(_key(notes["key"]))
+        host.write_configuration(notes["configuration"])
+
+    async def remove_files() -> None:
+        host.remove_configuration()
+        host.remove_authkey()
+
+    async def node_files() -> None:
+        await ensure_node_files(store, cluster.paths)
+
+    actions = (
+        Step(request, peer.withdraw),
+        Step(host.stop_store, host.restart_store),
+        Step(set_aside, bring_back),
+        Step(write_files, remove_files),
+        Step(host.start_corosync, host.stop_corosync),
+        Step(host.restart_store, host.stop_store),
+        Step(lambda: _wait_quorate(store, cluster=True)),
+        Step(node_files),
+        Step(host.restart_proxy),
+    )
+    return dict(zip(JOIN.steps, actions, strict=True))
+
+
+class _NoPeer:
+    """After a daemon's end nobody is logged in at the peer any more."""
+
+    async def admit(self) -> tuple[str, str]:
+        raise KvorumError("the join was broken off before the peer had answered")
+
+    async def withdraw(self) -> None:
+        raise KvorumError("run 'pvecm delnode' for this node on a node of the cluster, if it is listed there")
+
+
+class RemotePeer:
+    """The peer over its API, logged in as root@pam."""
+
+    def __init__(self, remote: RemoteNode, node: str, parameters: dict[str, str]) -> None:
+        self._remote, self._node, self._parameters = remote, node, parameters
+
+    async def admit(self) -> tuple[str, str]:
+        """Ask the peer to take this node in."""
+        answer = await self._remote.call("POST", f"/cluster/config/nodes/{self._node}", self._parameters)
+        if not isinstance(answer, dict) or not {"corosync_conf", "corosync_authkey"} <= answer.keys():
+            raise KvorumError(f"{self._remote.host} did not answer with the cluster's configuration")
+        return str(answer["corosync_conf"]), str(answer["corosync_authkey"])
+
+    async def withdraw(self) -> None:
+        """Have the peer take this node off its list again."""
+        await self._remote.call("POST", f"/kvorum/cluster/nodes/{self._node}/withdraw")
+
+
+async def _wait_quorate(store: Store, *, cluster: bool) -> None:
+    """Until the store says that changes are possible, in a cluster or (back) on a node alone."""
+    try:
+        async with asyncio.timeout(QUORUM_WAIT_S):
+            async for membership in store.watch_membership():
+                if membership.quorate and (membership.cluster is not None) == cluster:
+                    return
+    except TimeoutError:
+        pass
+    reason = store.membership.reason or "the store is not in sync yet"
+    raise DeadlineExceeded(f"no quorum within {QUORUM_WAIT_S:g} s: {reason}")
+
+
+def _key(encoded: str) -> bytes:
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        raise Conflict("the peer's corosync key can't be read: is it of the same version?") from None

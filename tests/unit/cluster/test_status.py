@@ -1,0 +1,81 @@
+"""The texts of ``pvecm status`` and ``pvecm nodes``, to the letter."""
+
+import subprocess
+import sys
+
+from kvorum.cluster.quorum import Voter
+from kvorum.cluster.status import (
+    ClusterView,
+    StatusNode,
+    explain_view,
+    nodes_block,
+    quorum_block,
+    status_block,
+)
+from kvorum.corosync import Flag, NodeState, RingId, VoteInfo
+
+
+def view(flags: Flag = Flag.QUORATE, *, total: int = 2, device: str = "") -> ClusterView:
+    local = VoteInfo(1, NodeState.MEMBER, 1, 3, 3, total, 2, flags, 1 if device else 0, device)
+    members = tuple(StatusNode(n, 1, f"hp{n}", f"10.0.0.{n}", flags) for n in (1, 2)[: min(total, 2)])
+    voters = (
+        Voter("hp1", 1, True),
+        Voter("hp2", 1, total > 1),
+        Voter("Qdevice" if device else "hp3", 1, bool(device)),
+    )
+    return ClusterView("home", "3", "knet", "on", RingId(1, 0x1A8), local, members, voters)
+
+
+def test_status_reads_as_users_know_it() -> None:
+    lines = status_block(view(), 0).split("\n")
+    assert lines[:7] == [
+        "Cluster information",
+        "-------------------",
+        "Name:             home",
+        "Config Version:   3",
+        "Transport:        knet",
+        "Secure auth:      on",
+        "",
+    ]
+    assert "Node ID:          0x00000001" in lines
+    assert "Ring ID:          1.1a8" in lines
+    assert "Quorum:           2  " in lines
+    assert "Flags:            Quorate " in lines
+    assert lines[-4:] == [
+        "    Nodeid      Votes Name",
+        "0x00000001          1 10.0.0.1 (local)",
+        "0x00000002          1 10.0.0.2",
+        "",
+    ]
+
+
+def test_without_quorum_activity_is_blocked_and_the_way_out_is_said() -> None:
+    alone = view(Flag(0), total=1)
+    assert "Quorum:           2  Activity blocked\n" in status_block(alone, 0)
+    assert "Quorate:          No\n" in status_block(alone, 0)
+    assert "Start hp2 or hp3 to go on." in quorum_block(explain_view(alone))
+
+
+def test_a_device_has_its_row_and_column() -> None:
+    flags = Flag.QUORATE | Flag.QDEVICE_REGISTERED | Flag.QDEVICE_ALIVE | Flag.QDEVICE_CAST_VOTE
+    text = status_block(view(flags, total=3, device="Qdevice"), 0)
+    assert "Flags:            Quorate Qdevice \n" in text
+    assert "    Nodeid      Votes    Qdevice Name\n" in text
+    assert "0x00000001          1    A,V,NMW 10.0.0.1 (local)\n" in text
+    assert text.endswith("0x00000000          1            Qdevice\n")
+
+
+def test_nodes_have_decimal_ids_and_names() -> None:
+    assert nodes_block(view()) == (
+        "\nMembership information\n----------------------\n    Nodeid      Votes Name\n"
+        "         1          1 hp1 (local)\n         2          1 hp2\n"
+    )
+
+
+def test_the_command_imports_neither_asyncio_nor_cryptography() -> None:
+    code = "import sys; from kvorum.cluster import status_text; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = set(done.stdout.split())
+    assert not loaded & {"asyncio", "cryptography", "aiohttp", "pydantic", "cffi"}
