@@ -30,6 +30,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     config: str
     """The configuration's text as it is at the source."""
     online: bool
+    running: bool = True
+    """The guest's CPUs run; paused, it stays so at the target."""
     disks: list[DiskRequest] = []
     bridges: dict[str, str] = {}
     """Network cards and their bridges."""

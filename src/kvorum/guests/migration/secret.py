@@ -32,6 +32,7 @@ def folder(run: Path, vmid: int) -> Path:
 def write(path: Path, launcher: Launcher, vmid: int, key: str) -> None:
     """Lay the key down for the guest's QEMU, and nobody else."""
     shutil.rmtree(path, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=0o700)
     file = path / "keys.psk"
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 import time
 from dataclasses import dataclass, field
@@ -248,7 +247,8 @@ class Incoming:
         if guest is not None and session.request.online:
             if session.volumes:
                 await guest.monitor.execute("nbd-server-stop")
-            await guest.resume()
+            if session.request.running:
+                await guest.resume()
             with contextlib.suppress(KvorumError):
                 await guest.monitor.execute(
                     "announce-self", {"initial": 50, "max": 550, "rounds": 5, "step": 100}
@@ -270,16 +270,21 @@ class Incoming:
         await self._resume(session)
 
     async def _watch(self, session: Session) -> None:
-        """End the session by what happens: QEMU's end, the store, or the time."""
-        assert session.guest is not None
-        ours = asyncio.create_task(self._until_ours(session.request.vmid))
-        ended = asyncio.create_task(session.guest.process.ended.wait())
+        """End the session by what happens: QEMU's end, the store, or a source that stays silent."""
+        guest, vmid = session.guest, session.request.vmid
+        assert guest is not None
+        ours = asyncio.create_task(self._until_ours(vmid))
+        ended = asyncio.create_task(guest.process.ended.wait())
         try:
-            if session.request.online:
-                await asyncio.wait({ours, ended}, return_when=asyncio.FIRST_COMPLETED)
-            else:
-                await asyncio.wait({ours, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if ended.done() and not ours.done():
+            while not (ours.done() or ended.done()):
+                await asyncio.wait({ours, ended}, timeout=ORPHAN_S, return_when=asyncio.FIRST_COMPLETED)
+                if not (ours.done() or ended.done()) and await self._orphaned(session):
+                    log.warning(
+                        "VM %d: '%s' went silent; taking back what was made", vmid, session.request.source
+                    )
+                    await self._take_back(session)
+                    return
+            if not ours.done():
                 if not session.resumed:
                     await self._take_back(session)
                 return
@@ -287,11 +292,19 @@ class Incoming:
             if not session.resumed and not session.done:
                 await self._resume_by_store(session)
         except KvorumError as error:
-            log.error("VM %d: on its way to here: %s", session.request.vmid, error)
+            log.error("VM %d: on its way to here: %s", vmid, error)
         finally:
             for task in (ours, ended):
                 task.cancel()
             await asyncio.gather(ours, ended, return_exceptions=True)
+
+    async def _orphaned(self, session: Session) -> bool:
+        """Whether the source is gone, or has sent all its memory long ago and says nothing."""
+        members = {m.name: m.online for m in self._manager.store.membership.members}
+        if not members.get(session.request.source, False):
+            return True
+        assert session.guest is not None
+        return session.request.online and await session.guest.refresh() != "inmigrate"
 
     async def _until_ours(self, vmid: int) -> None:
         """Wait until the store says that this node owns the guest."""
@@ -331,7 +344,7 @@ class Incoming:
         data = msgspec.json.encode((request, {key: str(v) for key, v in session.volumes.items()}))
         draft = self._state / f"{request.vmid}.new"
         draft.write_bytes(data)
-        os.replace(draft, self._state / f"{request.vmid}.json")
+        draft.replace(self._state / f"{request.vmid}.json")
 
 
 def moved_config(vmid: int, text: str, volumes: dict[str, str]) -> GuestConfig:

@@ -1,0 +1,189 @@
+"""A real QEMU moves between two nodes of one process."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kvorum.core.errors import Conflict, NoQuorum, OutcomeUnknown
+from kvorum.guests.errors import MigrationFailed
+from kvorum.guests.machine.commandline import NodeFacts
+from kvorum.guests.machine.facts import _ask
+
+_spec = importlib.util.spec_from_file_location("guests_world", Path(__file__).with_name("world.py"))
+assert _spec and _spec.loader
+world_module = sys.modules.setdefault("guests_world", importlib.util.module_from_spec(_spec))
+if not hasattr(world_module, "World"):
+    _spec.loader.exec_module(world_module)
+World = world_module.World
+
+pytestmark = pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="no qemu-system-x86_64 here")
+
+
+async def test_facts() -> NodeFacts:
+    version, machines, types = await _ask("qemu-system-x86_64")
+    return NodeFacts("qemu-system-x86_64", version, "tcg", machines, "a test", types)
+
+
+test_facts.__test__ = False
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path, await test_facts())
+    await world.setup()
+    yield world
+    await world.close()
+
+
+async def create(world: World, storage: str = "shared", extra: str = "") -> None:
+    volume = await world.nodes["n1"].storages.get(storage).allocate(100, 8 << 20, "qcow2")
+    text = f"memory: 32\nname: t\nscsihw: virtio-scsi-pci\nscsi0: {volume},size=8M\nserial0: socket\nvga: none\n{extra}"
+    await world.shared.write("nodes/n1/qemu-server/100.conf", text)
+
+
+async def begin(world: World, storage: str = "shared", extra: str = "") -> None:
+    await create(world, storage, extra)
+    await world.nodes["n1"].manager.start(100)
+
+
+def assert_still_at_source(world: World) -> None:
+    assert world.nodes["n1"].manager.need_running(100).status == "running"
+    assert world.nodes["n2"].manager.running(100) is None
+    assert world.shared.read("nodes/n2/qemu-server/100.conf") is None
+    file = world.shared.read("nodes/n1/qemu-server/100.conf")
+    assert file is not None and "lock:" not in file.text
+    assert not list(world.nodes["n2"].paths.state.glob("incoming/*"))
+    assert not list(world.nodes["n2"].paths.guests_run.glob("*.tls"))
+
+
+async def assert_at_target(world: World) -> None:
+    assert world.nodes["n1"].manager.running(100) is None
+    guest = world.nodes["n2"].manager.need_running(100)
+    assert await guest.refresh() == "running"
+    assert world.shared.read("nodes/n1/qemu-server/100.conf") is None
+    file = world.shared.read("nodes/n2/qemu-server/100.conf")
+    assert file is not None and "lock:" not in file.text
+    assert not list(world.nodes["n2"].paths.state.glob("incoming/*.json"))
+
+
+async def test_a_running_guest_on_a_shared_storage_moves(world: World) -> None:
+    await begin(world)
+    await world.migration().run()
+    await assert_at_target(world)
+    assert any("downtime" in line for line in world.log.lines)
+    assert not world.log.warnings
+
+
+async def test_a_running_guest_takes_its_local_disk_along(world: World) -> None:
+    await begin(world, "local")
+    old = world.root / "local/images/100/vm-100-disk-0.qcow2"
+    assert old.exists()
+    await world.migration(with_local_disks=True).run()
+    await assert_at_target(world)
+    assert not old.exists()
+    assert (world.root / "local/images/100/vm-100-disk-1.qcow2").exists()
+    assert "vm-100-disk-1.qcow2" in world.shared.read("nodes/n2/qemu-server/100.conf").text
+
+
+async def test_local_disks_are_not_copied_unasked(world: World) -> None:
+    await begin(world, "local")
+    with pytest.raises(MigrationFailed, match="with-local-disks"):
+        await world.migration().run()
+    assert_still_at_source(world)
+
+
+@pytest.mark.parametrize("error", [NoQuorum("no quorum"), Conflict("changed")])
+async def test_a_commit_that_did_not_happen_leaves_the_guest_running_at_the_source(
+    world: World, error: Exception
+) -> None:
+    await begin(world)
+    migration = world.migration()
+    commit = migration._commit
+
+    async def failing() -> None:
+        world.nodes["n1"].store.failures = [error]
+        await commit()
+
+    migration._commit = failing
+    with pytest.raises(MigrationFailed, match=str(error)):
+        await migration.run()
+    assert_still_at_source(world)
+
+
+async def test_a_commit_of_unknown_fate_is_settled_before_anybody_runs(world: World) -> None:
+    await begin(world)
+    migration = world.migration()
+    commit = migration._commit
+
+    async def lost() -> None:
+        await commit()
+        raise OutcomeUnknown("the answer was lost")
+
+    migration._commit = lost
+    await migration.run()
+    await assert_at_target(world)
+
+
+async def test_a_target_whose_qemu_dies_leaves_the_guest_running_at_the_source(world: World) -> None:
+    await begin(world)
+    migration = world.migration()
+    send = migration._send
+
+    async def dying() -> None:
+        guest = world.nodes["n2"].manager.running(100)
+        await guest.process.kill()
+        await send()
+
+    migration._send = dying
+    with pytest.raises(MigrationFailed):
+        await migration.run()
+    assert_still_at_source(world)
+
+
+async def test_cancelling_cleans_up_both_sides(world: World) -> None:
+    await begin(world, "local")
+    reached = world.log.wanted["sending the memory"] = asyncio.Event()
+    task = asyncio.create_task(world.migration(with_local_disks=True, rate_kib_s=64).run())
+    await asyncio.wait_for(reached.wait(), 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert_still_at_source(world)
+    assert [p.name for p in (world.root / "local/images/100").iterdir()] == ["vm-100-disk-0.qcow2"]
+
+
+async def test_the_target_runs_the_guest_when_the_source_dies_right_after_the_commit(world: World) -> None:
+    await begin(world)
+    migration = world.migration()
+    world.peers.fail["resume"] = OSError("the source is dead and says nothing")
+    await migration.run()
+    guest = world.nodes["n2"].manager.running(100)
+    async with guest.monitor.listen("RESUME") as events:
+        if guest.status != "running":
+            await events.next(10)
+    assert guest.status == "running"
+
+
+async def test_a_stopped_guest_moves_with_its_disk(world: World) -> None:
+    await create(world, "local")
+    await world.migration(with_local_disks=True).run()
+    assert world.shared.read("nodes/n2/qemu-server/100.conf") is not None
+    assert world.nodes["n2"].manager.running(100) is None
+    assert [p.name for p in (world.root / "local/images/100").iterdir()] == ["vm-100-disk-1.qcow2"]
+
+
+async def test_a_missing_storage_is_said_before_anything_changes(world: World) -> None:
+    await begin(world)
+    text = world.shared.read("storage.cfg").text
+    await world.shared.write("storage.cfg", text.replace("shared 1", "shared 1\n\tnodes n1"))
+    with pytest.raises(MigrationFailed, match="not available on node 'n2'"):
+        await world.migration().run()
+    assert_still_at_source(world)
+    assert world.peers.calls == ["check"]

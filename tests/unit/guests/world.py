@@ -1,0 +1,165 @@
+"""A small world for tests: nodes in one process, one store, calls between nodes made directly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from kvorum.core.errors import Unreachable
+from kvorum.core.paths import Paths
+from kvorum.guests.machine.commandline import NodeFacts
+from kvorum.guests.machine.guest import Workshop
+from kvorum.guests.machine.launcher import PlainLauncher
+from kvorum.guests.machine.runtime import RunFiles
+from kvorum.guests.manager import GuestManager
+from kvorum.guests.migration.request import Request
+from kvorum.guests.migration.source import Migration, Services, Wish
+from kvorum.guests.migration.target import Incoming
+from kvorum.interface import Peers
+from kvorum.storage import Storages
+from kvorum.store import Change, Expect, File, Member, Membership, Operation, Store
+from kvorum.store.memory import MemoryStore
+
+
+class NodeView(Store):
+    """One store, seen from a node of its own."""
+
+    def __init__(self, node: str, shared: MemoryStore) -> None:
+        self._node = node
+        self._shared = shared
+        self.failures: list[Exception] = []
+
+    @property
+    def node(self) -> str:
+        return self._node
+
+    @property
+    def version(self) -> int:
+        return self._shared.version
+
+    @property
+    def membership(self) -> Membership:
+        return self._shared.membership
+
+    def read(self, path: str) -> File | None:
+        return self._shared.read(path)
+
+    def names(self, path: str) -> tuple[str, ...]:
+        return self._shared.names(path)
+
+    async def transact(
+        self, operations: Sequence[Operation], expect: Sequence[Expect] = (), *, who: str = "", timeout: float = 20.0
+    ) -> int:
+        if self.failures:
+            raise self.failures.pop(0)
+        return await self._shared.transact(operations, expect, who=who, timeout=timeout)
+
+    def watch(self, prefix: str = "") -> AsyncIterator[Change]:
+        return self._shared.watch(prefix)
+
+    def watch_membership(self) -> AsyncIterator[Membership]:
+        return self._shared.watch_membership()
+
+    async def publish(self, key: str, value: bytes, ttl: float = 30.0) -> None:
+        await self._shared.publish(key, value, ttl)
+
+    def published(self, key: str) -> Mapping[str, bytes]:
+        return self._shared.published(key)
+
+
+class Node:
+    """What one node holds."""
+
+    def __init__(self, name: str, root: Path, shared: MemoryStore, facts: NodeFacts) -> None:
+        self.paths = Paths.under(root)
+        self.store = NodeView(name, shared)
+        self.storages = Storages(self.store, self.paths)
+        workshop = Workshop(PlainLauncher(), self.storages, RunFiles(self.paths.guests_run), facts)
+        self.manager = GuestManager(self.store, workshop)
+        self.incoming = Incoming(self.manager, self.storages, self.paths.state)
+
+
+class DirectPeers(Peers):
+    """Calls of the incoming methods, made directly; ``fail`` maps a call to what it raises instead."""
+
+    def __init__(self, nodes: Mapping[str, Node]) -> None:
+        self._nodes = nodes
+        self.fail: dict[str, Exception] = {}
+        self.calls: list[str] = []
+
+    async def call(
+        self,
+        node: str,
+        verb: str,
+        path: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        timeout: float = 10.0,
+    ) -> object:
+        what, vmid = path.rpartition("/")[2], int(path.split("/")[-2])
+        self.calls.append(what)
+        if what in self.fail:
+            raise self.fail[what]
+        if node not in self._nodes:
+            raise Unreachable(f"node '{node}' can't be reached")
+        incoming, values = self._nodes[node].incoming, parameters or {}
+        if what in ("check", "prepare"):
+            request = msgspec.json.decode(str(values["request"]), type=Request)
+            answer = await (incoming.check(request) if what == "check" else incoming.prepare(request))
+            return msgspec.to_builtins(answer)
+        await (incoming.resume if what == "resume" else incoming.abort)(vmid, str(values["token"]))
+        return None
+
+
+class Lines:
+    """A task's log that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.warnings: list[str] = []
+        self.wanted: dict[str, asyncio.Event] = {}
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+        for part, event in self.wanted.items():
+            if part in text:
+                event.set()
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        return
+
+
+class World:
+    """Two nodes with local storages and one shared one."""
+
+    def __init__(self, root: Path, facts: NodeFacts) -> None:
+        members = tuple(Member(name=f"n{i}", nodeid=i, address="127.0.0.1", online=True) for i in (1, 2))
+        self.shared = MemoryStore("n1", Membership(cluster="c", members=members, quorate=True, version=1))
+        self.nodes = {name: Node(name, root / name, self.shared, facts) for name in ("n1", "n2")}
+        self.peers = DirectPeers(self.nodes)
+        self.log = Lines()
+        self.root = root
+
+    async def setup(self) -> None:
+        local = f"dir: local\n\tpath {self.root}/local\n\tcontent images\n\n"
+        both = f"dir: shared\n\tpath {self.root}/shared\n\tcontent images\n\tshared 1\n"
+        await self.shared.write("storage.cfg", local + both)
+
+    def migration(self, vmid: int = 100, **wish: object) -> Migration:
+        node = self.nodes["n1"]
+        services = Services(node.manager, node.storages, self.peers)
+        return Migration(services, Wish(vmid=vmid, target="n2", online=True, **wish), self.log)
+
+    async def close(self) -> None:
+        for node in self.nodes.values():
+            await node.incoming.close()
+            for vmid in node.manager.workshop.files.vmids():
+                if guest := node.manager.running(vmid):
+                    await guest.stop("the test is over")
+            await node.manager.detach()
