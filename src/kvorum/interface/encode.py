@@ -55,6 +55,8 @@ def plain(value: object) -> object:
         return str(value)
     if isinstance(value, Mapping):
         return _object(value)
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+        return [plain(item) for item in value]
     if isinstance(value, int | float):
         return value
     raise TypeError(f"{kind.__name__} has no JSON form")

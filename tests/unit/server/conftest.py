@@ -1,0 +1,215 @@
+"""Two nodes in one process: n1 on 127.0.0.1 and n2 on 127.0.0.2, over real TLS and real sockets."""
+
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+from pydantic import Field
+
+from kvorum.access import GeneratedPassword
+from kvorum.cluster.node_files import ensure_node_files
+from kvorum.core.errors import Conflict
+from kvorum.core.paths import Paths
+from kvorum.interface import (
+    Anyone,
+    Boolean,
+    Context,
+    LoggedIn,
+    Method,
+    NodeName,
+    NodeOnly,
+    NoParameters,
+    Page,
+    Parameters,
+    Peers,
+    Requirement,
+    Services,
+    TaskLog,
+    Where,
+    Work,
+)
+from kvorum.server import pvedaemon, pveproxy, rooms
+from kvorum.server.page import BuiltPage
+from kvorum.store import Member, Membership, Store
+from kvorum.store.memory import MemoryStore
+
+PASSWORD = "the-password"
+
+
+class Nothing(Parameters):
+    node: NodeName
+
+
+class Echo(Nothing):
+    text: str = ""
+    names: list[str] = Field(default_factory=list)
+    flag: Boolean = False
+
+
+async def echo(ctx: Context, p: Echo) -> dict[str, object]:
+    return {
+        "here": ctx.store.node,
+        "text": p.text,
+        "names": p.names,
+        "flag": p.flag,
+        "user": ctx.identity.user,
+        "address": ctx.identity.address,
+        "node": ctx.identity.node,
+    }
+
+
+async def die(ctx: Context, p: Nothing) -> None:
+    raise RuntimeError("nobody foresaw this")
+
+
+async def refuse(ctx: Context, p: Nothing) -> None:
+    raise Conflict("VM 100 is locked (migrate)\nand there is more")
+
+
+async def work(ctx: Context, p: Nothing) -> Work:
+    async def run(log: TaskLog) -> None:
+        log.line("hello")
+
+    return Work("qmstart", "100", run)
+
+
+async def many(ctx: Context, p: Nothing) -> Page[int]:
+    return Page(range(100_000), 100_000)
+
+
+def _method(
+    verb: str,
+    path: str,
+    handler: Callable[..., Awaitable[object]],
+    parameters: type[Parameters] = Nothing,
+    permission: Requirement = LoggedIn(),  # noqa: B008
+    protected: bool = True,
+    task: bool = False,
+) -> Method:
+    where = Where.NODE if "{node}" in path else Where.ANY
+    return Method(verb, path, handler, parameters, None, permission, where, protected, task, True, "test")
+
+
+async def open_to_all(ctx: Context, p: NoParameters) -> str:
+    return "welcome"
+
+
+TEST_METHODS = (
+    _method("GET", "/nodes/{node}/echo", echo, Echo),
+    _method("GET", "/nodes/{node}/echo-here", echo, Echo, protected=False),
+    _method("POST", "/nodes/{node}/echo", echo, Echo),
+    _method("GET", "/kvorum/{node}/secret", echo, Echo, permission=NodeOnly()),
+    _method("POST", "/kvorum/{node}/secret", echo, Echo, permission=NodeOnly()),
+    _method("GET", "/nodes/{node}/die", die, protected=False),
+    _method("GET", "/nodes/{node}/refuse", refuse),
+    _method("GET", "/nodes/{node}/many", many),
+    _method("POST", "/nodes/{node}/work", work, task=True),
+    _method("GET", "/open", open_to_all, NoParameters, Anyone(), protected=False),
+)
+
+
+@dataclass
+class Node:
+    """One running node."""
+
+    name: str
+    url: str
+    store: Store
+    paths: Paths
+    services: Services
+
+    @property
+    def peers(self) -> Peers:
+        return self.services.get(Peers)  # type: ignore[type-abstract]
+
+
+@dataclass
+class Cluster:
+    """Both nodes, and a client without credentials that trusts anything."""
+
+    n1: Node
+    n2: Node
+    client: aiohttp.ClientSession
+    port: int
+    ca: str
+
+    async def login(self) -> dict[str, str]:
+        """The headers of a logged-in client that may change things."""
+        form = {"username": "root@pam", "password": PASSWORD}
+        async with self.client.post(f"{self.n1.url}/api2/json/access/ticket", data=form) as answer:
+            data = (await answer.json())["data"]
+        return {
+            "Cookie": f"PVEAuthCookie={data['ticket']}",
+            "CSRFPreventionToken": data["CSRFPreventionToken"],
+        }
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+    return port
+
+
+def membership() -> Membership:
+    members = [("n1", "127.0.0.1"), ("n2", "127.0.0.2"), ("gone", "127.0.0.3")]
+    return Membership(
+        "testcluster",
+        tuple(Member(name, i, address, name != "gone") for i, (name, address) in enumerate(members, 1)),
+        True,
+        1,
+    )
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> BuiltPage:
+    (tmp_path / "page" / "assets").mkdir(parents=True)
+    (tmp_path / "page" / "index.html").write_text("<!doctype html>page")
+    (tmp_path / "page" / "assets" / "index-AbCd1234.js").write_text("1")
+    (tmp_path / "secret").write_text("secret")
+    return BuiltPage(tmp_path / "page")
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path, page: BuiltPage, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    monkeypatch.setattr(rooms, "METHODS", ("access", "tasks", "server"))
+    monkeypatch.setattr(rooms, "SERVICES", ("tasks",))
+    real = rooms.methods()
+    own = tuple(m for m in real if not m.path.startswith(("/storage", "/nodes/{node}/qemu")))
+    monkeypatch.setattr(rooms, "methods", lambda: (*own, *TEST_METHODS))
+    port = free_port()
+    nodes: list[Node] = []
+    first: MemoryStore | None = None
+    async with AsyncExitStack() as stack:
+        for name, address in (("n1", "127.0.0.1"), ("n2", "127.0.0.2")):
+            store = MemoryStore(name, membership())
+            paths = Paths.under(tmp_path / name)
+            for path in ("pve-root-ca.pem", "priv/pve-root-ca.key", "pve-www.key"):
+                if first is not None and (file := first.read(path)):
+                    await store.write(path, file.data)
+            for path in ("priv/authkey.key", "authkey.pub"):
+                if first is not None and (file := first.read(path)):
+                    await store.write(path, file.data)
+            await ensure_node_files(store, paths, addresses=[address])
+            realms = [GeneratedPassword(PASSWORD)]
+            services = await stack.enter_async_context(pvedaemon.running(store, paths, realms, port))
+            await stack.enter_async_context(pveproxy.running(store, paths, realms, port, address, page))
+            nodes.append(Node(name, f"https://{address}:{port}", store, paths, services))
+            first = first or store
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        client = await stack.enter_async_context(
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=context),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=20),
+            )
+        )
+        assert first is not None
+        authority = first.read("pve-root-ca.pem")
+        assert authority is not None
+        yield Cluster(nodes[0], nodes[1], client, port, authority.text)
