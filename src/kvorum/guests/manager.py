@@ -58,6 +58,10 @@ class GuestManager:
         """The guest's QEMU, if it runs here (waiting for a migration counts too)."""
         return self._running.get(vmid)
 
+    def all_running(self) -> list[RunningGuest]:
+        """Every QEMU here, those that wait for a migration among them."""
+        return list(self._running.values())
+
     def need_running(self, vmid: int) -> RunningGuest:
         """The guest's QEMU; raises ``GuestError`` when it does not run."""
         guest = self._running.get(vmid)

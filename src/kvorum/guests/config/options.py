@@ -200,3 +200,13 @@ def unsupported(key: str) -> bool:
 def vmid_of(path: str) -> int:
     """The guest's id in a configuration's path ``nodes/N/qemu-server/ID.conf``; raises ``ValueError``."""
     return ids.vmid(path.rpartition("/")[2].removesuffix(".conf"))
+
+
+def names() -> list[str]:
+    """Every setting by name, the numbered ones spelled out, sorted; those that a program sets are left out."""
+    internal = {"parent", "runningmachine", "runningcpu", "running-nets-host-mtu", "snaptime", "snapstate",
+                "vmstate", "meta", "smp"}  # fmt: skip
+    numbered = [
+        f"{family}{n}" for family, (limit, _) in _FAMILIES.items() if family != "unused" for n in range(limit)
+    ]
+    return sorted({*_OPTIONS, *numbered} - internal)

@@ -134,7 +134,7 @@ class Migration:
         unknown = current in (Do.COMMIT, Do.SETTLE) and isinstance(error, OutcomeUnknown)
         return (Outcome.UNKNOWN if unknown else Outcome.FAILED), reason, cancelled
 
-    async def _carry_out(self, do: Do) -> None:  # noqa: C901 (a flat table of steps)
+    async def _carry_out(self, do: Do) -> None:
         match do:
             case Do.CHECK:
                 await self.check()
@@ -146,9 +146,7 @@ class Migration:
                 await self._lay_down_key()
                 guest, answer = self._need()
                 keys = [disk.key for disk in self._request.disks if not disk.shared]
-                await mirror_disks(
-                    guest.monitor, answer, keys, self._alive, self._log, self._wish.rate_kib_s
-                )
+                await mirror_disks(guest.monitor, answer, keys, self._alive, self._log, self._wish.rate_kib_s)
             case Do.COPY:
                 await self._copy()
             case Do.SEND:

@@ -1,0 +1,307 @@
+"""Guests created, configured and destroyed; disks imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvorum.core.errors import ParameterError, PermissionDenied
+from kvorum.core.ids import VolumeId
+from kvorum.guests.config import Disk, GuestConfig
+from kvorum.guests.config.devices import BUSES
+from kvorum.guests.disks import Making, generated, is_disk_key, new_identity, remove_all
+from kvorum.guests.errors import GuestError
+from kvorum.guests.machine.commandline import Drive, Link, Wiring, command_line, socket_names
+from kvorum.guests.manager import GuestManager
+from kvorum.guests.methods.parameters import GuestPath, settings_of, with_settings, words
+from kvorum.guests.registry import Registry
+from kvorum.interface import (
+    Boolean,
+    Command,
+    Context,
+    LoggedIn,
+    NodeName,
+    Parameters,
+    Privilege,
+    RootOnly,
+    StorageName,
+    TaskLog,
+    Vmid,
+    Where,
+    Work,
+    method,
+)
+from kvorum.storage import Storages
+
+_BASE = "/nodes/{node}/qemu/{vmid}"
+_CONFIG = Privilege(
+    "/vms/{vmid}", "VM.Config.Disk", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network",
+    "VM.Config.HWType", "VM.Config.Options", "VM.Config.Cloudinit", any_of=True,
+)  # fmt: skip
+_LIVE = frozenset({
+    "name", "description", "tags", "onboot", "startup", "protection", "autostart", "hookscript", "lock",
+    "migrate_downtime", "migrate_speed", "boot", "bootdisk", "template", "vmstatestorage",
+})  # fmt: skip
+"""Settings that a running guest's QEMU doesn't know, so they may change at any time."""
+
+
+class CreateBase(Parameters):
+    """A new guest."""
+
+    node: NodeName
+    vmid: Vmid
+    start: Boolean = False
+    storage: StorageName | None = None
+    pool: str | None = None
+    unique: Boolean = False
+
+
+class ConfigBase(GuestPath):
+    """Settings to change."""
+
+    delete: str | None = None
+    digest: str | None = None
+    skiplock: Boolean = False
+    force: Boolean = False
+
+
+class ReadParameters(GuestPath):
+    current: Boolean = False
+    snapshot: str | None = None
+
+
+class DestroyParameters(GuestPath):
+    purge: Boolean = False
+    skiplock: Boolean = False
+
+
+class ImportParameters(GuestPath):
+    source: str
+    storage: StorageName
+    format: str | None = None
+    target_disk: str | None = None
+
+
+if TYPE_CHECKING:
+    CreateParameters = CreateBase
+    ConfigParameters = ConfigBase
+else:
+    CreateParameters = with_settings(CreateBase)
+    ConfigParameters = with_settings(ConfigBase)
+
+_CREATE_OWN = frozenset({"node", "vmid", "start", "storage", "pool", "unique"})
+_CONFIG_OWN = frozenset({"node", "vmid", "delete", "digest", "skiplock", "force"})
+
+
+@method(
+    "POST",
+    "/nodes/{node}/qemu",
+    permission=LoggedIn(),
+    where=Where.NODE,
+    protected=True,
+    task=True,
+    commands=(Command("qm create", "vmid"),),
+)
+async def create(ctx: Context, p: CreateParameters) -> Work:
+    """Create a virtual machine."""
+    if not ctx.allowed(f"/vms/{p.vmid}", "VM.Allocate"):
+        raise PermissionDenied(f"Permission check failed (/vms/{p.vmid}, VM.Allocate)")
+    manager, storages, who = ctx.service(GuestManager), ctx.service(Storages), ctx.identity.name
+    manager.check_quorum()
+    settings = generated(p.vmid, settings_of(p, _CREATE_OWN))
+    settings = {**new_identity(), **settings}
+    _check_files(ctx, settings)
+    if owner := manager.registry.owner(p.vmid):
+        raise GuestError(f"unable to create VM {p.vmid} - VM {p.vmid} already exists on node '{owner}'")
+
+    async def run(log: TaskLog) -> None:
+        empty = GuestConfig.parse(p.vmid, "", manager.registry.path(p.vmid))
+        making = Making(storages, p.vmid, log.line)
+        async with manager.exclusive(p.vmid, "create"):
+            try:
+                await manager.registry.create(empty.edit({"lock": "create"}), who)
+                made = await making.realise(settings)
+                await manager.registry.edit(p.vmid, made, frozenset({"lock"}), who=who)
+            except BaseException:
+                await making.undo()
+                if manager.registry.owner(p.vmid) == manager.store.node:
+                    await manager.registry.remove(p.vmid, who)
+                raise
+        if p.start:
+            await manager.start(p.vmid, say=log.line)
+
+    return Work("qmcreate", str(p.vmid), run)
+
+
+@method("GET", f"{_BASE}/config", permission=Privilege("/vms/{vmid}", "VM.Audit"), where=Where.NODE,
+        commands=(Command("qm config", "vmid", output="qm_config"),))  # fmt: skip
+async def read(ctx: Context, p: ReadParameters) -> dict[str, object]:
+    """Get the virtual machine configuration."""
+    registry = Registry(ctx.store)
+    file = registry.file(p.vmid)
+    config = GuestConfig.parse(p.vmid, file.text, file.path)
+    settings = config.settings
+    if p.snapshot:
+        if p.snapshot not in config.document.sections:
+            raise GuestError(f"snapshot '{p.snapshot}' does not exist")
+        settings = {key: setting.value for key, setting in config.document.settings(p.snapshot).items()}
+    notes = {"description": config.document.description} if config.document.description else {}
+    return {**settings, **notes, "digest": file.digest}
+
+
+@method("PUT", f"{_BASE}/config", permission=_CONFIG, where=Where.NODE, protected=True,
+        commands=(Command("qm set", "vmid"),))  # fmt: skip
+async def update(ctx: Context, p: ConfigParameters) -> None:
+    """Set virtual machine options, at once. For disk work better use the POST method."""
+    await _change(ctx, p, lambda text: None)
+
+
+@method("POST", f"{_BASE}/config", permission=_CONFIG, where=Where.NODE, protected=True, task=True)
+async def update_task(ctx: Context, p: ConfigParameters) -> Work:
+    """Set virtual machine options in a task."""
+    settings_of(p, _CONFIG_OWN)
+    ctx.service(GuestManager).registry.file(p.vmid)
+
+    async def run(log: TaskLog) -> None:
+        await _change(ctx, p, log.line)
+
+    return Work("qmconfig", str(p.vmid), run)
+
+
+@method("DELETE", _BASE, permission=Privilege("/vms/{vmid}", "VM.Allocate"), where=Where.NODE, protected=True,
+        task=True, commands=(Command("qm destroy", "vmid"),))  # fmt: skip
+async def destroy(ctx: Context, p: DestroyParameters) -> Work:
+    """Destroy the VM and all volumes that it owns."""
+    manager, storages, who = ctx.service(GuestManager), ctx.service(Storages), ctx.identity.name
+    manager.registry.file(p.vmid)
+    manager.check_quorum()
+
+    async def run(log: TaskLog) -> None:
+        async with manager.exclusive(p.vmid, "destroy"):
+            config = manager.registry.config(p.vmid)
+            manager.check_unlocked(config, p.skiplock)
+            if config.flag("protection"):
+                raise GuestError(f"can't remove VM {p.vmid} - protection mode enabled")
+            if manager.running(p.vmid) is not None:
+                raise GuestError(f"VM {p.vmid} is running - destroy failed; stop it first")
+            await remove_all(storages, config, log.line)
+            await manager.registry.remove(p.vmid, who)
+
+    return Work("qmdestroy", str(p.vmid), run)
+
+
+@method("POST", "/kvorum/nodes/{node}/qemu/{vmid}/import-disk", permission=RootOnly(), where=Where.NODE,
+        protected=True, task=True,
+        commands=(Command("qm disk import", "vmid", "source", "storage", aliases=("qm importdisk",)),))  # fmt: skip
+async def import_disk(ctx: Context, p: ImportParameters) -> Work:
+    """Import an external disk image as an unused disk in a VM (or as ``target_disk``)."""
+    manager, storages, who = ctx.service(GuestManager), ctx.service(Storages), ctx.identity.name
+    manager.check_quorum()
+    manager.check_unlocked(manager.registry.config(p.vmid))
+    if p.target_disk and not is_disk_key(p.target_disk):
+        raise ParameterError(
+            {"target_disk": f"'{p.target_disk}' is no disk; one of {', '.join(BUSES)}, a number"}
+        )
+    kind = storages.get(p.storage)
+
+    async def run(log: TaskLog) -> None:
+        log.line(f"importing disk '{p.source}' to VM {p.vmid} ...")
+        async with manager.exclusive(p.vmid, "import disk"):
+            made = await kind.import_disk(p.vmid, Path(p.source), p.format, log.progress)
+            try:
+                config = manager.registry.config(p.vmid)
+                key = p.target_disk or _free_key("unused", config)
+                size = await kind.size(made)
+                disk = (
+                    Disk(str(made), {})
+                    if key.startswith("unused")
+                    else Disk.parse(str(made)).with_volume(made, size)
+                )
+                await manager.registry.edit(p.vmid, {key: str(disk)}, who=who)
+            except BaseException:
+                await kind.free(made)
+                raise
+        log.line(f"{key}: successfully imported disk '{made}'")
+
+    return Work("imgcopy", str(p.vmid), run)
+
+
+@method("GET", "/kvorum/nodes/{node}/qemu/{vmid}/showcmd", permission=RootOnly(), where=Where.NODE, protected=True,
+        commands=(Command("qm showcmd", "vmid", output="qm_showcmd"),))  # fmt: skip
+async def show_command(ctx: Context, p: GuestPath) -> list[str]:
+    """The command line that starts the VM; descriptors are numbered from 3."""
+    manager, storages = ctx.service(GuestManager), ctx.service(Storages)
+    config = manager.registry.config(p.vmid)
+    numbers = {name: 3 + index for index, name in enumerate(socket_names(config))}
+    drives = {}
+    for key, disk in config.disks.items():
+        if (volume := disk.volume) is not None:
+            kind = storages.of(volume)
+            drives[key] = Drive(str(kind.path(volume)), kind.format(volume))
+    links = {
+        key: Link(3 + len(numbers) + index) if nic.bridge else Link()
+        for index, (key, nic) in enumerate(config.nics.items())
+    }
+    return command_line(config, manager.workshop.facts, Wiring(numbers, drives, links))
+
+
+async def _change(ctx: Context, p: ConfigBase, say: object) -> None:
+    """Check, make disks, write; what was made is removed again when the write fails."""
+    manager, storages, who = ctx.service(GuestManager), ctx.service(Storages), ctx.identity.name
+    settings = generated(p.vmid, settings_of(p, _CONFIG_OWN))
+    delete = frozenset(words(p.delete))
+    if both := sorted(delete & settings.keys()):
+        raise ParameterError({key: f"can't delete '{key}' and set it at the same time" for key in both})
+    _check_files(ctx, settings)
+    async with manager.exclusive(p.vmid, "config"):
+        manager.check_quorum()
+        config = manager.registry.config(p.vmid)
+        manager.check_unlocked(config, p.skiplock)
+        late = sorted((settings.keys() | delete) - _LIVE)
+        if manager.running(p.vmid) is not None and late:
+            raise GuestError(
+                f"VM {p.vmid} is running: {', '.join(late)} can be changed when it is stopped; stop it first"
+            )
+        making = Making(storages, p.vmid, lambda text: None)
+        try:
+            made = await making.realise(settings)
+            made |= _kept_volumes(config, delete, made)
+            await manager.registry.edit(p.vmid, made, delete, who=who, digest=p.digest or "")
+        except BaseException:
+            await making.undo()
+            raise
+
+
+def _kept_volumes(config: GuestConfig, delete: frozenset[str], made: dict[str, str]) -> dict[str, str]:
+    """Volumes of drives that are taken away or replaced become ``unused``: nothing is lost unasked."""
+    kept: dict[str, str] = {}
+    for key, disk in config.disks.items():
+        gone = key in delete or (key in made and Disk.parse(made[key]).file != disk.file)
+        if gone and disk.volume is not None and not disk.is_cdrom:
+            kept[_free_key("unused", config, kept)] = disk.file
+    return kept
+
+
+def _free_key(family: str, config: GuestConfig, taken: dict[str, str] | None = None) -> str:
+    used = config.settings.keys() | (taken or {}).keys()
+    return next(key for number in range(10_000) if (key := f"{family}{number}") not in used)
+
+
+def _check_files(ctx: Context, settings: dict[str, str]) -> None:
+    """Only root may name files outside storages; others need the right to allocate on each storage."""
+    root = ctx.identity.user == "root@pam" and ctx.identity.token is None
+    for key, value in settings.items():
+        if not root and (key in ("args", "hookscript") or key.startswith(("hostpci", "usb", "parallel"))):
+            raise PermissionDenied(f"only root can set '{key}'")
+        if key.startswith("serial") and value != "socket" and not root:
+            raise PermissionDenied(f"only root can set '{key}' to a device of the node")
+        if not is_disk_key(key):
+            continue
+        disk = Disk.parse(value)
+        for file in (disk.file, disk.options.get("import-from", "")):
+            if file.startswith("/") and not root:
+                raise PermissionDenied(f"{key}: only root can use the path '{file}'")
+            if ":" in file and not file.startswith("/"):
+                path = f"/storage/{VolumeId.parse(file).storage}"
+                if not ctx.allowed(path, "Datastore.AllocateSpace"):
+                    raise PermissionDenied(f"Permission check failed ({path}, Datastore.AllocateSpace)")

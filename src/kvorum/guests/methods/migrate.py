@@ -1,0 +1,164 @@
+"""Guests migrated: what users ask for, and what nodes say to each other."""
+
+from __future__ import annotations
+
+import msgspec
+from pydantic import Field
+
+from kvorum.guests.errors import GuestError
+from kvorum.guests.manager import GuestManager
+from kvorum.guests.methods.parameters import GuestPath, storage_map
+from kvorum.guests.migration.request import Request
+from kvorum.guests.migration.source import Migration, Wish
+from kvorum.guests.migration.source import Services as MigrationServices
+from kvorum.guests.migration.target import Incoming
+from kvorum.interface import (
+    Boolean,
+    Command,
+    Context,
+    NodeName,
+    NodeOnly,
+    Peers,
+    Privilege,
+    TaskLog,
+    Where,
+    Work,
+    method,
+)
+from kvorum.storage import StorageError, Storages
+
+_PATH = "/nodes/{node}/qemu/{vmid}/migrate"
+_INCOMING = "/kvorum/nodes/{node}/incoming/{vmid}"
+_MIGRATE = Privilege("/vms/{vmid}", "VM.Migrate")
+
+
+class PreconditionParameters(GuestPath):
+    target: NodeName | None = None
+
+
+class MigrateParameters(GuestPath):
+    target: NodeName
+    online: Boolean = False
+    with_local_disks: Boolean = Field(default=False, alias="with-local-disks")
+    targetstorage: str | None = None
+    bwlimit: int | None = Field(default=None, ge=0)
+    """KiB/s; 0 or none: as fast as it goes."""
+    force: Boolean = False
+    migration_network: str | None = None
+    migration_type: str | None = None
+
+
+class RequestParameters(GuestPath):
+    request: str
+    """A ``Request`` as JSON."""
+
+
+class TokenParameters(GuestPath):
+    token: str
+
+
+@method("GET", _PATH, permission=_MIGRATE, where=Where.NODE, protected=True)
+async def preconditions(ctx: Context, p: PreconditionParameters) -> dict[str, object]:
+    """Get preconditions for migration."""
+    manager, storages = ctx.service(GuestManager), ctx.service(Storages)
+    config = manager.registry.config(p.vmid)
+    local, needed = [], set()
+    for key, disk in {**config.disks, **config.unused}.items():
+        if (volume := disk.volume) is None:
+            continue
+        entry = storages.config().get(volume.storage)
+        needed.add(volume.storage)
+        if not entry.shared:
+            unused = key.startswith("unused")
+            size = disk.size_bytes or 0
+            local.append({"volid": str(volume), "cdrom": disk.is_cdrom, "is_unused": unused, "size": size})
+    allowed, refused = [], {}
+    for member in ctx.store.membership.members:
+        if member.name == ctx.store.node or not member.online:
+            continue
+        missing = sorted(name for name in needed if not _available(storages, name, member.name))
+        if missing:
+            refused[member.name] = {"unavailable_storages": missing}
+        else:
+            allowed.append(member.name)
+    answer: dict[str, object] = {"running": manager.running(p.vmid) is not None, "local_disks": local}
+    answer |= {
+        "local_resources": [],
+        "mapped-resources": [],
+        "mapped-resource-info": {},
+        "has-dbus-vmstate": False,
+    }
+    return {**answer, "allowed_nodes": allowed, "not_allowed_nodes": refused}
+
+
+@method("POST", _PATH, permission=_MIGRATE, where=Where.NODE, protected=True, task=True,
+        commands=(Command("qm migrate", "vmid", "target"),))  # fmt: skip
+async def migrate(ctx: Context, p: MigrateParameters) -> Work:
+    """Migrate virtual machine. Creates a new migration task."""
+    manager = ctx.service(GuestManager)
+    manager.check_quorum()
+    wish = Wish(
+        vmid=p.vmid,
+        target=p.target,
+        online=p.online,
+        with_local_disks=p.with_local_disks,
+        storages=storage_map(p.targetstorage),
+        rate_kib_s=p.bwlimit or 0,
+        who=ctx.identity.name,
+    )
+    services = MigrationServices(manager, ctx.service(Storages), ctx.service(Peers))
+    if p.target == ctx.store.node:
+        raise GuestError(f"VM {p.vmid} is on node '{p.target}' already; choose another target")
+    if p.target not in {member.name for member in ctx.store.membership.members}:
+        raise GuestError(f"target node '{p.target}' is not in the cluster")
+    if manager.running(p.vmid) is not None and not p.online:
+        raise GuestError(f"can't migrate running VM {p.vmid} without --online")
+    manager.check_unlocked(manager.registry.config(p.vmid))
+
+    async def run(log: TaskLog) -> None:
+        log.line(f"starting migration of VM {p.vmid} to node '{p.target}'")
+        await Migration(services, wish, log).run()
+
+    return Work("qmigrate", str(p.vmid), run)
+
+
+@method("POST", f"{_INCOMING}/check", permission=NodeOnly(), where=Where.NODE, protected=True)
+async def incoming_check(ctx: Context, p: RequestParameters) -> list[str]:
+    """Everything that stands against a guest's coming to this node."""
+    return await ctx.service(Incoming).check(_request(p))
+
+
+@method("POST", f"{_INCOMING}/prepare", permission=NodeOnly(), where=Where.NODE, protected=True)
+async def incoming_prepare(ctx: Context, p: RequestParameters) -> dict[str, object]:
+    """Make disks and begin a QEMU that waits for a guest."""
+    answer: dict[str, object] = msgspec.to_builtins(await ctx.service(Incoming).prepare(_request(p)))
+    return answer
+
+
+@method("POST", f"{_INCOMING}/resume", permission=NodeOnly(), where=Where.NODE, protected=True)
+async def incoming_resume(ctx: Context, p: TokenParameters) -> None:
+    """The guest is ours: let it run."""
+    await ctx.service(Incoming).resume(p.vmid, p.token)
+
+
+@method("POST", f"{_INCOMING}/abort", permission=NodeOnly(), where=Where.NODE, protected=True)
+async def incoming_abort(ctx: Context, p: TokenParameters) -> None:
+    """The guest doesn't come: take everything back."""
+    await ctx.service(Incoming).abort(p.vmid, p.token)
+
+
+def _request(p: RequestParameters) -> Request:
+    try:
+        request = msgspec.json.decode(p.request, type=Request)
+    except msgspec.MsgspecError as error:
+        raise GuestError(f"VM {p.vmid}: the other node's request is not understood: {error}") from error
+    if request.vmid != p.vmid:
+        raise GuestError(f"VM {p.vmid}: the other node's request is about VM {request.vmid}")
+    return request
+
+
+def _available(storages: Storages, name: str, node: str) -> bool:
+    try:
+        return storages.config().get(name).available_on(node)
+    except StorageError:
+        return False

@@ -1,0 +1,180 @@
+"""Guests listed, started, stopped and looked at."""
+
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+from pydantic import Field
+
+from kvorum.guests.errors import GuestError
+from kvorum.guests.manager import GuestManager
+from kvorum.guests.methods.parameters import GuestPath
+from kvorum.guests.statistics import GuestRecord
+from kvorum.interface import (
+    Boolean,
+    Command,
+    Context,
+    LoggedIn,
+    NodeName,
+    Parameters,
+    Privilege,
+    TaskLog,
+    Where,
+    Work,
+    method,
+)
+
+Row = dict[str, object]
+_AUDIT = Privilege("/vms/{vmid}", "VM.Audit")
+_POWER = Privilege("/vms/{vmid}", "VM.PowerMgmt")
+_BASE = "/nodes/{node}/qemu/{vmid}"
+
+
+class ListParameters(Parameters):
+    node: NodeName
+    full: Boolean = False
+
+
+class StartParameters(GuestPath):
+    skiplock: Boolean = False
+    timeout: int | None = Field(default=None, ge=0)
+
+
+class StopParameters(GuestPath):
+    skiplock: Boolean = False
+    timeout: int | None = Field(default=None, ge=0)
+    keepActive: Boolean = False
+    overrule_shutdown: Boolean = Field(default=False, alias="overrule-shutdown")
+
+
+class ShutdownParameters(GuestPath):
+    skiplock: Boolean = False
+    timeout: int | None = Field(default=None, ge=0)
+    forceStop: Boolean = False
+    keepActive: Boolean = False
+
+
+class ResetParameters(GuestPath):
+    skiplock: Boolean = False
+
+
+@method(
+    "GET",
+    "/nodes/{node}/qemu",
+    permission=LoggedIn(),
+    where=Where.NODE,
+    protected=True,
+    commands=(Command("qm list", output="qm_list"),),
+)
+async def index(ctx: Context, p: ListParameters) -> list[Row]:
+    """Virtual machine index (per node)."""
+    records = ctx.service(GuestManager).records()
+    return [_row(r) for r in records if ctx.allowed(f"/vms/{r.vmid}", "VM.Audit")]
+
+
+@method("GET", _BASE, permission=LoggedIn())
+async def directory(ctx: Context, p: GuestPath) -> list[Row]:
+    """Directory index of a virtual machine."""
+    return [{"subdir": name} for name in ("config", "migrate", "status")]
+
+
+@method("GET", f"{_BASE}/status", permission=LoggedIn())
+async def status_directory(ctx: Context, p: GuestPath) -> list[Row]:
+    """Directory index of a virtual machine's status."""
+    return [{"subdir": name} for name in ("current", "start", "stop", "reset", "shutdown")]
+
+
+@method(
+    "GET",
+    f"{_BASE}/status/current",
+    permission=_AUDIT,
+    where=Where.NODE,
+    protected=True,
+    commands=(Command("qm status", "vmid", output="qm_status"),),
+)
+async def current(ctx: Context, p: GuestPath) -> Row:
+    """Get virtual machine status."""
+    manager = ctx.service(GuestManager)
+    row = _row(manager.record(p.vmid))
+    with contextlib.suppress(GuestError):
+        config = manager.registry.config(p.vmid)
+        row["agent"] = config.agent.enabled
+        row["serial"] = bool(config.serials)
+    return {**row, "ha": {"managed": 0}}
+
+
+@method(
+    "POST", f"{_BASE}/status/start", permission=_POWER, where=Where.NODE, protected=True, task=True,
+    commands=(Command("qm start", "vmid"),),
+)  # fmt: skip
+async def start(ctx: Context, p: StartParameters) -> Work:
+    """Start virtual machine."""
+    manager = ctx.service(GuestManager)
+    manager.registry.file(p.vmid)
+    manager.check_quorum()
+
+    async def run(log: TaskLog) -> None:
+        await manager.start(p.vmid, skiplock=p.skiplock, say=log.line)
+
+    return Work("qmstart", str(p.vmid), run)
+
+
+@method(
+    "POST", f"{_BASE}/status/stop", permission=_POWER, where=Where.NODE, protected=True, task=True,
+    commands=(Command("qm stop", "vmid"),),
+)  # fmt: skip
+async def stop(ctx: Context, p: StopParameters) -> Work:
+    """Stop virtual machine. The qemu process will exit immediately."""
+    manager = ctx.service(GuestManager)
+    manager.registry.file(p.vmid)
+    manager.check_quorum()
+
+    async def run(log: TaskLog) -> None:
+        await manager.stop(p.vmid, skiplock=p.skiplock)
+
+    return Work("qmstop", str(p.vmid), run)
+
+
+@method(
+    "POST", f"{_BASE}/status/shutdown", permission=_POWER, where=Where.NODE, protected=True, task=True,
+    commands=(Command("qm shutdown", "vmid"),),
+)  # fmt: skip
+async def shutdown(ctx: Context, p: ShutdownParameters) -> Work:
+    """Shutdown virtual machine: press the power button, wait, and stop it hard only if asked to."""
+    manager = ctx.service(GuestManager)
+    manager.registry.file(p.vmid)
+    manager.check_quorum()
+
+    async def run(log: TaskLog) -> None:
+        await manager.shutdown(p.vmid, timeout=p.timeout, force=p.forceStop, skiplock=p.skiplock)
+
+    return Work("qmshutdown", str(p.vmid), run)
+
+
+@method(
+    "POST", f"{_BASE}/status/reset", permission=_POWER, where=Where.NODE, protected=True, task=True,
+    commands=(Command("qm reset", "vmid"),),
+)  # fmt: skip
+async def reset(ctx: Context, p: ResetParameters) -> Work:
+    """Reset virtual machine."""
+    manager = ctx.service(GuestManager)
+    manager.need_running(p.vmid)
+
+    async def run(log: TaskLog) -> None:
+        await manager.reset(p.vmid, skiplock=p.skiplock)
+
+    return Work("qmreset", str(p.vmid), run)
+
+
+def _row(record: GuestRecord) -> Row:
+    """A record as the API shows it; what is empty is left away."""
+    row: Row = msgspec.to_builtins(record)
+    machine, version, _ = row.pop("machine"), row.pop("version"), row.pop("accelerator")
+    for key in ("lock", "tags", "template"):
+        if not row[key]:
+            del row[key]
+    if record.status != "running":
+        del row["pid"]
+        return row
+    return {**row, "running-machine": machine, "running-qemu": version, "memhost": record.mem}

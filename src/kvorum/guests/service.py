@@ -1,0 +1,84 @@
+"""The running part of the guests' room: the manager, the target's side of migrations, and what starts them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from kvorum.core.errors import KvorumError
+from kvorum.core.paths import Paths
+from kvorum.guests.machine.commandline import NodeFacts
+from kvorum.guests.machine.facts import BINARY, find_facts
+from kvorum.guests.machine.guest import RunningGuest, Workshop
+from kvorum.guests.machine.launcher import Launcher, PlainLauncher, SystemLauncher
+from kvorum.guests.machine.runtime import RunFiles
+from kvorum.guests.manager import GuestManager
+from kvorum.guests.migration.recovery import recover_source
+from kvorum.guests.migration.target import Incoming
+from kvorum.interface import Services
+from kvorum.storage import Storages
+from kvorum.store import Store
+from kvorum.systemd import Systemd
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def running(services: Services, store: Store, paths: Paths) -> AsyncIterator[None]:
+    """Take up the guests that run, register ``GuestManager`` and ``Incoming``, tell all nodes about guests.
+
+    Left, it lets go of the guests; they run on. An installed node's root uses systemd and uids of the guests'
+    own; anybody else, or another place, starts QEMU as the caller.
+    """
+    async with AsyncExitStack() as stack:
+        launcher: Launcher = PlainLauncher()
+        if paths == Paths.system() and os.geteuid() == 0:
+            launcher = SystemLauncher(await stack.enter_async_context(Systemd()))
+        storages = services.get(Storages)
+        facts = await _facts(paths)
+        workshop = Workshop(launcher, storages, RunFiles(paths.guests_run), facts)
+        workshop.files.prepare()
+        manager = GuestManager(store, workshop)
+        incoming = Incoming(manager, storages, paths.state)
+        services.add(GuestManager, manager)
+        services.add(Incoming, incoming)
+        waiting = await manager.attach()
+        stack.push_async_callback(manager.detach)
+        stack.push_async_callback(incoming.close)
+        work = asyncio.create_task(_work(manager, incoming, waiting), name="guests")
+        try:
+            yield
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+
+async def _work(manager: GuestManager, incoming: Incoming, waiting: list[RunningGuest]) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(manager.publish_forever(), name="guests' statistics")
+        group.create_task(_quietly("incoming guests", incoming.recover(waiting)))
+        for guest in manager.all_running():
+            if not guest.record.incoming:
+                group.create_task(_quietly(f"VM {guest.vmid}", recover_source(manager, guest)))
+
+
+async def _quietly(what: str, work: Awaitable[None]) -> None:
+    """A failure of one recovery must not end the others; it is logged."""
+    try:
+        await work
+    except KvorumError as error:
+        log.error("%s: after the restart: %s", what, error)
+
+
+async def _facts(paths: Paths) -> NodeFacts:
+    """What QEMU can do here; a node without QEMU still serves everything else, and says so at a start."""
+    try:
+        facts = await find_facts(paths.run)
+    except KvorumError as error:
+        log.error("guests can't run here: %s", error)
+        return NodeFacts(BINARY, "", "tcg", {}, str(error))
+    log.info("guests run with %s under QEMU %s %s", facts.accelerator, facts.version, facts.reason)
+    return facts
