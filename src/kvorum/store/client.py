@@ -74,6 +74,11 @@ class StoreClient(Store):
         await self.close()
 
     @property
+    def connected(self) -> bool:
+        """Whether pve-cluster is there; without it reads go on from the mirror."""
+        return self._connected.is_set()
+
+    @property
     def node(self) -> str:
         return self._node
 
@@ -109,22 +114,22 @@ class StoreClient(Store):
     ) -> int:
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
-        await self._wait_connected(timeout)
+        writer = await self._wait_connected(timeout)
         self._requests += 1
         left = max(0.1, until - loop.time())
         message = stream.Transact(self._requests, tuple(operations), tuple(expect), who, left)
-        return await self._ask(message, left + _GRACE)
+        return await self._ask(writer, message, left + _GRACE)
 
     async def publish(self, key: str, value: bytes, ttl: float = 30.0) -> None:
-        await self._wait_connected(_GRACE)
+        writer = await self._wait_connected(_GRACE)
         self._requests += 1
-        await self._ask(stream.PublishValue(self._requests, key, value, ttl), _GRACE)
+        await self._ask(writer, stream.PublishValue(self._requests, key, value, ttl), _GRACE)
 
     async def adopt(self) -> None:
         """An admin's word that lost nodes are lost (``pvecm adopt``)."""
-        await self._wait_connected(_GRACE)
+        writer = await self._wait_connected(_GRACE)
         self._requests += 1
-        await self._ask(stream.Adopt(self._requests), _GRACE)
+        await self._ask(writer, stream.Adopt(self._requests), _GRACE)
 
     def published(self, key: str) -> Mapping[str, bytes]:
         now = asyncio.get_running_loop().time()
@@ -151,24 +156,28 @@ class StoreClient(Store):
 
     # Asking
 
-    async def _wait_connected(self, timeout: float) -> None:
+    async def _wait_connected(self, timeout: float) -> asyncio.StreamWriter:
         try:
-            await asyncio.wait_for(self._connected.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                while self._writer is None or not self._connected.is_set():
+                    await self._connected.wait()
+                return self._writer
         except TimeoutError:
             raise NoQuorum("the store (pve-cluster) does not answer; nothing was changed") from None
 
     async def _ask(
-        self, message: stream.Transact | stream.PublishValue | stream.Adopt, timeout: float
+        self,
+        writer: asyncio.StreamWriter,
+        message: stream.Transact | stream.PublishValue | stream.Adopt,
+        timeout: float,
     ) -> int:
-        if self._writer is None:
-            raise NoQuorum("the store (pve-cluster) went away; nothing was changed, try again")
         data = stream.frame(message)
         if len(data) > stream.FRAME_BYTES:
             raise NoQuorum(f"a change of {len(data)} bytes is too large; nothing was changed")
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting[message.id] = future
         try:
-            self._writer.write(data)
+            writer.write(data)
             return await asyncio.wait_for(future, timeout)
         except TimeoutError:
             raise OutcomeUnknown("the store did not answer in time; look before trying again") from None

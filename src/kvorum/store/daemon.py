@@ -54,10 +54,16 @@ async def running_store(
             from kvorum.store.corosync_group import CorosyncGroup
 
             nodeid, ballot = _nodeid(config, node), Ballot(votes=0, expected=1)
-            group = CorosyncGroup(lambda ballot: host.set_ballot(ballot), inside=inside)
+            group = CorosyncGroup(lambda ballot: counted(ballot), inside=inside)
         host = Host(paths.database, group, node=node, nodeid=nodeid, ballot=ballot)
         membership = MembershipSource(config, node)
-        await stack.enter_async_context(Server(host, membership, paths.store_socket).running())
+        server = Server(host, membership, paths.store_socket)
+
+        def counted(ballot: Ballot) -> None:
+            host.set_ballot(ballot)
+            server.refresh()
+
+        await stack.enter_async_context(server.running())
         task = asyncio.get_running_loop().create_task(host.run())
         stack.push_async_callback(_end, task)
         preparing = asyncio.get_running_loop().create_task(_prepare(host))

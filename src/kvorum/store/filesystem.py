@@ -519,7 +519,7 @@ class Filesystem(pyfuse3.Operations):
 async def mounted(host: Host, membership: MembershipSource, place: Path) -> AsyncIterator[None]:
     """/etc/pve while open; one per process. Raises ``KvorumError`` when it can't be mounted."""
     await _unmount(place)
-    place.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(place.mkdir, parents=True, exist_ok=True)
     pyfuse3.asyncio.enable()
     filesystem = Filesystem(host, membership)
     options = {*pyfuse3.default_options, "fsname=kvorum", "default_permissions", "allow_other"}

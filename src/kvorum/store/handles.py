@@ -1,8 +1,8 @@
 """Open files: what was written through a handle, and when it becomes the file's new content.
 
-A handle has a change to commit after a write, a truncation through it, O_TRUNC at open, or the creation of the
-file. ``flush`` (close, also of a dup) commits only what was written, since a shell closes a dup of a file that
-it has just truncated before it writes; ``release`` commits what is then still pending.
+A handle has a change to commit after a write, a truncation through it, O_TRUNC at open, or the creation of
+the file. ``flush`` (close, also of a dup) commits only what was written, since a shell closes a dup of a file
+that it has just truncated before it writes; ``release`` commits what is then still pending.
 """
 
 from __future__ import annotations

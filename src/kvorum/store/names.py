@@ -9,6 +9,7 @@ from kvorum.store.face import Operation, Rename
 
 NAME_BYTES = 255
 PATH_BYTES = 4096
+DEPTH = 64
 
 
 def check_path(path: str) -> None:
@@ -16,6 +17,8 @@ def check_path(path: str) -> None:
     parts = path.split("/")
     if not path or len(path.encode("utf-8", "surrogatepass")) > PATH_BYTES:
         raise ParameterError({"path": f"'{path[:80]}' is empty or longer than {PATH_BYTES} bytes"})
+    if len(parts) > DEPTH:
+        raise ParameterError({"path": f"'{path[:80]}…' is more than {DEPTH} directories deep"})
     for part in parts:
         if part in ("", ".", "..") or "\0" in part:
             raise ParameterError({"path": f"'{path}' is no path of the store: write it as a/b/c"})

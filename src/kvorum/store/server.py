@@ -82,6 +82,11 @@ class Server:
                 client.writer.transport.abort()
             self._path.unlink(missing_ok=True)
 
+    def refresh(self) -> None:
+        """Look again who is in the cluster: after a change of status, votes or corosync.conf."""
+        if self._membership.update(self._host.status):
+            self._broadcast(stream.Members(self._membership.current))
+
     # Telling
 
     def _heard(self, heard: Heard) -> None:
@@ -90,9 +95,8 @@ class Server:
                 message = stream.Changes(version, root, changes)
                 self._remember(message)
                 self._broadcast(message)
-            case StatusChanged(status):
-                if self._membership.update(status):
-                    self._broadcast(stream.Members(self._membership.current))
+            case StatusChanged():
+                self.refresh()
             case Published(node, key, value, ttl):
                 self._broadcast(stream.Value(node, key, value, ttl))
 

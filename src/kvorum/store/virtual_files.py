@@ -16,8 +16,9 @@ OBSERVED = (
     "priv/notifications.cfg", "priv/shadow.cfg", "priv/acme/plugins.cfg", "priv/tfa.cfg", "priv/token.cfg",
     "priv/ipam.db", "datacenter.cfg", "vzdump.cron", "vzdump.conf", "jobs.cfg", "ha/crm_commands",
     "ha/manager_status", "ha/resources.cfg", "ha/rules.cfg", "ha/groups.cfg", "ha/fence.cfg", "status.cfg",
-    "replication.cfg", "ceph.conf", "sdn/vnets.cfg", "sdn/zones.cfg", "sdn/controllers.cfg", "sdn/subnets.cfg",
-    "sdn/ipams.cfg", "sdn/mac-cache.json", "sdn/dns.cfg", "sdn/.running-config", "firewall/cluster.fw",
+    "replication.cfg", "ceph.conf", "sdn/vnets.cfg", "sdn/zones.cfg", "sdn/controllers.cfg",
+    "sdn/subnets.cfg", "sdn/ipams.cfg", "sdn/mac-cache.json",
+    "sdn/dns.cfg", "sdn/.running-config", "firewall/cluster.fw",
     "virtual-guest/cpu-models.conf", "mapping/directory.cfg", "mapping/pci.cfg", "mapping/usb.cfg",
 )  # fmt: skip
 """Files whose versions ``.version`` shows."""

@@ -1,4 +1,4 @@
-"""The store's replication as a pure state machine: events in, effects out, no I/O, no clock, no randomness."""
+"""The store's replication as a pure state machine: events in, effects out; no I/O, no clock, no chance."""
 
 from kvorum.store.protocol.events import (
     Answer,

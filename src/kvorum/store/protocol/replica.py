@@ -22,9 +22,10 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from kvorum.core.errors import Conflict
+from kvorum.core.errors import Conflict, ParameterError
 from kvorum.store.face import Change as Seen
 from kvorum.store.face import File, Operation, Rename
+from kvorum.store.names import check_operations
 from kvorum.store.protocol import frames, messages, requests, transfer, views
 from kvorum.store.protocol.checksums import Checksums
 from kvorum.store.protocol.events import (
@@ -357,8 +358,9 @@ class Replica:
         paths = _paths(change.operations)
         old = {path: self.tree.read(path) for path in paths}
         try:
+            check_operations(change.operations)
             changes = self.tree.apply(change.operations, change.expect, self.version + 1, change.time)
-        except Conflict as conflict:
+        except (Conflict, ParameterError) as conflict:
             self._origins = requests.note_refused(self._origins, change)
             if mine:
                 self._effects += self._requests.refused(change.seq, str(conflict))

@@ -16,7 +16,10 @@ from kvorum.store.protocol.messages import Change, Origin
 _ORIGINS = 64
 _FAILED = 1024
 
-LOST_TEXT = "the change was sent off and the cluster changed meanwhile; it may have taken effect: look before trying again"
+LOST_TEXT = (
+    "the change was sent off and the cluster changed meanwhile; "
+    "it may have taken effect: look before trying again"
+)
 
 
 @dataclass(slots=True)

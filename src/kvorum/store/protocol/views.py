@@ -99,7 +99,8 @@ def judge(states: Mapping[int, State], ballots: Mapping[int, Ballot]) -> Verdict
 def _no_majority(states: Mapping[int, State], votes: Count) -> str:
     names = ", ".join(state.name for _, state in sorted(states.items()))
     held = votes.members + votes.qdevice
-    return f"no quorum: {held} of {votes.expected} votes are here ({names}), {votes.expected // 2 + 1} are needed"
+    needed = votes.expected // 2 + 1
+    return f"no quorum: {held} of {votes.expected} votes are here ({names}), {needed} are needed"
 
 
 def _waiting(missing: list[str], view: View) -> str:

@@ -1,0 +1,122 @@
+"""What the database holds after its records, and what a membership source makes of corosync.conf."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+from kvorum.store import Change, File, Member
+from kvorum.store.disk import Disk, load
+from kvorum.store.handles import Handle
+from kvorum.store.inodes import ROOT, Inodes
+from kvorum.store.membership import MembershipSource, read_nodes
+from kvorum.store.protocol import Origin, Record, Status, View
+
+CONFIG = """totem {
+  cluster_name: home   # a comment
+  config_version: 4
+  interface {
+    linknumber: 0
+  }
+}
+nodelist {
+  node {
+    name: a
+    nodeid: 1
+    quorum_votes: 2
+    ring0_addr: 10.0.0.1
+  }
+  node {
+    ring0_addr: 10.0.0.2
+    nodeid: 2
+  }
+}
+"""
+
+
+async def written(path: Path, *records: Record) -> None:
+    done = asyncio.Event()
+    disk = Disk(path, lambda serial: done.set() if serial == records[-1].serial else None, failed)
+    for record in records:
+        disk.write(record)
+    await asyncio.wait_for(done.wait(), 10)
+    await disk.close()
+
+
+def failed(text: str) -> None:
+    raise AssertionError(text)
+
+
+async def test_what_was_synced_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "config.db"
+    assert load(path).version == 0
+    old, new = File("a", b"old", 1, 1.5), File("a", b"new", 2, 2.5)
+    await written(
+        path,
+        Record(
+            1, 1, 1, View(1, {1: "n1"}, 3.0), (Change(1, "d", None, True), Change(1, "a", old)), (None, None)
+        ),
+        Record(
+            2, 2, 1, changes=(Change(2, "a", new),), before=(old,), origin=("o", Origin(3, 2)), who="root@pam"
+        ),
+        Record(3, 3, 1, changes=(Change(3, "d", None),), before=(None,)),
+    )
+    stored = load(path)
+    assert list(stored.tree.files()) == [new] and not list(stored.tree.directories())
+    assert (stored.version, stored.last_view, stored.view.members) == (3, 1, {1: "n1"})
+    assert stored.origins == {"o": Origin(3, 2)}
+    history = sqlite3.connect(path)
+    rows = history.execute("SELECT version, path, who, before FROM history ORDER BY id").fetchall()
+    history.close()
+    assert rows == [(1, "a", "", None), (2, "a", "root@pam", b"old")]
+
+
+def test_nodes_are_read_from_corosync_conf() -> None:
+    assert read_nodes(CONFIG) == (
+        "home",
+        4,
+        (Member("a", 1, "10.0.0.1", False, 2), Member("10.0.0.2", 2, "10.0.0.2", False, 1)),
+    )
+
+
+def test_quorum_stays_as_it_was_while_members_compare_their_states(tmp_path: Path) -> None:
+    config = tmp_path / "corosync.conf"
+    config.write_text(CONFIG)
+    source = MembershipSource(config, "a")
+    assert source.update(Status(True, False, "", frozenset({1, 2})))
+    assert source.current.quorate and all(member.online for member in source.current.members)
+    assert source.update(Status(False, True, "comparing", frozenset({1})))
+    assert source.current.quorate
+    assert source.update(Status(False, False, "no quorum: 1 of 3", frozenset({1})))
+    assert (source.current.quorate, source.current.reason) == (False, "no quorum: 1 of 3")
+    assert not source.update(Status(False, False, "no quorum: 1 of 3", frozenset({1})))
+
+
+def test_a_handle_knows_what_to_commit() -> None:
+    handle = Handle(2, writing=True)
+    assert not handle.dirty
+    handle.write(2, b"xy", b"abc")
+    assert handle.buffer == b"abxy" and handle.written
+    handle.committed()
+    handle.write(0, b"n", b"other")
+    assert handle.buffer == b"nther", "a second write begins from what the file holds then"
+    handle.truncate(1, b"")
+    assert handle.buffer == b"n"
+    truncated = Handle(2, writing=True, buffer=bytearray(), pending=True)
+    assert truncated.dirty and not truncated.written
+    truncated.write(1, b"z", b"old content")
+    assert truncated.buffer == b"\0z"
+
+
+def test_a_renamed_file_keeps_its_number_and_a_removed_ones_is_never_used_again() -> None:
+    inodes = Inodes()
+    number = inodes.number("a")
+    inodes.looked_up(number)
+    replaced = inodes.number("b")
+    inodes.renamed("a", "b")
+    assert inodes.path(number) == "b" and inodes.path(replaced) is None
+    inodes.removed("b")
+    assert inodes.number("b") not in (number, replaced)
+    inodes.forget(number, 1)
+    assert inodes.path(ROOT) == ""

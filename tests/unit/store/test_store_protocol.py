@@ -1,0 +1,195 @@
+"""The protocol's parts: bytes on the wire, frames, votes and views, origins, checksums."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvorum.core.errors import ParameterError
+from kvorum.store import Delete, Expect, File, MakeDirectory, Rename, Touch, Write
+from kvorum.store.names import check_path, is_private
+from kvorum.store.protocol import (
+    Ballot,
+    Changed,
+    Deliver,
+    MembersChanged,
+    Origin,
+    Persist,
+    Replica,
+    Stored,
+    View,
+    frames,
+    messages,
+    requests,
+    transfer,
+    views,
+)
+from kvorum.store.protocol.checksums import Checksums
+from kvorum.store.tree import Tree
+
+TAG = messages.Tag((1, 7), ((1, 10), (2, 20)), 0)
+
+
+def test_old_bytes_still_decode() -> None:
+    change = messages.Change(
+        3,
+        "n1/ab",
+        7,
+        5,
+        (Write("a", b"x"), Delete("b"), Rename("c", "d"), MakeDirectory("e"), Touch("f", 1.5)),
+        (Expect("a", 4), Expect("g", None)),
+        "root@pam",
+        2.5,
+    )
+    assert messages.encode(change) == CHANGE_1
+    assert messages.decode(CHANGE_1) == change
+    state = messages.State(
+        TAG, "n1", View(2, {1: "n1"}, 1.0), 2, 9, b"r" * 16, True, Ballot(), {"o": Origin(1, 2, (1,))}, 3.0
+    )
+    assert messages.encode(state) == STATE_1
+    assert messages.decode(STATE_1) == state
+    assert messages.encode(messages.OnDisk(3, 9)) == bytes.fromhex("93070309")
+    assert messages.encode(messages.Publish("n1", "k", b"v", 1.0)) == bytes.fromhex(
+        "9508a26e31a16bc40176cb3ff0000000000000"
+    )
+
+
+CHANGE_1 = bytes.fromhex(
+    "990603a56e312f616207059583a474797065a57772697465a470617468a161a464617461c4017882a474797065a66465"
+    "6c657465a470617468a16283a474797065a672656e616d65a6736f75726365a163a6746172676574a16482a474797065"
+    "a56d6b646972a470617468a16583a474797065a5746f756368a470617468a166a56d74696d65cb3ff800000000000092"
+    "82a470617468a161a776657273696f6e0482a470617468a167a776657273696f6ec0a8726f6f744070616dcb40040000"
+    "00000000"
+)
+STATE_1 = bytes.fromhex(
+    "9b01939201079292010a92021400a26e3193028101a26e31cb3ff00000000000000209c4107272727272727272727272"
+    "7272727272c395010100c2c281a16f9301029101cb4008000000000000"
+)
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_dropped_with_a_note_and_never_crashes(data: bytes) -> None:
+    replica = Replica(1, "n1", "x", Stored(), Ballot())
+    replica.step(MembersChanged((1, 1), frozenset({(1, 1), (2, 2)}), 0.0))
+    for frame in (data, *frames.split(data)):
+        for effect in replica.step(Deliver(2, frame)):
+            assert not isinstance(effect, Persist | Changed)
+    assert replica.version == 0
+
+
+@given(st.integers(0, 3), st.binary(min_size=1, max_size=50))
+def test_frames_carry_a_message_of_any_size(pieces: int, tail: bytes) -> None:
+    message = bytes(pieces * frames.FRAME_BYTES) + tail
+    assembly = frames.Assembly()
+    parts = frames.split(message)
+    assert all(len(part) <= frames.FRAME_BYTES + 2 for part in parts)
+    assert [assembly.add(1, part) for part in parts] == [None] * (len(parts) - 1) + [message]
+
+
+def test_a_frame_of_another_version_is_told_apart() -> None:
+    with pytest.raises(frames.ForeignVersion, match="version 9"):
+        frames.Assembly().add(1, b"\x09\x03x")
+
+
+def test_a_message_whose_first_frames_were_missed_is_ignored() -> None:
+    parts = frames.split(bytes(2 * frames.FRAME_BYTES))
+    assert frames.Assembly().add(1, parts[1]) is None
+
+
+def state(node: int, view: View, *, direct: bool = False, version: int = 5) -> messages.State:
+    ballot = Ballot(1, 3)
+    return messages.State(TAG, f"n{node}", view, view.number, version, b"", direct, ballot, {}, 0.0)
+
+
+def judge(states: dict[int, messages.State], **ballot: int | bool) -> views.Verdict:
+    values = {"votes": 1, "expected": 3, **ballot}
+    return views.judge(states, {node: Ballot(**values) for node in states})
+
+
+BOTH = View(4, {1: "A", 2: "B"}, 0.0)
+ALONE = View(5, {1: "A"}, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("states", "ballot", "writable", "reason"),
+    [
+        ({1: state(1, BOTH), 2: state(2, BOTH)}, {}, True, ""),
+        ({2: state(2, BOTH)}, {}, False, "no quorum: 1 of 3 votes are here (n2), 2 are needed"),
+        ({2: state(2, BOTH)}, {"qdevice": 1}, False, "QDevice's vote is new"),
+        ({2: state(2, BOTH)}, {"qdevice": 1, "settled": True}, False, "waiting for A"),
+        ({2: state(2, BOTH, direct=True)}, {"qdevice": 1, "settled": True}, True, ""),
+        ({2: state(2, BOTH)}, {"qdevice": 1, "settled": True, "adopt": True}, True, ""),
+        ({1: state(1, ALONE)}, {"qdevice": 1, "settled": True}, True, ""),
+        ({1: state(1, ALONE), 2: state(2, BOTH, direct=True)}, {}, True, ""),
+    ],
+)
+def test_the_rule_of_views(
+    states: dict[int, messages.State], ballot: dict[str, int | bool], writable: bool, reason: str
+) -> None:
+    verdict = judge(states, **ballot)
+    assert verdict.writable is writable
+    assert reason in verdict.reason
+
+
+def test_the_newest_views_history_leads_then_the_longest() -> None:
+    assert views.leader({1: state(1, ALONE, version=3), 2: state(2, BOTH, version=9)}) == 1
+    assert views.leader({1: state(1, BOTH, version=3), 2: state(2, BOTH, version=9)}) == 2
+
+
+def test_origins_remember_what_was_refused() -> None:
+    def change(seq: int, floor: int) -> messages.Change:
+        return messages.Change(1, "o", seq, floor, (), (), "", 0.0)
+
+    origins = requests.note_refused({}, change(1, 1))
+    origins = requests.note_applied(origins, change(2, 1), 10)
+    assert origins == {"o": Origin(2, 10, (1,))}
+    assert requests.note_applied(origins, change(3, 2), 11) == {"o": Origin(3, 11)}
+
+
+def files(tree: Tree) -> tuple[dict[str, File], set[str]]:
+    return {file.path: file for file in tree.files()}, set(tree.directories())
+
+
+NAMES = st.sampled_from(["a", "b", "c/d", "c/e", "f/g/h", "c", "f/g"])
+STEPS = st.lists(st.tuples(st.sampled_from([Write, MakeDirectory, Delete]), NAMES, st.binary(max_size=3)))
+
+
+def grown(steps: list[tuple[type, str, bytes]]) -> Tree:
+    tree = Tree()
+    for number, (kind, path, data) in enumerate(steps):
+        try:
+            operation = Write(path, data) if kind is Write else kind(path)
+            tree.apply([operation], [], number, float(number))
+        except Exception as error:
+            assert type(error).__name__ == "Conflict"
+    return tree
+
+
+@given(STEPS, STEPS)
+def test_a_difference_in_pieces_makes_any_tree_the_leaders(
+    ours: list[tuple[type, str, bytes]], theirs: list[tuple[type, str, bytes]]
+) -> None:
+    leader, laggard = grown(ours), grown(theirs)
+    had = Checksums(laggard)
+    fetched = transfer.Fetched()
+    parts = list(transfer.pieces(leader, Checksums(leader).entries, had.entries, TAG, 2))
+    assert [fetched.add(part) for part in parts] == [False] * (len(parts) - 1) + [True]
+    changes, before = fetched.patch(laggard, 99)
+    had.update(changes)
+    assert files(laggard) == files(leader)
+    assert had.root == Checksums(leader).root == Checksums(laggard).root
+    assert len(changes) == len(before)
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/a", "a/", "a//b", "a/../b", ".", "a\0b", "x" * 256, "a/" * 70 + "b", "\udcff"]
+)
+def test_paths_that_are_none(path: str) -> None:
+    with pytest.raises(ParameterError):
+        check_path(path)
+
+
+def test_what_is_private() -> None:
+    assert is_private("priv") and is_private("priv/x") and is_private("nodes/n1/priv/key")
+    assert not is_private("nodes/n1/privx") and not is_private("private") and not is_private("nodes/priv/x")
