@@ -24,6 +24,8 @@ from kvorum.lab.guest.packages import Apt, FetchFailed, run
 from kvorum.lab.guest.tools import TIMEOUT_S, Tools
 
 CACHE = Path("/var/cache/kvorum/lab/images")
+KEPT = 4
+"""How many images stay in the cache."""
 LAYOUT = 1
 """Grows when this module makes another image of the same ingredients."""
 GUEST_FILES = Path(__file__).with_name("guest")
@@ -52,7 +54,6 @@ MODULES = (
     "virtio_net", "virtio_rng", "virtio_balloon", "evdev", "button",
 )  # fmt: skip
 COMPILE_TIMEOUT_S = 120.0
-COMPRESS_TIMEOUT_S = 120.0
 
 Say = Callable[[str], None]
 
@@ -110,6 +111,8 @@ def _make_current(say: Say) -> Path:
         with tempfile.TemporaryDirectory(dir=CACHE, prefix=".making-") as scratch:
             made = _make(apt, packages, Path(scratch), say)
             made.replace(image)
+        for old in sorted(CACHE.glob("guest-*.qcow2"), key=lambda p: p.stat().st_mtime)[:-KEPT]:
+            old.unlink()
     return image
 
 
@@ -124,11 +127,10 @@ def _make(apt: Apt, packages: Sequence[str], scratch: Path, say: Say) -> Path:
     run(compiler, COMPILE_TIMEOUT_S)
     tools = Tools(root, scratch)
     say("packing the root file system")
-    plain = scratch / "initrd.cpio"
-    plain.write_bytes(initramfs.archive(contents(root, pulse.read_bytes(), tools)))
-    run(["zstd", "-q", "-19", "-T2", "-f", str(plain), "-o", str(scratch / "initrd")], COMPRESS_TIMEOUT_S)
+    initrd = scratch / "initrd"
+    initrd.write_bytes(initramfs.archive(contents(root, pulse.read_bytes(), tools)))
     kernel = next((root / "boot").glob("vmlinuz-*"))
-    files = {"vmlinuz": kernel, "initrd": scratch / "initrd"}
+    files = {"vmlinuz": kernel, "initrd": initrd}
     shutil.copyfile(GUEST_FILES / "syslinux.cfg", scratch / "syslinux.cfg")
     files["syslinux.cfg"] = scratch / "syslinux.cfg"
     say("writing the disk")
@@ -156,10 +158,10 @@ def contents(root: Path, pulse: bytes, tools: Tools) -> dict[str, initramfs.Entr
         entries[directory] = initramfs.Entry(0o40755)
     entries["dev/console"] = initramfs.Entry(0o20600, device=(5, 1))
     tree = next((root / "usr/lib/modules").iterdir())
-    drivers = initramfs.modules(tree, MODULES)
-    for name, content in drivers.items():
-        entries[f"modules/{name}"] = initramfs.file(content)
-    entries["modules/order"] = initramfs.file("".join(f"{name}\n" for name in drivers).encode())
+    for driver in MODULES:
+        files = initramfs.modules(tree, [driver])
+        entries |= {f"modules/{name}": initramfs.file(content) for name, content in files.items()}
+        entries[f"modules/{driver}.order"] = initramfs.file("".join(f"{name}\n" for name in files).encode())
     return entries
 
 
