@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
@@ -34,12 +36,17 @@ async def stopped() -> None:
     await asked.wait()
 
 
-async def run_daemon(name: str, running: Running, paths: Paths) -> None:
-    """Open the store and the daemon, say so to systemd, and close both when asked to end.
-
-    Exits with one sentence when it can't start.
-    """
+def main(name: str, running: Running) -> None:
+    """Run a daemon until SIGTERM; exits with status 1 and one sentence when it can't start."""
+    parser = argparse.ArgumentParser(prog=name)
+    parser.add_argument("--root", type=Path, help="everything lies under this directory (tests)")
+    root = parser.parse_args().root
     log_to_stderr()
+    asyncio.run(_run(name, running, Paths.under(root) if root else Paths.system()))
+
+
+async def _run(name: str, running: Running, paths: Paths) -> None:
+    """Open the store and the daemon, say so to systemd, and close both when asked to end."""
     try:
         async with StoreClient(paths.store_socket) as store, running(store, paths):
             notify("READY=1")

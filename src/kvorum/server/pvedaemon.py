@@ -5,7 +5,6 @@ Started as ``python -m kvorum.server.pvedaemon``; ``running`` is the same inside
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,7 +18,7 @@ from kvorum.server import rooms
 from kvorum.server.api import Api
 from kvorum.server.certificates import Certificates
 from kvorum.server.credentials import command_identity
-from kvorum.server.daemon import run_daemon
+from kvorum.server.daemon import main
 from kvorum.server.forward import PORT, NodeForwarder
 from kvorum.server.listen import on_unix_socket
 from kvorum.server.peers import NodePeers
@@ -84,10 +83,5 @@ class DeferredTasks:
         return self._services.get(TaskRunner).start(work, user)
 
 
-def main() -> None:
-    """Run until SIGTERM."""
-    asyncio.run(run_daemon("pvedaemon", running, Paths.system()))
-
-
 if __name__ == "__main__":
-    main()
+    main("pvedaemon", running)

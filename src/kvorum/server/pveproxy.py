@@ -20,7 +20,7 @@ from kvorum.interface import Caller, Router, Services
 from kvorum.server import rooms
 from kvorum.server.api import PREFIX, Api
 from kvorum.server.certificates import Certificates
-from kvorum.server.daemon import run_daemon
+from kvorum.server.daemon import main
 from kvorum.server.forward import PORT, DaemonForwarder, NodeForwarder, close_all
 from kvorum.server.listen import on_port
 from kvorum.server.page import BuiltPage
@@ -89,10 +89,5 @@ async def listening_context(store: Store, certificates: Certificates) -> ssl.SSL
         return certificates.listening()
 
 
-def main() -> None:
-    """Run until SIGTERM."""
-    asyncio.run(run_daemon("pveproxy", running, Paths.system()))
-
-
 if __name__ == "__main__":
-    main()
+    main("pveproxy", running)
