@@ -49,6 +49,6 @@ def _import(name: str) -> object | None:
         return None
     try:
         return importlib.import_module(name)
-    except ImportError as error:  # while the rooms are being built
-        log.error("%s is left out: %s", name, error)
+    except Exception as error:  # while the rooms are being built
+        log.error("%s is left out: %r", name, error)
         return None
