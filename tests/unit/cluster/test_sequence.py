@@ -1,4 +1,4 @@
-"""Sequences: carried through or undone, whichever step fails or is broken off, and whenever it is re-entered."""
+"""Sequences are carried through or undone, whichever step fails or is broken off, and however often."""
 
 import asyncio
 from pathlib import Path
@@ -23,6 +23,10 @@ from kvorum.cluster.sequence import (
 PLAN = Plan("test", ("a", "b", "c", "d"), commit="d")
 
 
+class DaemonEnds(BaseException):
+    """The process dies here."""
+
+
 class World:
     """Things that steps make and unmake; ``fail`` names what goes wrong."""
 
@@ -38,7 +42,7 @@ class World:
             if name not in self.made:
                 self.made.append(name)
             if self.die == f"do {name}":
-                raise SystemExit
+                raise DaemonEnds
             if self.fail == name:
                 raise RuntimeError("it broke")
 
@@ -49,7 +53,7 @@ class World:
             if name in self.made:
                 self.made.remove(name)
             if self.die == f"undo {name}":
-                raise SystemExit
+                raise DaemonEnds
 
         return undo
 
@@ -82,7 +86,7 @@ async def test_after_the_commit_point_nothing_is_undone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("die", [f"do {n}" for n in "abcd"])
 async def test_a_daemons_end_at_any_step_leaves_all_or_nothing(tmp_path: Path, die: str) -> None:
     world, journal = World(die=die), Journal(tmp_path / "j")
-    with pytest.raises(SystemExit):
+    with pytest.raises(DaemonEnds):
         await carry_out(PLAN, world.steps(), journal, {"note": "kept"}, lambda _line: None)
     found = journal.load()
     assert found is not None and found[2] == {"note": "kept"}
@@ -95,7 +99,7 @@ async def test_a_daemons_end_at_any_step_leaves_all_or_nothing(tmp_path: Path, d
 @pytest.mark.parametrize("die", ["undo a", "undo b"])
 async def test_a_daemons_end_while_undoing_is_undone_to_the_end(tmp_path: Path, fail: str, die: str) -> None:
     world, journal = World(fail=fail, die=die), Journal(tmp_path / "j")
-    with pytest.raises(SystemExit):
+    with pytest.raises(DaemonEnds):
         await carry_out(PLAN, world.steps(), journal, {}, lambda _line: None)
     await _reenter(world, journal)
     assert world.made == []
