@@ -54,7 +54,7 @@ class Given:
 
 
 def parse(entry: Entry, words: list[str], defaults: Mapping[str, str] | None = None) -> Given:
-    """Read a command's words; ``defaults`` fill what was not given (``node``).
+    """Read a command's words; ``defaults`` fill placeholders of the path that were not given (``node``).
 
     Raises ``UsageFailure`` for unknown options, missing values, and too many or too few arguments.
     """
@@ -63,7 +63,7 @@ def parse(entry: Entry, words: list[str], defaults: Mapping[str, str] | None = N
     for name, value in entry.fixed.items():
         given.parameters[name] = value
     for name, value in (defaults or {}).items():
-        if name in entry.method.parameters:
+        if f"{{{name}}}" in entry.method.path:
             given.parameters.setdefault(name, value)
     return given
 

@@ -93,9 +93,7 @@ class _Watched:
             if status.get("status") == "stopped":
                 return str(status.get("exitstatus", "unexpected status"))
             if isinstance(fraction := status.get("progress"), int | float):
-                bar.update(
-                    float(fraction), str(status.get("progress_text") or status.get("progress-text") or "")
-                )
+                bar.update(float(fraction), str(status.get("doing", "")))
             pause_s = FIRST_PAUSE_S if new else min(pause_s * 1.5, LONGEST_PAUSE_S)
             self._pause(pause_s)
 

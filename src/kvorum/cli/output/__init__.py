@@ -15,6 +15,7 @@ _PRINTERS = {
     "qm status": "guests:status",
     "qm config": "guests:config",
     "qm pending": "guests:pending",
+    "qm showcmd": "guests:command_line",
     "qm listsnapshot": "guests:snapshots",
     "pvesm status": "storages:status",
     "storage status": "storages:status",

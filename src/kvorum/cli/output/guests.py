@@ -53,6 +53,15 @@ def _encode_description(text: str) -> str:
     return "".join(c if " " <= c <= "~" and c not in "%:" else quote(c) if c != ":" else "%3A" for c in text)
 
 
+def command_line(value: object, shown: Presentation) -> str:
+    """``qm showcmd``: QEMU's command line, as a shell would need it."""
+    if not isinstance(value, list):
+        return table(value, shown)
+    from shlex import join
+
+    return join(str(word) for word in value) + "\n"
+
+
 def pending(value: object, shown: Presentation) -> str:
     """``qm pending``: ``cur``, ``new`` and ``del`` lines, as they apply now and after the next start."""
     rows = [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
