@@ -1,4 +1,4 @@
-"""What one node reports: its load and memory, and the rows of nodes, guests and storages made from all reports."""
+"""What one node reports of itself, and the rows of nodes and guests made from all reports."""
 
 from kvorum.node.record import NodeRecord
 

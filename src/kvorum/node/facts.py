@@ -91,7 +91,7 @@ def status(record: NodeRecord) -> dict[str, object]:
 
 
 def _busy_and_total(times: psutil._ntuples.scputimes) -> tuple[float, float]:
-    """Busy and total seconds of all cores; guest time is part of user time already, waiting for disks is idle."""
+    """Busy and total seconds of all cores; guests are part of user time, waiting for disks is idle."""
     total = times.user + times.nice + times.system + times.idle + times.iowait + times.irq + times.softirq
     total += times.steal
     return total - times.idle - times.iowait, total

@@ -11,7 +11,7 @@ INTERVAL_S = 4.0
 
 
 class NodeRecord(msgspec.Struct, frozen=True):
-    """A node's load at one moment. Sizes are in bytes, times in seconds, CPU use is a fraction of all cores."""
+    """A node's load at one moment: bytes, seconds, and CPU use as a fraction of all cores."""
 
     cpu: float
     maxcpu: int

@@ -1,7 +1,7 @@
 """The rows of ``/nodes`` and ``/cluster/resources``, made from the membership and from what nodes publish.
 
-Pure: a snapshot in, rows out. Nothing is left out because somebody is silent: a guest whose node has published
-nothing lately is ``unknown``, a node that is no member is ``offline``.
+Pure: a snapshot in, rows out. Nothing is left out because somebody is silent: a guest whose node has
+published nothing lately is ``unknown``, a node that is no member is ``offline``.
 """
 
 from __future__ import annotations
