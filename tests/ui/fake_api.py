@@ -1,8 +1,8 @@
 """A small world that answers as the API does: three nodes, some guests, tasks that run in steps.
 
-For the page's tests, and to work on the page without a lab: ``python tests/ui/fake_api.py [PORT]``, then open
-http://127.0.0.1:PORT and log in as root with the password ``kvorum``. It serves the built page with the strict
-Content-Security-Policy that the real server sends.
+For the page's tests, and to work on the page without a lab: ``python tests/ui/fake_api.py [PORT]``, then
+open http://127.0.0.1:PORT and log in as root with the password ``kvorum``. It serves the built page with the
+strictest Content-Security-Policy that the page keeps.
 """
 
 from __future__ import annotations
@@ -114,6 +114,14 @@ WORLD = web.AppKey("world", World)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class Refused(Exception):
+    """A refusal from inside a handler's helper."""
+
+    def __init__(self, answer: web.Response) -> None:
+        super().__init__()
+        self.answer = answer
+
+
 def data(value: Any) -> web.Response:
     return web.json_response({"data": value})
 
@@ -140,6 +148,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             return refuse(401, "Permission denied - invalid csrf token")
     try:
         response = await handler(request)
+    except Refused as refused:
+        response = refused.answer
     except web.HTTPNotFound:
         response = refuse(501, f"Method '{request.method} {request.path}' not implemented")
     response.headers["Content-Security-Policy"] = CSP
@@ -179,7 +189,13 @@ async def cluster_status(request: web.Request) -> web.Response:
 def guest_row(vmid: int, guest: Json) -> Json:
     running = guest["status"] == "running"
     row: Json = {"id": f"qemu/{vmid}", "type": "qemu", "vmid": vmid, "name": guest["name"]}
-    row |= {"node": guest["node"], "status": guest["status"], "template": 0, "maxcpu": 2, "cpu": 0.034 * running}
+    row |= {
+        "node": guest["node"],
+        "status": guest["status"],
+        "template": 0,
+        "maxcpu": 2,
+        "cpu": 0.034 * running,
+    }
     row |= {"maxmem": 2 * GIB, "mem": int(1.3 * GIB) * running, "maxdisk": 8 * GIB, "disk": 0}
     return row | {"uptime": int(time.time() - guest["since"]) if running else 0}
 
@@ -199,8 +215,17 @@ async def resources(request: web.Request) -> web.Response:
 
 
 async def config_nodes(request: web.Request) -> web.Response:
-    rows = [{"node": name, "name": name, "nodeid": str(n), "quorum_votes": "1"} for n, name in enumerate(NODES, 1)]
+    rows = [
+        {"node": name, "name": name, "nodeid": str(n), "quorum_votes": "1"} for n, name in enumerate(NODES, 1)
+    ]
     return data(rows)
+
+
+async def quorum(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    missing = [name for name in NODES if name not in world.online]
+    answer = {"quorate": int(world.quorate), "total": 3, "present": len(world.online), "needed": 2}
+    return data(answer | {"missing": missing})
 
 
 async def tasks(request: web.Request) -> web.Response:
@@ -251,8 +276,10 @@ async def node_status(request: web.Request) -> web.Response:
 def guest_of(request: web.Request) -> tuple[int, Json]:
     vmid = int(request.match_info["vmid"])
     guest = request.app[WORLD].guests.get(vmid)
-    if guest is None or guest["node"] != request.match_info["node"]:
-        raise web.HTTPNotFound
+    node = request.match_info["node"]
+    if guest is None or guest["node"] != node:
+        name = f"nodes/{node}/qemu-server/{vmid}.conf"
+        raise Refused(refuse(500, f"Configuration file '{name}' does not exist"))
     return vmid, guest
 
 
@@ -260,14 +287,19 @@ async def guest_status(request: web.Request) -> web.Response:
     vmid, guest = guest_of(request)
     running = guest["status"] == "running"
     row = guest_row(vmid, guest) | {"cpus": 2, "qmpstatus": guest["status"], "ha": {"managed": 0}}
-    return data(row | ({"pid": 4242, "running-machine": "pc-q35-10.0", "running-qemu": "10.0.3"} if running else {}))
+    return data(
+        row | ({"pid": 4242, "running-machine": "pc-q35-10.0", "running-qemu": "10.0.3"} if running else {})
+    )
 
 
 async def guest_config(request: web.Request) -> web.Response:
     vmid, guest = guest_of(request)
     return data(
         {"name": guest["name"], "cores": 2, "memory": "2048", "machine": "q35", "ostype": "l26", "agent": "1"}
-        | {"scsi0": f"shared:{vmid}/vm-{vmid}-disk-0.qcow2,size=8G,discard=on", "scsihw": "virtio-scsi-single"}
+        | {
+            "scsi0": f"shared:{vmid}/vm-{vmid}-disk-0.qcow2,size=8G,discard=on",
+            "scsihw": "virtio-scsi-single",
+        }
         | {"net0": "virtio=BC:24:11:5A:10:4F,bridge=vmbr0", "boot": "order=scsi0", "digest": "0" * 40}
         | {"description": "Serves the family's photos.\n"}
     )
@@ -326,6 +358,7 @@ def application(world: World) -> web.Application:
         (f"{api}/cluster/resources", resources),
         (f"{api}/cluster/tasks", tasks),
         (f"{api}/cluster/config/nodes", config_nodes),
+        (f"{api}/kvorum/quorum", quorum),
         (f"{api}/nodes/{{node}}/status", node_status),
         (f"{guest}/status/current", guest_status),
         (f"{guest}/config", guest_config),

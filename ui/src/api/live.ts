@@ -22,6 +22,9 @@ import type {
 } from "./types";
 
 const FRESH_MS = 2000;
+/** How soon to ask again for what this server does not have; joining a cluster brings it. */
+const ABSENT_MS = 30_000;
+const REALMS = "realms";
 const LOG_LINES = 500;
 
 export type Live<T> = UseQueryResult<T>;
@@ -36,11 +39,16 @@ export async function refreshAll(): Promise<void> {
   await liveData.invalidateQueries();
 }
 
+/** Forgets what the last user saw; what anyone may know, the realms, stays for the login. */
+export function forgetAll(): void {
+  liveData.removeQueries({ predicate: (query) => query.queryKey[0] !== REALMS });
+}
+
 export const useClusterStatus = () => useLive<ClusterStatusRow[]>(["status"], "/cluster/status");
 export const useResources = () => useLive<Resource[]>(["resources"], "/cluster/resources");
 export const useTasks = () => useLive<TaskRow[]>(["tasks"], "/cluster/tasks");
 export const useConfiguredNodes = () =>
-  useLive<ConfiguredNode[]>(["votes"], "/cluster/config/nodes", { missing: [] });
+  useLive<ConfiguredNode[]>(["votes"], "/cluster/config/nodes", { missing: NO_NODES });
 export const useQuorum = () => useLive<QuorumAnswer | null>(["quorum"], "/kvorum/quorum", { missing: null });
 
 export const useNodeStatus = (node: string) =>
@@ -59,7 +67,7 @@ export const useMigrationCheck = (node: string, vmid: number) =>
 
 /** The realms one can log in to; asked once. */
 export const useRealms = () =>
-  useQuery({ queryKey: ["realms"], queryFn: () => call<Realm[]>("GET", "/access/domains"), retry: 2 });
+  useQuery({ queryKey: [REALMS], queryFn: () => call<Realm[]>("GET", "/access/domains"), retry: 2 });
 
 /** The version of the node that serves this page; asked once. */
 export const useVersion = () =>
@@ -133,10 +141,12 @@ function useLive<T>(key: readonly unknown[], path: string, optional?: { missing:
         throw error;
       }
     },
-    refetchInterval: FRESH_MS,
-    placeholderData: undefined,
+    refetchInterval: (query) =>
+      optional && query.state.data === optional.missing ? ABSENT_MS : FRESH_MS,
   });
 }
+
+const NO_NODES: ConfiguredNode[] = [];
 
 /** Answers that mean "this server has no such method here", also on a node without a cluster. */
 const NOT_THERE = new Set([403, 404, 424, 501]);

@@ -44,14 +44,14 @@ export interface ConfiguredNode {
   quorum_votes?: number | string;
 }
 
-/** GET /kvorum/quorum: what the server itself knows and says; every field may be missing. */
+/** GET /kvorum/quorum: votes as Corosync counts them, the QDevice's among them. */
 export interface QuorumAnswer {
   quorate?: Flag | boolean;
-  expected_votes?: number;
-  total_votes?: number;
-  quorum?: number;
-  qdevice_votes?: number;
-  sentences?: string[];
+  total?: number;
+  present?: number;
+  needed?: number;
+  /** Voters, nodes and QDevice, that are not here. */
+  missing?: string[];
 }
 
 /** A row of GET /cluster/resources. cpu is a share of maxcpu (0 to 1); sizes are bytes, uptime seconds. */

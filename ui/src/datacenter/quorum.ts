@@ -17,8 +17,6 @@ export interface Quorum {
   present: number;
   expected: number;
   needed: number;
-  /** what the server itself says about it, if it does; goes before our own words */
-  sentences: string[];
 }
 
 /** Joins membership, configured votes and the server's own count, where it gives one. */
@@ -32,17 +30,15 @@ export function readQuorum(
   const voters = status
     .filter((row) => row.type === "node")
     .map((row) => ({ name: row.name, votes: votes.get(row.name) ?? 1, online: Boolean(row.online) }));
-  const device = answer?.qdevice_votes ?? 0;
-  const expected = answer?.expected_votes ?? sum(voters) + device;
-  const present = answer?.total_votes ?? sum(voters.filter((voter) => voter.online)) + device;
+  const expected = answer?.total ?? sum(voters);
+  const present = answer?.present ?? sum(voters.filter((voter) => voter.online));
   return {
     clustered: header !== undefined,
     quorate: header ? Boolean(header.quorate) : true,
     voters,
     present,
     expected,
-    needed: answer?.quorum ?? Math.floor(expected / 2) + 1,
-    sentences: answer?.sentences ?? [],
+    needed: answer?.needed ?? Math.floor(expected / 2) + 1,
   };
 }
 
@@ -78,7 +74,6 @@ export function bringBack(quorum: Quorum): Voter[][] {
 /** The explanation in sentences, the most important first. */
 export function explain(quorum: Quorum, t: Dictionary): string[] {
   if (!quorum.clustered) return [t.quorum.standalone];
-  if (quorum.sentences.length > 0) return quorum.sentences;
   const counted = t.quorum.votes(quorum.present, quorum.expected, quorum.needed);
   if (!quorum.quorate) return [counted, howToBringBack(quorum, t)];
   const off = quorum.voters.filter((voter) => !voter.online).map((voter) => voter.name);

@@ -2,7 +2,7 @@
 
 import { useEffect } from "react";
 import { Spinner } from "@patternfly/react-core";
-import { liveData } from "../api/live";
+import { forgetAll } from "../api/live";
 import { useSession } from "../api/session";
 import { useText } from "../i18n/text";
 import { Login } from "../login/Login";
@@ -13,7 +13,7 @@ export function App() {
   const t = useText();
   const out = session.state === "out";
   useEffect(() => {
-    if (out) liveData.clear();
+    if (out) forgetAll();
   }, [out]);
   if (session.state === "checking") return <Spinner className="kv-checking" aria-label={t.loading} />;
   if (session.state === "out") return <Login reason={session.reason} />;

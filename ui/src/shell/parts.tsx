@@ -41,7 +41,17 @@ export function Usage({ share, text, name }: { share: number; text: string; name
   const level = shown >= 0.95 ? "full" : shown >= 0.8 ? "tight" : "fine";
   return (
     <span className="kv-usage" data-level={level}>
-      <meter aria-label={name} min={0} max={1} value={shown} />
+      <span
+        className="kv-meter"
+        role="meter"
+        aria-label={name}
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={Math.round(shown * 100)}
+        aria-valuetext={text}
+      >
+        <span style={{ width: `${shown * 100}%` }} />
+      </span>
       <span>{text}</span>
     </span>
   );
