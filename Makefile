@@ -1,0 +1,76 @@
+# Every target installs what it lacks and does nothing when nothing changed (stamps in build/).
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PYTHON ?= python3
+BIN := .venv/bin
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+DEB := dist/kvorum_$(VERSION)_amd64.deb
+SOURCES := $(shell find src -name '*.py' -o -name '*.json' -o -path 'src/*.bash')
+PACKAGING := $(shell find packaging -type f -not -path '*/__pycache__/*')
+UI := $(if $(wildcard ui/package.json),$(shell find ui -type f -not -path 'ui/node_modules/*'),)
+PAGE := $(if $(wildcard ui/package.json),src/kvorum/server/page/index.html,)
+TESTS := $(wildcard tests/unit tests/sim tests/lab tests/ui)
+
+.PHONY: lab test unit lint ci deb page bench soak clean packages requirements
+.DEFAULT_GOAL := lab
+
+lab: build/packages build/venv $(DEB)
+	@if ! $(BIN)/kvorum lab status >/dev/null 2>&1; then $(BIN)/kvorum lab up; fi
+	@$(BIN)/kvorum lab status
+	@echo "Now see a VM move while it runs:  $(BIN)/kvorum lab demo"
+
+test: build/packages build/venv $(PAGE) $(DEB)
+	$(BIN)/pytest $(TESTS)
+
+unit: build/venv
+	$(BIN)/pytest tests/unit
+
+lint: build/venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+ci: lint test
+
+deb: $(DEB)
+
+page: $(PAGE)
+
+bench: build/packages build/venv $(DEB)
+	@for file in bench/*.py; do echo "$$file" >&2; $(BIN)/python "$$file"; done
+
+soak: build/packages build/venv $(PAGE) $(DEB)
+	KVORUM_SOAK=1 $(BIN)/pytest tests/sim tests/lab --timeout=14400
+
+clean:
+	rm -rf build dist src/kvorum/server/page ui/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+requirements:
+	packaging/refresh-requirements
+
+packages: build/packages
+
+build/packages: packaging/host-packages packaging/install-host-packages
+	packaging/install-host-packages
+	@mkdir -p build && touch $@
+
+build/venv: requirements-dev.txt pyproject.toml packaging/requirements-build.txt | build/packages
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r packaging/requirements-build.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@mkdir -p build && touch $@
+
+$(DEB): $(SOURCES) $(PACKAGING) requirements.txt pyproject.toml README.md $(PAGE) | build/packages build/venv
+	$(BIN)/python packaging/build_deb.py
+
+ui/node_modules/.stamp: ui/package.json ui/package-lock.json | build/venv
+	cd ui && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+src/kvorum/server/page/index.html: $(UI) ui/node_modules/.stamp
+	cd ui && PATH="$(CURDIR)/$(BIN):$$PATH" npm run build
+	@touch $@

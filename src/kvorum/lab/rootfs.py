@@ -1,0 +1,263 @@
+"""Debian root file systems, built once and kept: the lab's machines boot from them, the package is built in one.
+
+A root is found by the hash of all that is in it. It has two layers: the base (Debian's packages, the
+dependencies of our .deb among them, half a minute) and on a copy of it the .deb (seconds).
+A root appears under its name only when it is whole; two builders wait for each other.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from kvorum.core.errors import KvorumError
+
+SUITE = "trixie"
+"""Debian 13."""
+MIRROR = "http://deb.debian.org"
+"""Where Debian's packages come from, unless ``KVORUM_DEBIAN_MIRROR`` names another."""
+CACHE = Path("/var/cache/kvorum/lab")
+"""Where roots are kept, unless ``KVORUM_LAB_CACHE`` names another place."""
+KEPT = 2
+"""So many roots of a variant and layer stay."""
+FORMAT = 1
+"""Part of every key: raise it when this module builds roots otherwise than before."""
+BUILD_S = 1800
+"""Longest that one step of a build may take, downloads included."""
+BUILD_PACKAGES = (
+    "binutils",
+    "ca-certificates",
+    "dpkg-dev",
+    "gcc",
+    "libc6-dev",
+    "libcfg-dev",
+    "libcmap-dev",
+    "libcpg-dev",
+    "libfuse3-dev",
+    "libquorum-dev",
+    "libvotequorum-dev",
+    "pkg-config",
+    "python3",
+    "python3-dev",
+    "python3-venv",
+)
+"""What the variant ``build`` holds: enough to compile our dependencies for Debian 13's Python."""
+
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class RootError(KvorumError):
+    """A root file system could not be built."""
+
+
+def cached_root(
+    variant: str,
+    packages: Sequence[str],
+    deb: Path | None = None,
+    *,
+    cache: Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Path:
+    """Return a Debian 13 root with ``packages`` and ``deb`` installed; build it if there is none. Read only.
+
+    ``variant`` names the kind of root (``node``, ``plain``, ``build``). Each use of a root makes it newer;
+    of a variant the ``KEPT`` newest stay, and those that something is mounted on. Raises ``RootError``.
+    """
+    tell = say or _say
+    place = cache or Path(os.environ.get("KVORUM_LAB_CACHE") or CACHE)
+    needed = sorted({*packages, *(dependencies(deb) if deb else ())})
+    base_name = f"{variant}-base-{key(variant, needed, None)}"
+    name = f"{variant}-deb-{key(variant, needed, deb)}" if deb else base_name
+    root = place / name
+    if root.is_dir():
+        os.utime(root)
+        return root
+    _check_host()
+    place.mkdir(parents=True, exist_ok=True)
+    with _locked(place, tell):
+        base = _whole(place / base_name, lambda beside: _bootstrap(beside, variant, needed, tell))
+        if deb:
+            package = deb
+            _whole(root, lambda beside: _install(base, beside, variant, package, tell))
+        _remove_old(place, variant, {base, root})
+    return root
+
+
+def key(variant: str, packages: Sequence[str], deb: Path | None) -> str:
+    """Return 16 hex digits that differ whenever what is in the root differs."""
+    digest = hashlib.sha256()
+    for part in (str(FORMAT), SUITE, variant, *sorted(set(packages))):
+        digest.update(part.encode() + b"\0")
+    if deb:
+        with deb.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def dependencies(deb: Path) -> list[str]:
+    """Return the Debian packages that ``deb`` depends on, of alternatives the first. Raises ``RootError``."""
+    fields = _run(["dpkg-deb", "--field", str(deb), "Depends", "Pre-Depends"], f"'{deb}' can't be read")
+    return names_in(fields)
+
+
+def names_in(fields: str) -> list[str]:
+    """Return the names in ``Depends:`` lines: no versions, no architectures, of alternatives the first."""
+    listed = ",".join(line.partition(":")[2] for line in _unfolded(fields))
+    firsts = (entry.split("|")[0].strip() for entry in listed.split(","))
+    return [re.split(r"[\s:(\[]", first, maxsplit=1)[0] for first in firsts if first]
+
+
+def sources(mirror: str) -> list[str]:
+    """Return the apt source lines of Debian 13 with its updates, from ``mirror``."""
+    return [
+        f"deb {mirror}/debian {SUITE} main",
+        f"deb {mirror}/debian {SUITE}-updates main",
+        f"deb {mirror}/debian-security {SUITE}-security main",
+    ]
+
+
+def in_root(root: Path, command: Sequence[str], cause: str, **environment: str) -> str:
+    """Run a command inside ``root`` with nothing of this process's environment; return its output.
+
+    Raises ``RootError`` with ``cause`` and the last lines said.
+    """
+    clean = {"PATH": _PATH, "HOME": "/root", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+    return _run(["chroot", str(root), *command], cause, clean | environment)
+
+
+def _unfolded(fields: str) -> list[str]:
+    return re.sub(r"\n[ \t]+", " ", fields).splitlines()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _check_host() -> None:
+    if os.geteuid() != 0:
+        raise RootError("A Debian root can only be built by root: run the same command with sudo.")
+    if not shutil.which("mmdebstrap"):
+        raise RootError(
+            "A Debian root is built by mmdebstrap, which this host lacks: "
+            "run `apt-get install mmdebstrap debian-archive-keyring`."
+        )
+
+
+@contextmanager
+def _locked(place: Path, tell: Callable[[str], None]) -> Iterator[None]:
+    """Hold the cache's lock; it goes with this process."""
+    with (place / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell(f"waiting for another build of roots in {place}")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        for left in place.glob(".building-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+
+
+def _whole(root: Path, build: Callable[[Path], None]) -> Path:
+    """Build ``root`` beside its place and move it there when it is whole; do nothing when it is there."""
+    if root.is_dir():
+        os.utime(root)
+        return root
+    beside = Path(tempfile.mkdtemp(prefix=".building-", dir=root.parent))
+    try:
+        tree = beside / "root"
+        build(tree)
+        os.utime(tree)
+        tree.rename(root)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return root
+
+
+def _bootstrap(root: Path, variant: str, packages: Sequence[str], tell: Callable[[str], None]) -> None:
+    tell(
+        f"building a Debian 13 root '{variant}' of {len(packages)} packages (half a minute and the downloads)"
+    )
+    mirror = os.environ.get("KVORUM_DEBIAN_MIRROR") or MIRROR
+    _run(
+        [
+            "mmdebstrap",
+            "--quiet",
+            "--variant=minbase",
+            "--format=directory",
+            "--aptopt=Acquire::Languages none",
+            "--aptopt=Acquire::Retries 3",
+            "--dpkgopt=path-exclude=/usr/share/man/*",
+            "--dpkgopt=path-exclude=/usr/share/locale/*",
+            f"--include={','.join(packages)}",
+            SUITE,
+            str(root),
+            *sources(mirror),
+        ],
+        f"The Debian root '{variant}' can't be built",
+    )
+
+
+def _install(base: Path, root: Path, variant: str, deb: Path, tell: Callable[[str], None]) -> None:
+    tell(f"installing {deb.name} into the root '{variant}'")
+    _run(["cp", "--archive", "--reflink=auto", str(base), str(root)], "The base root can't be copied")
+    shutil.copyfile(deb, root / "kvorum.deb")
+    in_root(root, ["dpkg", "--install", "/kvorum.deb"], f"{deb.name} can't be installed")
+    (root / "kvorum.deb").unlink()
+
+
+def _run(command: Sequence[str], cause: str, environment: dict[str, str] | None = None) -> str:
+    """Run to the end and return the output; raise ``RootError`` with the cause and the last lines said."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
+            timeout=BUILD_S,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise RootError(f"{cause}: this host lacks {command[0]}.") from error
+    except subprocess.TimeoutExpired as error:
+        raise RootError(f"{cause}: {command[0]} did not end within {BUILD_S} s.") from error
+    if done.returncode != 0:
+        last = "\n".join(done.stdout.strip().splitlines()[-12:])
+        raise RootError(f"{cause}: {command[0]} ended with status {done.returncode}:\n{last}")
+    return done.stdout
+
+
+def _remove_old(place: Path, variant: str, keep: set[Path]) -> None:
+    """Leave the ``KEPT`` newest of each layer, what ``keep`` names and what is mounted."""
+    mounted = _mounted()
+    for layer in ("base", "deb"):
+        found = sorted(
+            place.glob(f"{variant}-{layer}-*"), key=lambda root: root.stat().st_mtime, reverse=True
+        )
+        for root in found[KEPT:]:
+            if root not in keep and str(root) not in mounted:
+                shutil.rmtree(root, ignore_errors=True)
+
+
+def _mounted() -> str:
+    """Every process's mount table in one text: machines' roots are mounted in their namespaces only."""
+    tables: dict[str, str] = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            namespace = str((process / "ns" / "mnt").readlink())
+            if namespace not in tables:
+                tables[namespace] = (process / "mountinfo").read_text()
+        except OSError:
+            continue  # ended meanwhile
+    return "\n".join(tables.values())
