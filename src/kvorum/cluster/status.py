@@ -130,7 +130,7 @@ def status_block(view: ClusterView, now: float) -> str:
         _row("Expected votes:", str(info.expected)),
         _row("Highest expected:", str(info.highest_expected)),
         _row("Total votes:", str(info.total)),
-        _row("Quorum:", f"{info.quorum}  {'' if info.quorate else 'Activity blocked'}"),
+        _row("Quorum:", f"{info.quorum} {' ' if info.quorate else 'Activity blocked'}"),
         _row("Flags:", "".join(f"{name} " for flag, name in _FLAGS if flag in info.flags)),
         "",
         *_membership(view, decimal=False),

@@ -51,7 +51,7 @@ def test_status_reads_as_users_know_it() -> None:
 
 def test_without_quorum_activity_is_blocked_and_the_way_out_is_said() -> None:
     alone = view(Flag(0), total=1)
-    assert "Quorum:           2  Activity blocked\n" in status_block(alone, 0)
+    assert "Quorum:           2 Activity blocked\n" in status_block(alone, 0)
     assert "Quorate:          No\n" in status_block(alone, 0)
     assert "Start hp2 or hp3 to go on." in quorum_block(explain_view(alone))
 
