@@ -25,6 +25,7 @@ from kvorum.store.protocol import (
     Changed,
     DiskSynced,
     Event,
+    Leave,
     Left,
     Multicast,
     Note,
@@ -38,7 +39,6 @@ from kvorum.store.protocol import (
     StatusChanged,
     Tell,
     TimerExpired,
-    View,
 )
 from kvorum.store.tree import Tree
 
@@ -67,7 +67,7 @@ class Host:
         stored = load(database)
         if set(stored.view.members) == {0} and nodeid:
             # A standalone node that has become a cluster's first: its history is its own.
-            stored.view = View(stored.view.number, {nodeid: node}, stored.view.time)
+            stored.view = replace(stored.view, members={nodeid: node})
         self.node = node
         self.nodeid = nodeid
         self.started = time.time()
@@ -178,6 +178,9 @@ class Host:
                     self._answer(effect)
                 case StartTimer(number, seconds):
                     self._loop.call_later(seconds, self.feed, TimerExpired(number))
+                case Leave(reason):
+                    log.error("%s", reason)
+                    self._loop.call_soon(self._group.leave, reason)
                 case Note(text):
                     log.warning("%s", text)
                 case Published(node, key, value, ttl):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kvorum.core.errors import ParameterError
 from kvorum.store import Delete, Expect, File, MakeDirectory, Rename, Touch, Write
@@ -47,8 +48,10 @@ def test_old_bytes_still_decode() -> None:
     state = messages.State(
         TAG, "n1", View(2, {1: "n1"}, 1.0), 2, 9, b"r" * 16, True, Ballot(), {"o": Origin(1, 2, (1,))}, 3.0
     )
-    assert messages.encode(state) == STATE_1
-    assert messages.decode(STATE_1) == state
+    assert messages.decode(STATE_1) == state, "bytes without a field that was added later"
+    with_history = replace(state, view=replace(state.view, history="h"))
+    assert messages.encode(with_history) == STATE_2
+    assert messages.decode(STATE_2) == with_history
     assert messages.encode(messages.OnDisk(3, 9)) == bytes.fromhex("93070309")
     assert messages.encode(messages.Publish("n1", "k", b"v", 1.0)) == bytes.fromhex(
         "9508a26e31a16bc40176cb3ff0000000000000"
@@ -65,6 +68,10 @@ CHANGE_1 = bytes.fromhex(
 STATE_1 = bytes.fromhex(
     "9b01939201079292010a92021400a26e3193028101a26e31cb3ff00000000000000209c4107272727272727272727272"
     "7272727272c395010100c2c281a16f9301029101cb4008000000000000"
+)
+STATE_2 = bytes.fromhex(
+    "9b01939201079292010a92021400a26e3194028101a26e31cb3ff0000000000000a1680209c410727272727272727272"
+    "72727272727272c395010100c2c281a16f9301029101cb4008000000000000"
 )
 
 
@@ -135,6 +142,19 @@ def test_the_rule_of_views(
 def test_the_newest_views_history_leads_then_the_longest() -> None:
     assert views.leader({1: state(1, ALONE, version=3), 2: state(2, BOTH, version=9)}) == 1
     assert views.leader({1: state(1, BOTH, version=3), 2: state(2, BOTH, version=9)}) == 2
+
+
+def test_who_brings_another_clusters_configuration_is_named_and_the_rest_stay() -> None:
+    def member(node: int, history: str, last_view: int = 4) -> messages.State:
+        return replace(state(node, View(4, {}, 0.0, history)), last_view=last_view)
+
+    def foreign(states: dict[int, messages.State]) -> dict[int, str]:
+        return views.foreign(states, {node: s.ballot for node, s in states.items()})
+
+    assert foreign({1: member(1, "a"), 2: member(2, "a"), 3: member(3, "", 0)}) == {}
+    found = foreign({1: member(1, "b"), 2: member(2, "a"), 3: member(3, "a")})
+    assert set(found) == {1} and "another cluster's than that of n2, n3" in found[1]
+    assert set(foreign({1: member(1, "a"), 2: member(2, "b")})) == {2}
 
 
 def test_origins_remember_what_was_refused() -> None:

@@ -187,10 +187,19 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """Leave the group for good; ``reason`` is a sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A sentence for the log."""
 
     text: str
 
 
-Effect: TypeAlias = Multicast | Persist | Answer | Changed | StatusChanged | StartTimer | Published | Note
+Effect: TypeAlias = (
+    Multicast | Persist | Answer | Changed | StatusChanged | StartTimer | Published | Leave | Note
+)

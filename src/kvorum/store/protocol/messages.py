@@ -20,6 +20,8 @@ class View(msgspec.Struct, frozen=True, array_like=True):
     members: dict[int, str] = {}
     time: float = 0.0
     """Unix seconds, for people."""
+    history: str = ""
+    """Which cluster's configuration this is; made with the first view, kept ever after."""
 
 
 class Ballot(msgspec.Struct, frozen=True, array_like=True):

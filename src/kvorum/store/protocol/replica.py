@@ -37,6 +37,7 @@ from kvorum.store.protocol.events import (
     DiskSynced,
     Effect,
     Event,
+    Leave,
     Left,
     MembersChanged,
     Multicast,
@@ -250,21 +251,32 @@ class Replica:
             self._all_states()
 
     def _all_states(self) -> None:
+        foreign = views.foreign(self._states, self._ballots)
+        if foreign:
+            # They leave by themselves, and that change of members begins a round without them.
+            if self.me in foreign:
+                self._effects.append(Leave(foreign[self.me]))
+            return
         verdict = views.judge(self._states, self._ballots)
         self._verdict = verdict
         self._leader = views.leader(self._states)
+        history = views.history(self._states, verdict.newest)
         self._phase = Phase.SYNCING
         if not verdict.count.quorate:
             self._direct = False
         if verdict.newest.number > self.view.number:
             # Whoever meets a member of a newer view knows of it from now on, also after a restart; it was
             # not in it, so it does not come directly from it.
-            self.view = verdict.newest
+            known = verdict.newest
+            self.view = View(known.number, known.members, known.time, history)
             self._direct = False
+        elif self.view.history != history:
+            self.view = replace(self.view, history=history)
         if verdict.writable:
             members = {node: state.name for node, state in self._states.items()}
             when = max(state.time for state in self._states.values())
-            self.view = View(verdict.newest.number + 1, members, when)
+            begun = f"{self._states[self._leader].name}-{when:.0f}-{self._tag.ring[0]}.{self._tag.ring[1]}"
+            self.view = View(verdict.newest.number + 1, members, when, history or begun)
             self._direct = True
         if self._states[self.me].root == self._states[self._leader].root:
             self._in_step((), ())

@@ -75,6 +75,38 @@ def leader(states: Mapping[int, State]) -> int:
     return max(states, key=lambda node: (states[node].last_view, states[node].version, -node))
 
 
+def foreign(states: Mapping[int, State], ballots: Mapping[int, Ballot]) -> dict[int, str]:
+    """Members that bring another cluster's configuration: node id to a sentence.
+
+    The configuration with most votes stays; of two alike that of the lowest node id. A history counts from
+    its first entry on: a view that was only formed may have been formed anew elsewhere.
+    """
+    sides: dict[str, list[int]] = {}
+    for node, state in sorted(states.items()):
+        if state.last_view:
+            sides.setdefault(state.view.history, []).append(node)
+    if len(sides) < 2:
+        return {}
+    stays = max(sides, key=lambda side: (sum(ballots[n].votes for n in sides[side]), -min(sides[side])))
+    there = ", ".join(states[node].name for node in sides[stays])
+    return {
+        node: f"this node's configuration is another cluster's than that of {there}; to join them, stop "
+        "pve-cluster, move its database away and start it again"
+        for side, nodes in sides.items()
+        if side != stays
+        for node in nodes
+    }
+
+
+def history(states: Mapping[int, State], newest: View) -> str:
+    """The history that a new view goes on with; empty when none was begun."""
+    lead = states[leader(states)]
+    if lead.last_view:
+        return lead.view.history
+    named = sorted(s.view.history for s in states.values() if s.view.number == newest.number)
+    return named[-1]
+
+
 def judge(states: Mapping[int, State], ballots: Mapping[int, Ballot]) -> Verdict:
     """Decide for the partition whose members' states these are; every member decides the same."""
     votes = count(ballots)
