@@ -1,4 +1,4 @@
-"""Disks in a configuration become volumes: new ones (``STORAGE:SIZE_IN_GIB``), imported ones (``import-from``).
+"""Disks in a configuration become volumes: new ones (``STORAGE:SIZE_IN_GIB``), imported ones.
 
 ``Making`` collects what was made, so that whoever fails later can take it all back.
 """

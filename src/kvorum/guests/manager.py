@@ -1,7 +1,7 @@
 """The guests of this node: started, stopped, watched, told about.
 
-One operation at a time holds a guest; a second waits ten seconds for it, then is refused with the name of what
-holds it. A daemon that dies leaves QEMU alone; the next takes up every guest from its run record.
+One operation at a time holds a guest; a second waits ten seconds for it, then is refused with the name
+of what holds it. A daemon that dies leaves QEMU alone; the next takes up every guest from its record.
 """
 
 from __future__ import annotations
@@ -131,9 +131,8 @@ class GuestManager:
             except KvorumError:
                 await guest.stop("start failed")
                 raise
-            say(
-                f"VM {vmid} started ({guest.record.machine}, {guest.record.accelerator}, pid {guest.record.pid})"
-            )
+            record = guest.record
+            say(f"VM {vmid} started ({record.machine}, {record.accelerator}, pid {record.pid})")
 
     async def stop(self, vmid: int, *, skiplock: bool = False) -> None:
         """Pull the plug; nothing to do when it does not run."""

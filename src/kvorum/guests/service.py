@@ -1,4 +1,4 @@
-"""The running part of the guests' room: the manager, the target's side of migrations, and what starts them."""
+"""The running part of the guests' room: the manager, incoming migrations, and what starts them."""
 
 from __future__ import annotations
 

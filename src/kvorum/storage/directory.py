@@ -162,7 +162,8 @@ class DirectoryStorage(StorageKind):
     def _must_hold(self, content: str) -> None:
         if content not in self.entry.content:
             raise StorageError(
-                f"storage '{self.id}' does not hold '{content}'; its content is: {', '.join(self.entry.content)}"
+                f"storage '{self.id}' does not hold '{content}'; "
+                f"its content is: {', '.join(self.entry.content)}"
             )
 
     def _reserve(self, vmid: int, format: str, name: str | None) -> VolumeId:

@@ -108,7 +108,7 @@ async def convert(
     rate_bytes_s: int = 0,
     progress: Progress = lambda fraction: None,
 ) -> None:
-    """Copy an image into a target that ``target`` names in qemu-img's words (the arguments before the target).
+    """Copy an image into a target that ``target`` names in qemu-img's words.
 
     ``target`` ends with the target itself, such as ``("-O", "qcow2", "/path")``. Runs as long as it needs;
     cancelling it ends qemu-img. Raises ``StorageError``.

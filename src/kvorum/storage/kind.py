@@ -78,7 +78,7 @@ class StorageKind(ABC):
 
     @abstractmethod
     def path(self, volume: VolumeId) -> Path:
-        """Where QEMU finds a volume; touches nothing. Raises ``StorageError`` for a name that is none here."""
+        """Where QEMU finds a volume; touches nothing. Raises ``StorageError`` for a foreign name."""
 
     @abstractmethod
     def format(self, volume: VolumeId) -> str:

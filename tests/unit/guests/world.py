@@ -51,7 +51,12 @@ class NodeView(Store):
         return self._shared.names(path)
 
     async def transact(
-        self, operations: Sequence[Operation], expect: Sequence[Expect] = (), *, who: str = "", timeout: float = 20.0
+        self,
+        operations: Sequence[Operation],
+        expect: Sequence[Expect] = (),
+        *,
+        who: str = "",
+        timeout: float = 20.0,
     ) -> int:
         if self.failures:
             raise self.failures.pop(0)

@@ -190,7 +190,7 @@ class Nic:
 
     @classmethod
     def parse(cls, text: str) -> Nic:
-        """Parse ``MODEL=MAC,bridge=…``, ``MODEL,bridge=…`` or ``model=…,macaddr=…``; raises ``ValueError``."""
+        """Parse ``MODEL=MAC,bridge=…`` or ``model=…,macaddr=…``; raises ``ValueError``."""
         parts = property_string.parse(text, "model")
         model, mac = parts.pop("model", ""), parts.pop("macaddr", "")
         for name in NIC_MODELS.keys() & parts.keys():
@@ -238,7 +238,8 @@ class Cpu:
     options: Mapping[str, str]
 
     _KEYS: ClassVar[tuple[str, ...]] = (
-        "cputype", "flags", "hidden", "hv-vendor-id", "phys-bits", "guest-phys-bits", "reported-model", "level",
+        "cputype", "flags", "hidden", "hv-vendor-id", "phys-bits", "guest-phys-bits",
+        "reported-model", "level",
     )  # fmt: skip
 
     @classmethod

@@ -26,7 +26,7 @@ class GuestConfig:
 
     @classmethod
     def parse(cls, vmid: int, text: str, file: str = "") -> GuestConfig:
-        """Parse and check a whole file; raises ``GuestConfigError`` naming file, line, key, what is allowed."""
+        """Parse and check a whole file; raises ``GuestConfigError`` naming file, line and key."""
         document = Document.parse(text, file or f"{vmid}.conf")
         main = document.settings()
         for key, setting in main.items():
@@ -132,7 +132,7 @@ class GuestConfig:
 
     @property
     def boot_devices(self) -> tuple[str, ...]:
-        """The devices to boot from, first first; without ``boot``: first disk, CD drives, first network card."""
+        """The devices to boot from, in order; without ``boot``: first disk, CD drives, first card."""
         order = devices.boot_order(self.settings["boot"]) if "boot" in self.settings else ("c", "d", "n")
         return tuple(name for entry in order for name in self._boot_entry(entry))
 

@@ -1,7 +1,8 @@
 """The settings a guest's configuration may have: for each, how a value is checked and what is allowed.
 
-The table follows the schema of the API (pve-apidoc.json); numbered families (``net[n]``) are patterns. A check
-raises ``ValueError`` with a sentence. Settings whose hardware this version can't make yet are known and kept,
+The table follows the schema of the API (pve-apidoc.json); numbered families (``net[n]``) are patterns.
+A check raises ``ValueError`` with a sentence. Settings whose hardware this version can't make yet are
+known and kept,
 but a guest that has one is refused at start (``UNSUPPORTED``).
 """
 
@@ -103,35 +104,44 @@ BOOLEAN = Option(property_string.boolean, "1 or 0")
 TEXT = pattern(r"[^\x00-\x1f\x7f]*", "one line of text")
 DISK = Option(devices.Disk.parse, "STORAGE:VOLUME or none, then options such as size=4G,cache=none")
 PROPERTIES = Option(lambda text: property_string.parse(text, "value"), "key=value,key=value")
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
 _DNS_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 NAME = pattern(rf"(?=.{{1,253}}$){_DNS_LABEL}(?:\.{_DNS_LABEL})*", "a DNS name: letters, digits, '-' and '.'")
 UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 LOCKS = (
-    "backup", "clone", "create", "migrate", "rollback", "snapshot", "snapshot-delete", "suspending", "suspended",
+    "backup", "clone", "create", "migrate", "rollback", "snapshot", "snapshot-delete", "suspending",
+    "suspended",
 )  # fmt: skip
 OSTYPES = (
-    "other", "wxp", "w2k", "w2k3", "w2k8", "wvista", "win7", "win8", "win10", "win11", "l24", "l26", "solaris",
+    "other", "wxp", "w2k", "w2k3", "w2k8", "wvista",
+    "win7", "win8", "win10", "win11", "l24", "l26", "solaris",
 )  # fmt: skip
 MACHINE = r"(pc|pc(-i440fx)?-\d+(\.\d+)+(\+pve\d+)?(\.pxe)?|q35|pc-q35-\d+(\.\d+)+(\+pve\d+)?(\.pxe)?)"
 
 _OPTIONS: dict[str, Option] = {
     **dict.fromkeys(
         (
-            "acpi", "allow-ksm", "autostart", "ciupgrade", "freeze", "keephugepages", "kvm", "localtime", "numa",
+            "acpi", "allow-ksm", "autostart", "ciupgrade", "freeze", "keephugepages",
+            "kvm", "localtime", "numa",
             "onboot", "protection", "reboot", "tablet", "tdf", "template",
         ),
         BOOLEAN,
     ),
     **dict.fromkeys(
         (
-            "affinity", "args", "cicustom", "cipassword", "ciuser", "hookscript", "hotplug", "nameserver", "parent",
+            "affinity", "args", "cicustom", "cipassword", "ciuser", "hookscript",
+            "hotplug", "nameserver", "parent",
             "searchdomain", "sshkeys", "startdate", "startup", "vmstate", "vmstatestorage", "description",
-            "runningmachine", "runningcpu", "running-nets-host-mtu", "keyboard", "citype", "watchdog", "import-working-storage",
+            "runningmachine", "runningcpu", "running-nets-host-mtu", "keyboard",
+            "citype", "watchdog", "import-working-storage",
         ),
         TEXT,
     ),
     **dict.fromkeys(
-        ("amd-sev", "audio", "efidisk0", "intel-tdx", "ivshmem", "meta", "rng0", "spice_enhancements", "tpmstate0"),
+        (
+            "amd-sev", "audio", "efidisk0", "intel-tdx", "ivshmem", "meta", "rng0",
+            "spice_enhancements", "tpmstate0",
+        ),
         PROPERTIES,
     ),
     "agent": Option(devices.Agent.parse, "1 or 0, then options such as fstrim_cloned_disks=1,type=virtio"),
@@ -160,7 +170,7 @@ _OPTIONS: dict[str, Option] = {
     "snaptime": integer(0),
     "snapstate": TEXT,
     "sockets": integer(1, 64),
-    "tags": pattern(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(?:[;, ]+[A-Za-z0-9_][A-Za-z0-9_.+-]*)*", "tags, separated by ';'"),
+    "tags": pattern(rf"{_TAG}(?:[;, ]+{_TAG})*", "tags, separated by ';'"),
     "vcpus": integer(1, 4096),
     "vga": Option(devices.Vga.parse, "a display type such as std, virtio, qxl, cirrus, serial0, none"),
     "vmgenid": pattern(rf"{UUID}|[01]", "a UUID, 1 or 0"),
@@ -187,8 +197,8 @@ _FAMILIES: dict[str, tuple[int, Option]] = {
 }
 
 _UNSUPPORTED = re.compile(
-    r"args|amd-sev|audio0|efidisk0|hookscript|hostpci\d+|hugepages|intel-tdx|ivshmem|numa\d+|parallel\d+|rng0|"
-    r"tpmstate0|usb\d+|virtiofs\d+|watchdog"
+    r"args|amd-sev|audio0|efidisk0|hookscript|hostpci\d+|hugepages|intel-tdx|ivshmem|numa\d+|parallel\d+|"
+    r"rng0|tpmstate0|usb\d+|virtiofs\d+|watchdog"
 )
 
 
@@ -203,7 +213,7 @@ def vmid_of(path: str) -> int:
 
 
 def names() -> list[str]:
-    """Every setting by name, the numbered ones spelled out, sorted; those that a program sets are left out."""
+    """Every setting that users may set, by name, the numbered ones spelled out, sorted."""
     internal = {"parent", "runningmachine", "runningcpu", "running-nets-host-mtu", "snaptime", "snapstate",
                 "vmstate", "meta", "smp"}  # fmt: skip
     numbered = [

@@ -1,7 +1,7 @@
 """Whether KVM really runs a guest here: a tiny guest tells, not the presence of /dev/kvm.
 
-There are machines whose /dev/kvm opens but never gets past 16-bit code (nested ones). The probe is a firmware of
-64 KiB: from the reset vector through protected mode into 64-bit mode, where a 64-bit shift makes the value
+There are machines whose /dev/kvm opens but never gets past 16-bit code (nested ones). The probe is a firmware
+of 64 KiB: from the reset vector through protected mode into 64-bit mode, where a 64-bit shift makes the value
 that it writes to QEMU's isa-debug-exit port. The answer is kept until the next boot or another QEMU.
 """
 

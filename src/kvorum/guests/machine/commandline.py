@@ -1,8 +1,8 @@
 """QEMU's command line from a guest's configuration: a pure function, pinned by golden files in the tests.
 
 Sockets and taps come as file descriptors that the daemon has opened, so QEMU needs no right to make them.
-Every device has a fixed name and PCI address (the addresses guests know from Proxmox, so that a guest's network
-card keeps its name), because a migration's target must build the very same machine.
+Every device has a fixed name and PCI address (the addresses guests know from Proxmox, so that a guest's
+network card keeps its name), because a migration's target must build the very same machine.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ def command_line(
 ) -> list[str]:
     """QEMU's argument list; the guest is started stopped (``-S``).
 
-    ``machine`` and ``pinned`` are the machine type and the accelerator of a running guest that comes in. Raises ``GuestConfigError`` for a
-    setting that this version can't make.
+    ``machine`` and ``pinned`` are the machine type and the accelerator of a running guest that comes in.
+    Raises ``GuestConfigError`` for a setting that this version can't make.
     """
     _refuse_unsupported(config)
     kind = pinned or accelerator(config, facts)

@@ -1,8 +1,8 @@
 """How a guest's QEMU is begun: what it runs as, what its cards hang on, where its process is kept.
 
 ``SystemLauncher`` is an installed node's: a uid of the guest's own, a systemd scope ``VMID.scope`` in
-``qemu.slice``, taps in bridges. ``PlainLauncher`` is for ``kvorum serve`` and tests: the caller's own user, no
-systemd, QEMU's own NAT instead of bridges.
+``qemu.slice``, taps in bridges. ``PlainLauncher`` is for ``kvorum serve`` and tests: the caller's own
+user, no systemd, QEMU's own NAT instead of bridges.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kvorum.guests.machine.process import Identity
 from kvorum.systemd import Systemd
 
 UID_BASE = 0x7000_0000
-"""Guests' uids begin here. systemd.io/UIDS-GIDS: unassigned, above the containers' and below the foreign range."""
+"""Guests' uids begin here. systemd.io/UIDS-GIDS: unassigned, above containers', below foreign ones."""
 UID_COUNT = 0x7FFE_0000 - UID_BASE
 
 
@@ -47,7 +47,7 @@ class Launcher(ABC):
 
     @abstractmethod
     async def open_links(self, config: GuestConfig) -> dict[str, Link]:
-        """What the guest's cards hang on; the descriptors are the caller's to close. Raises ``GuestError``."""
+        """What the guest's cards hang on; the caller closes the descriptors. Raises ``GuestError``."""
 
     @abstractmethod
     async def admit(self, vmid: int, name: str, pid: int) -> None:

@@ -1,7 +1,7 @@
 """The connection to a guest's QEMU, around the QEMU project's own ``qemu.qmp``.
 
-One path for every disconnect: whoever ends it (QEMU's death, an error, ``close``), ``closed`` is set once, all
-who wait are told ``QmpLost``. Events carry the moment they arrived, for measuring.
+One path for every disconnect: whoever ends it (QEMU's death, an error, ``close``), ``closed`` is set once,
+all who wait are told ``QmpLost``. Events carry the moment they arrived, for measuring.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ from kvorum.storage import Storages
 
 _BASE = "/nodes/{node}/qemu/{vmid}"
 _CONFIG = Privilege(
-    "/vms/{vmid}", "VM.Config.Disk", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network",
+    "/vms/{vmid}", "VM.Config.Disk", "VM.Config.CDROM", "VM.Config.CPU", "VM.Config.Memory",
+    "VM.Config.Network",
     "VM.Config.HWType", "VM.Config.Options", "VM.Config.Cloudinit", any_of=True,
 )  # fmt: skip
 _LIVE = frozenset({
@@ -192,7 +193,9 @@ async def destroy(ctx: Context, p: DestroyParameters) -> Work:
 
 @method("POST", "/kvorum/nodes/{node}/qemu/{vmid}/import-disk", permission=RootOnly(), where=Where.NODE,
         protected=True, task=True,
-        commands=(Command("qm disk import", "vmid", "source", "storage", aliases=("qm importdisk",)),))  # fmt: skip
+        commands=(
+            Command("qm disk import", "vmid", "source", "storage", aliases=("qm importdisk",)),
+        ))  # fmt: skip
 async def import_disk(ctx: Context, p: ImportParameters) -> Work:
     """Import an external disk image as an unused disk in a VM (or as ``target_disk``)."""
     manager, storages, who = ctx.service(GuestManager), ctx.service(Storages), ctx.identity.name
@@ -226,8 +229,8 @@ async def import_disk(ctx: Context, p: ImportParameters) -> Work:
     return Work("imgcopy", str(p.vmid), run)
 
 
-@method("GET", "/kvorum/nodes/{node}/qemu/{vmid}/showcmd", permission=RootOnly(), where=Where.NODE, protected=True,
-        commands=(Command("qm showcmd", "vmid", output="qm_showcmd"),))  # fmt: skip
+@method("GET", "/kvorum/nodes/{node}/qemu/{vmid}/showcmd", permission=RootOnly(), where=Where.NODE,
+        protected=True, commands=(Command("qm showcmd", "vmid", output="qm_showcmd"),))  # fmt: skip
 async def show_command(ctx: Context, p: GuestPath) -> list[str]:
     """The command line that starts the VM; descriptors are numbered from 3."""
     manager, storages = ctx.service(GuestManager), ctx.service(Storages)

@@ -106,7 +106,8 @@ async def migrate(ctx: Context, p: MigrateParameters) -> Work:
         rate_kib_s=p.bwlimit or 0,
         who=ctx.identity.name,
     )
-    services = MigrationServices(manager, ctx.service(Storages), ctx.service(Peers))
+    peers = ctx.service(Peers)  # type: ignore[type-abstract]  # registered under its interface
+    services = MigrationServices(manager, ctx.service(Storages), peers)
     if p.target == ctx.store.node:
         raise GuestError(f"VM {p.vmid} is on node '{p.target}' already; choose another target")
     if p.target not in {member.name for member in ctx.store.membership.members}:

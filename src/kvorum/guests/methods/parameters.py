@@ -1,4 +1,4 @@
-"""The parameters of guests' methods: paths, and every setting of a configuration as a parameter of its own."""
+"""The parameters of guests' methods: paths, and each setting of a configuration as its own."""
 
 from __future__ import annotations
 

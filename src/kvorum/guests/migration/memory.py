@@ -1,7 +1,7 @@
 """QEMU's part of a migration at the source: memory and disks sent while the guest runs, and the switch.
 
-Facts are from QEMU's docs/devel/migration and its QMP reference (QEMU 7.2 to 10). Progress has no event, so it
-is asked for once a second while nothing else happens.
+Facts are from QEMU's docs/devel/migration and its QMP reference (QEMU 7.2 to 10). Progress has no event, so
+it is asked for once a second while nothing else happens.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ async def mirror_disks(
 
 
 async def finish_disks(monitor: Monitor, keys: Sequence[str]) -> None:
-    """The guest stands still: let the copies take the last writes and end, whole. Raises ``MigrationFailed``."""
+    """The guest stands still: let the copies take the last writes and end. Raises ``MigrationFailed``."""
     waiting = {_job(key) for key in keys}
     async with monitor.listen("BLOCK_JOB_COMPLETED", "BLOCK_JOB_ERROR") as events:
         for key in keys:

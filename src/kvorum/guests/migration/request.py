@@ -97,7 +97,8 @@ def problems(request: Request, facts: TargetFacts) -> list[str]:
         free = facts.free_bytes.get(storage, 0)
         if not facts.storages.get(storage, "unknown") and size > free:
             found.append(
-                f"storage '{storage}' on node '{facts.node}' has no room: {_gib(size)} needed, {_gib(free)} free"
+                f"storage '{storage}' on node '{facts.node}' has no room: "
+                f"{_gib(size)} needed, {_gib(free)} free"
             )
     for key, bridge in sorted(request.bridges.items()):
         if bridge not in facts.bridges:

@@ -5,7 +5,7 @@ version the source has locked. The invariants that ``step`` keeps, at every fail
 
 1. The target's guest is let run only after the commit is acknowledged.
 2. The source's guest runs again only when the commit certainly did not happen and will not.
-3. What is unknown is settled first (by a transaction that competes for the same version), however long it takes.
+3. What is unknown is settled first (a transaction competes for the same version), however long it takes.
 4. After the commit nothing is undone: the target owns the guest.
 """
 

@@ -35,6 +35,7 @@ from kvorum.store import Expect, MakeDirectory, Operation, Rename, Write
 CALL_DEADLINE_S = 60.0
 COMMIT_TIMEOUT_S = 20.0
 RESUME_DEADLINE_S = 10.0
+SETTLE_PAUSE_S = 1.0
 MULTIFD_FROM_MIB = 8192
 """Guests with less memory are through before more channels pay off."""
 _HASTE = frozenset({Do.FINISH_DISKS, Do.FINISH_MEMORY, Do.COMMIT, Do.RESUME_TARGET, Do.STOP_SOURCE})
@@ -101,7 +102,8 @@ class Migration:
             raise asyncio.CancelledError
         if not state.committed:
             raise MigrationFailed(
-                f"VM {self._wish.vmid} was not migrated: {state.reason}; it stays on '{self._manager.store.node}'"
+                f"VM {self._wish.vmid} was not migrated: {state.reason}; "
+                f"it stays on '{self._manager.store.node}'"
             )
 
     async def _attempt(self, state: State, current: Do) -> tuple[Outcome, str, bool]:
@@ -204,7 +206,7 @@ class Migration:
                 self._forget_key()
 
     async def check(self) -> None:
-        """Check everything here and at the target; changes nothing. Raises ``GuestError`` with all that is wrong."""
+        """Check everything here and at the target; changes nothing. Raises ``GuestError``."""
         store, wish = self._manager.store, self._wish
         self._manager.check_quorum()
         config = self._manager.registry.config(wish.vmid)
@@ -351,10 +353,7 @@ class Migration:
             raise OutcomeUnknown(str(error)) from error
 
     async def _settle(self) -> None:
-        """Compete for the version the commit needs. Returns when it was committed; ``Conflict``: it never will be.
-
-        Raises ``OutcomeUnknown`` while the store can't say; called again after the next membership.
-        """
+        """Find out what became of the commit; see ``settle`` below."""
         await settle(self._manager, self._wish.vmid, self._version, self._wish.target)
 
     async def _free(self) -> None:
@@ -396,8 +395,8 @@ class Migration:
 async def settle(manager: GuestManager, vmid: int, version: int, target: str) -> None:
     """Find out whether a commit of unknown fate happened, and keep it from happening later.
 
-    Returns when it did. Raises ``Conflict`` when it did not and never will, ``OutcomeUnknown`` while the store
-    can't say (after waiting for the next membership).
+    Returns when it did. Raises ``MigrationFailed`` when it did not and never will, ``OutcomeUnknown`` while
+    the store can't say.
     """
     store = manager.store
     path = config_path(store.node, vmid)
@@ -410,7 +409,8 @@ async def settle(manager: GuestManager, vmid: int, version: int, target: str) ->
         if file is not None and file.version == version:
             try:
                 await store.transact([Write(path, file.data)], [Expect(path, version)])
-            except NoQuorum as error:
+            except (NoQuorum, OutcomeUnknown) as error:
+                await asyncio.sleep(SETTLE_PAUSE_S)  # the membership is changing; ask again a little later
                 raise OutcomeUnknown(str(error)) from error
             raise MigrationFailed(f"VM {vmid} was not handed over to '{target}'")
     if store.read(path) is not None:

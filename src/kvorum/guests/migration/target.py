@@ -261,7 +261,7 @@ class Incoming:
         await self._end(session)
 
     async def _resume_by_store(self, session: Session) -> None:
-        """The store says the guest is ours, the source is silent: make sure that everybody has it so, then run."""
+        """The store says the guest is ours, the source is silent: make sure everybody has it so, run."""
         vmid = session.request.vmid
         file = self._manager.registry.file(vmid)
         # An acknowledged write after the move proves that the move is acknowledged too: one total order.

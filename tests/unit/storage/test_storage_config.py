@@ -1,0 +1,73 @@
+"""storage.cfg is read, edited and printed without losing what is not known."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvorum.storage import StorageConfig, StorageConfigError, StorageEntry, StorageError
+
+TEXT = """# the first
+dir: local
+\tpath /var/lib/vz
+\tcontent iso,images
+\tnovelty some words here
+
+weird: far-away
+\tserver 10.0.0.1
+\tsparse
+"""
+
+
+def test_prints_back_what_it_read() -> None:
+    assert StorageConfig.parse(TEXT).render() == TEXT
+
+
+def test_an_edit_keeps_unknown_keys_and_other_sections() -> None:
+    config = StorageConfig.parse(TEXT).update("local", {"shared": "1"}, ("content",))
+    assert config.render() == TEXT.replace("\tcontent iso,images\n", "").replace(
+        "here\n", "here\n\tshared 1\n"
+    )
+    assert config.get("local").shared
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("dir: a1\n\tpath relative\n", ("line 2", "'path'", "begins with '/'")),
+        ("dir: a1\n\tpath /x\n\tcontent images,fun\n", ("line 3", "'content'", "'fun'", "images, rootdir")),
+        ("dir: a1\n\tpath /x\n\tshared maybe\n", ("line 3", "'shared'", "1, 0")),
+        ("dir: a1\n\tpath /x\n\tnodes a_b\n", ("line 3", "'nodes'", "a_b")),
+        ("dir: a1\n\tpath /x\n\tpath /y\n", ("line 3", "'path'", "twice")),
+        ("dir: a1\n\tpath /x\ndir: a1\n\tpath /x\n", ("line 3", "defined twice")),
+        ("rubbish\n", ("line 1", "TYPE: NAME")),
+        ("\tpath /x\n", ("line 1", "no storage's section")),
+    ],
+)
+def test_a_wrong_line_is_named_with_what_is_allowed(text: str, parts: tuple[str, ...]) -> None:
+    with pytest.raises(StorageConfigError) as error:
+        StorageConfig.parse(text)
+    for part in ("storage.cfg", *parts):
+        assert part in str(error.value)
+
+
+def test_nodes_restrict_where_it_is() -> None:
+    entry = StorageEntry("dir", "s1", {"path": "/x", "nodes": "n1,n2"})
+    assert entry.available_on("n1")
+    assert not entry.available_on("n3")
+
+
+def test_a_second_storage_of_the_same_name_is_refused() -> None:
+    with pytest.raises(StorageError, match="already defined"):
+        StorageConfig.parse(TEXT).add(StorageEntry("dir", "local", {"path": "/x"}))
+
+
+words = st.from_regex(r"[a-z][a-z0-9]{1,8}", fullmatch=True)
+
+
+@given(st.dictionaries(words, st.dictionaries(words.map(lambda w: "x" + w), words, max_size=4), max_size=4))
+def test_any_configuration_survives_a_round_trip(sections: dict[str, dict[str, str]]) -> None:
+    entries = tuple(StorageEntry("dir", name, {"path": "/p", **more}) for name, more in sections.items())
+    config = StorageConfig(entries)
+    assert StorageConfig.parse(config.render()) == config
