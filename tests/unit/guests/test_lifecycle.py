@@ -1,0 +1,151 @@
+"""Real QEMUs started, taken up again by a later daemon, stopped, and missed when they die."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kvorum.core.errors import NoQuorum
+from kvorum.guests.errors import GuestError, GuestLocked, StartFailed
+from kvorum.guests.machine.commandline import NodeFacts
+from kvorum.guests.machine.facts import _ask
+from kvorum.guests.manager import GuestManager
+from kvorum.guests.statistics import read_records
+
+_spec = importlib.util.spec_from_file_location("guests_world", Path(__file__).with_name("world.py"))
+assert _spec and _spec.loader
+_module = sys.modules.setdefault("guests_world", importlib.util.module_from_spec(_spec))
+if not hasattr(_module, "World"):
+    _spec.loader.exec_module(_module)
+Node = _module.Node
+MemoryStore = _module.MemoryStore
+
+pytestmark = pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="no qemu-system-x86_64 here")
+SMALL = "memory: 32\nvga: none\nserial0: socket\n"
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    version, machines, types = await _ask("qemu-system-x86_64")
+    facts = NodeFacts("qemu-system-x86_64", version, "tcg", machines, "a test", types)
+    node = Node("n1", tmp_path, MemoryStore("n1"), facts)
+    yield node
+    for guest in node.manager.all_running():
+        await guest.stop("the test is over")
+    await node.manager.detach()
+
+
+async def configure(node: Node, text: str) -> None:
+    await node.store.write("nodes/n1/qemu-server/100.conf", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SMALL,
+        "memory: 32\nscsihw: virtio-scsi-single\nscsi0: DISK\nscsi3: DISK\nagent: 1\nvga: virtio\n",
+        "memory: 32\nide0: DISK\nide2: none,media=cdrom\nsata1: DISK\nscsi0: DISK\nvirtio0: DISK\nvirtio7: DISK\n"
+        "net0: e1000=BC:24:11:00:00:01\nnet7: virtio=BC:24:11:00:00:07,bridge=vmbr0\nvga: qxl\nballoon: 0\n",
+        "memory: 32\nmachine: q35\nide0: DISK\nsata0: DISK\nscsi0: DISK,cache=unsafe,discard=on,ssd=1,serial=A1\n"
+        "net0: virtio=BC:24:11:00:00:01\ncores: 2\nsockets: 2\nvcpus: 3\nostype: win11\n"
+        "smbios1: uuid=11111111-2222-3333-4444-555555555555\nvmgenid: 11111111-2222-3333-4444-555555555556\n",
+    ],
+    ids=["small", "single", "every-bus", "q35"],
+)
+async def test_qemu_makes_what_the_configuration_says(node: Node, text: str) -> None:
+    while "DISK" in text:
+        volume = await node.storages.get("local").allocate(100, 1 << 20, "qcow2")
+        text = text.replace("DISK", str(volume), 1)
+    await configure(node, text)
+    await node.manager.start(100)
+    record = node.manager.record(100)
+    assert (record.status, record.qmpstatus, record.accelerator) == ("running", "running", "tcg")
+    assert (node.paths.guests_run / "100.pid").read_text() == f"{record.pid}\n"
+    await node.manager.stop(100)
+    assert node.manager.record(100).status == "stopped"
+    assert [p.name for p in node.paths.guests_run.iterdir()] == ["100.log"]
+
+
+async def test_a_later_daemon_takes_a_guest_up_again(node: Node) -> None:
+    await configure(node, SMALL)
+    await node.manager.start(100)
+    pid = node.manager.record(100).pid
+    await node.manager.detach()
+    node.manager = GuestManager(node.store, node.manager.workshop)
+    await node.manager.attach()
+    assert node.manager.record(100).pid == pid
+    assert await node.manager.need_running(100).refresh() == "running"
+
+
+async def test_a_crash_is_noticed_and_logged_within_a_second(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    await configure(node, SMALL)
+    await node.manager.start(100)
+    with caplog.at_level(logging.ERROR):
+        os.kill(node.manager.record(100).pid, signal.SIGKILL)
+        await asyncio.wait_for(node.manager._gone(100), 1.0)
+    assert "died" in caplog.text
+    assert node.manager.record(100).status == "stopped"
+
+
+async def test_two_starts_at_once_make_one_guest(node: Node) -> None:
+    await configure(node, SMALL)
+    results = await asyncio.gather(node.manager.start(100), node.manager.start(100), return_exceptions=True)
+    assert sorted(str(r) for r in results) == ["None", "VM 100 already running"]
+
+
+async def test_what_stands_against_a_start_is_said(node: Node) -> None:
+    with pytest.raises(GuestError, match=r"'nodes/n1/qemu-server/100.conf' does not exist"):
+        await node.manager.start(100)
+    await configure(node, SMALL + "lock: backup\n")
+    with pytest.raises(GuestLocked, match=r"VM is locked \(backup\)"):
+        await node.manager.start(100)
+    await configure(node, SMALL + "scsi0: local:100/vm-100-disk-9.raw\n")
+    with pytest.raises(GuestError, match="vm-100-disk-9.raw' does not exist"):
+        await node.manager.start(100)
+    await configure(node, SMALL + "cpu: pentium9000\n")
+    with pytest.raises(StartFailed, match="pentium9000"):
+        await node.manager.start(100)
+    assert list(node.paths.guests_run.glob("100.qmp")) == []
+
+
+async def test_without_quorum_nothing_starts(node: Node) -> None:
+    await configure(node, SMALL)
+    shared = node.store._shared
+    shared.set_membership(
+        _module.Membership(cluster="c", members=(), quorate=False, version=2, reason="1 of 3")
+    )
+    with pytest.raises(NoQuorum, match="1 of 3"):
+        await node.manager.start(100)
+
+
+async def test_a_guest_that_ignores_the_power_button_is_stopped_only_by_force(node: Node) -> None:
+    await configure(node, SMALL)
+    await node.manager.start(100)
+    with pytest.raises(GuestError, match="timeout"):
+        await node.manager.shutdown(100, timeout=0.1)
+    assert node.manager.record(100).status == "running"
+    await node.manager.shutdown(100, timeout=0.1, force=True)
+    assert node.manager.record(100).status == "stopped"
+
+
+async def test_all_nodes_are_told(node: Node) -> None:
+    await configure(node, SMALL + "name: told\n")
+    task = asyncio.create_task(node.manager.publish_forever())
+    await asyncio.sleep(0)
+    await node.manager.start(100)
+    async with asyncio.timeout(5):
+        while not any(r.status == "running" for r in read_records(node.store).get("n1", [])):
+            await asyncio.sleep(0.01)
+    task.cancel()
+    assert [r.name for r in read_records(node.store)["n1"]] == ["told"]
