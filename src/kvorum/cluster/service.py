@@ -39,6 +39,7 @@ class CorosyncConfiguration:
         """
         changes = self._store.watch(CONFIGURATION)
         pending = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(0)  # the watch begins before the first look
         try:
             while True:
                 await self.apply_and_tell()
@@ -52,8 +53,8 @@ class CorosyncConfiguration:
     async def apply_and_tell(self) -> None:
         """Apply the store's configuration if it is newer, then tell which one runs; trouble is logged."""
         try:
-            self.apply()
-            version = running_version()
+            await asyncio.to_thread(self.apply)  # a frozen corosync would hold the loop
+            version = await asyncio.to_thread(running_version)
             if version is not None:
                 await self._store.publish(VERSION_KEY, str(version).encode(), ttl=3 * _TELL_EVERY_S)
         except (KvorumError, OSError) as error:
@@ -107,15 +108,11 @@ def running_version() -> int | None:
 async def wait_until_followed(store: Store, version: int, *, timeout: float = 15.0) -> list[str]:
     """Wait until corosync on every present node runs at least ``version``; return who does not yet."""
 
-    def ran(node: str, told: Mapping[str, bytes]) -> int:
-        own = running_version() if node == store.node else None
-        return own if own is not None else int(told.get(node, b"0"))
-
     def behind(told: Mapping[str, bytes]) -> list[str]:
         return [
             member.name
             for member in store.membership.members
-            if member.online and ran(member.name, told) < version
+            if member.online and int(told.get(member.name, b"0")) < version
         ]
 
     loop = asyncio.get_running_loop()

@@ -106,7 +106,7 @@ class Configuration:
         )
 
     def with_node(self, node: ConfiguredNode) -> Configuration:
-        """With one more node, last in the list; raises ``DocumentError`` if its name, id or address is taken."""
+        """With one more node, last; raises ``DocumentError`` if its name, id or address is taken."""
         nodelist = self.document.section("nodelist")
         section = _node_section(node)
         if nodelist is None:
@@ -197,8 +197,8 @@ def judge(old: Configuration | None, new_text: str, present: Set[int] = frozense
     votes = sum(node.votes for node in new.nodes if node.nodeid in present)
     if present and votes + (new.device.votes if new.device else 0) < new.quorum:
         errors.append(
-            f"corosync.conf: the nodes that are here would have {votes} of the {new.quorum} votes needed, and "
-            "nothing could be changed any more; start the other nodes first"
+            f"corosync.conf: the nodes that are here would have {votes} of the {new.quorum} votes needed, "
+            "and nothing could be changed any more; start the other nodes first"
         )
     return Judgement(tuple(errors))
 

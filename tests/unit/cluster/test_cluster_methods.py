@@ -9,7 +9,7 @@ from kvorum.cluster.change import Cluster, cluster_on
 from kvorum.cluster.methods import information, membership
 from kvorum.cluster.methods.models import AddNode, JoinInfoOf, NoCluster, OneNode
 from kvorum.cluster.node_files import ensure_node_files
-from kvorum.cluster.service import VERSION_KEY, CorosyncConfiguration
+from kvorum.cluster.service import VERSION_KEY, CorosyncConfiguration, running
 from kvorum.core.errors import Conflict, KvorumError, NoQuorum, ParameterError
 from kvorum.core.paths import Paths
 from kvorum.corosync import Configuration, ConfiguredNode, new_cluster
@@ -158,3 +158,20 @@ async def test_what_is_written_but_not_reloaded_is_reloaded(
     monkeypatch.setattr("kvorum.cluster.service.running_version", lambda: 0)
     assert CorosyncConfiguration(ctx.store, ctx.service(Cluster).host).apply() is True
     assert reloads == [1]
+
+
+async def test_the_service_follows_the_store_and_tells_the_running_version(
+    ctx: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, reloaded, loop = Paths.under(tmp_path), asyncio.Event(), asyncio.get_running_loop()
+    monkeypatch.setattr(
+        "kvorum.cluster.service._reload", lambda: loop.call_soon_threadsafe(reloaded.set) and None
+    )
+    monkeypatch.setattr("kvorum.cluster.service.running_version", lambda: 7)
+    services = Services()
+    async with running(services, ctx.store, paths):
+        newer = configuration(ctx).with_node(ConfiguredNode("n2", 2, 1, {0: "10.0.0.2"})).bumped()
+        await ctx.store.write("corosync.conf", newer.text)
+        await asyncio.wait_for(reloaded.wait(), 10)
+    assert services.get(Cluster).host.configuration.read_text() == newer.text
+    assert ctx.store.published(VERSION_KEY) in ({"n1": b"99"}, {"n1": b"7"})

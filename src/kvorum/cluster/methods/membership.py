@@ -160,8 +160,7 @@ async def withdraw(ctx: Context, p: OneNode) -> None:
     if old.node(p.node) is None:
         return
     if not store.membership.quorate:
-        with Votequorum() as votes:
-            votes.set_expected(old.without_node(p.node).total_votes)
+        await asyncio.to_thread(_expect, old.without_node(p.node).total_votes)
         await _wait_quorate(store)
     file, old = configured(store)
     new = old.without_node(p.node).bumped()
@@ -181,8 +180,7 @@ async def withdraw(ctx: Context, p: OneNode) -> None:
 )
 async def expected(ctx: Context, p: Expected) -> None:
     """Tells corosync a new value of expected votes."""
-    with Votequorum() as votes:
-        votes.set_expected(p.expected)
+    await asyncio.to_thread(_expect, p.expected)
 
 
 async def _ask_peer(remote: RemoteNode, node: str, links: dict[int, Link], address: str, p: Join) -> None:
@@ -237,3 +235,9 @@ async def _wait_quorate(store: Store) -> None:
     except TimeoutError:
         pass
     raise DeadlineExceeded(f"no quorum within 10 s: {store.membership.reason}")
+
+
+def _expect(count: int) -> None:
+    """Have corosync expect so many votes; not on the event loop, which a frozen corosync would hold."""
+    with Votequorum() as votes:
+        votes.set_expected(count)
