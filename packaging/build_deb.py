@@ -29,7 +29,7 @@ HERE = REPOSITORY / "packaging"
 HOME = Path("usr/lib/kvorum")
 """Where the virtual environment lies, in the package and in the root it is made in."""
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
-ALWAYS = ("pvesh",)
+ALWAYS = ("pvecm", "pvesh", "qm")
 """Commands beside those that the generated table names."""
 PIP_SETTINGS = ("index-url", "extra-index-url", "proxy", "trusted-host", "timeout", "retries")
 """What is taken over from the host's pip; it works in the environment only and is written nowhere."""
@@ -188,6 +188,7 @@ def tidy(root: Path) -> None:
     for link in (home / "bin").iterdir():
         if not link.name.startswith("python"):
             link.unlink()
+    (home / ".gitignore").unlink(missing_ok=True)
     shutil.rmtree(home / "include", ignore_errors=True)
     for cache in [*home.rglob("__pycache__")]:
         shutil.rmtree(cache)

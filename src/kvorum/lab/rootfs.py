@@ -1,4 +1,4 @@
-"""Debian root file systems, built once and kept: the lab's machines boot from them, the package is built in one.
+"""Debian root file systems, built once and kept: machines boot from them, the package is built in one.
 
 A root is found by the hash of all that is in it. It has two layers: the base (Debian's packages, the
 dependencies of our .deb among them, half a minute) and on a copy of it the .deb (seconds).
