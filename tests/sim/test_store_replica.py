@@ -79,6 +79,8 @@ class Node:
     unsynced: deque[Record] = field(default_factory=deque)
     timer: int | None = None
     group: frozenset[int] = frozenset()
+    carried_out: set[tuple[str, bytes]] = field(default_factory=set)
+    """What its present history has done, as far as this life has seen it done."""
 
 
 @dataclass
@@ -117,10 +119,20 @@ class World:
                     node.outbox.extend(frames)
                 case Persist(record):
                     node.unsynced.append(record)
+                    self.check_once(node, record)
                 case StartTimer(number, _):
                     node.timer = number
                 case Answer(request_id, outcome):
                     self.answered(self.asked[request_id], outcome)
+
+    def check_once(self, node: Node, record: Record) -> None:
+        if record.origins is not None and record.changes:
+            node.carried_out.clear()  # took over another history
+        for change in record.changes if record.origin is not None else ():
+            if change.file is not None:
+                key = (change.path, change.file.data)
+                assert key not in node.carried_out, f"{change.path} was written twice by one request"
+                node.carried_out.add(key)
 
     def answered(self, asked: Asked, outcome: Outcome) -> None:
         assert asked.outcome is None, "answered twice"
@@ -191,6 +203,7 @@ class World:
 
     def start(self, node: Node) -> None:
         node.life += 1
+        node.carried_out.clear()
         name = f"n{node.id}"
         node.replica = Replica(node.id, name, f"{name}/{node.life}", node.disk.read(), node.ballot)
         node.group = frozenset()

@@ -69,7 +69,7 @@ async def running_store(
         preparing = asyncio.get_running_loop().create_task(_prepare(host))
         stack.push_async_callback(_end, preparing)
         if fuse:
-            from kvorum.store.filesystem import mounted
+            from kvorum.store.mount import mounted
 
             await stack.enter_async_context(mounted(host, membership, paths.etc_pve))
         yield host

@@ -6,8 +6,6 @@ entries, attributes and pages; each applied change takes them back.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
 import functools
 import grp
@@ -15,9 +13,7 @@ import logging
 import os
 import signal
 import stat
-import subprocess
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pyfuse3
 import pyfuse3.asyncio
@@ -513,41 +509,6 @@ class Filesystem(pyfuse3.Operations):
 
     def _notify_inode(self, inode: int, *, attributes_only: bool) -> None:
         self._invalidation.put(functools.partial(pyfuse3.invalidate_inode, InodeT(inode), attributes_only))
-
-
-@contextlib.asynccontextmanager
-async def mounted(host: Host, membership: MembershipSource, place: Path) -> AsyncIterator[None]:
-    """/etc/pve while open; one per process. Raises ``KvorumError`` when it can't be mounted."""
-    await _unmount(place)
-    await asyncio.to_thread(place.mkdir, parents=True, exist_ok=True)
-    pyfuse3.asyncio.enable()
-    filesystem = Filesystem(host, membership)
-    options = {*pyfuse3.default_options, "fsname=kvorum", "default_permissions", "allow_other"}
-    if os.getuid() != 0:
-        options.discard("allow_other")
-    try:
-        pyfuse3.init(filesystem, str(place), options)
-    except RuntimeError as error:
-        filesystem.close()
-        raise KvorumError(f"'{place}' can't be mounted: {error}; is /dev/fuse there, and root?") from error
-    task = asyncio.get_running_loop().create_task(pyfuse3.main())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        filesystem.close()
-        pyfuse3.close(unmount=True)
-
-
-async def _unmount(place: Path) -> None:
-    """Take away what a killed daemon left mounted (a dead FUSE mount answers ENOTCONN)."""
-    try:
-        await asyncio.to_thread(place.stat)
-    except OSError as error:
-        if error.errno == errno.ENOTCONN:
-            await asyncio.to_thread(subprocess.run, ["umount", "-l", str(place)], check=False, timeout=10)
 
 
 assert pyfuse3.ROOT_INODE == ROOT

@@ -20,30 +20,30 @@ async def test_who_is_not_root_sees_nothing_private_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = Paths.under(tmp_path)
-    async with running_store(paths, node="n1", fuse=False, corosync=False):
-        async with StoreClient(paths.store_socket) as root:
-            monkeypatch.setattr(server, "_trusted", lambda _writer: False)
-            async with StoreClient(paths.store_socket) as early:
-                await root.transact(
-                    [Write("priv/key", b"s"), Write("nodes/n1/priv/key", b"s"), Write("user.cfg", b"u")]
-                )
-                async with StoreClient(paths.store_socket) as late:
-                    for client in (early, late):
-                        assert client.read("user.cfg") is not None
-                        assert client.read("priv/key") is None and client.names("priv") == ()
-                        assert client.read("nodes/n1/priv/key") is None
-                        with pytest.raises(KvorumError, match="only root"):
-                            await client.write("user.cfg", b"x")
-                        with pytest.raises(KvorumError, match="only root"):
-                            await client.publish("k", b"v")
-            assert root.read("priv/key") is not None
+    daemon = running_store(paths, node="n1", fuse=False, corosync=False)
+    async with daemon, StoreClient(paths.store_socket) as root:
+        monkeypatch.setattr(server, "_trusted", lambda _writer: False)
+        async with StoreClient(paths.store_socket) as early:
+            await root.transact(
+                [Write("priv/key", b"s"), Write("nodes/n1/priv/key", b"s"), Write("user.cfg", b"u")]
+            )
+            async with StoreClient(paths.store_socket) as late:
+                for client in (early, late):
+                    assert client.read("user.cfg") is not None
+                    assert client.read("priv/key") is None and client.names("priv") == ()
+                    assert client.read("nodes/n1/priv/key") is None
+                    with pytest.raises(KvorumError, match="only root"):
+                        await client.write("user.cfg", b"x")
+                    with pytest.raises(KvorumError, match="only root"):
+                        await client.publish("k", b"v")
+        assert root.read("priv/key") is not None
 
 
 async def test_a_standalone_nodes_configuration_goes_with_it_into_its_cluster(tmp_path: Path) -> None:
     paths = Paths.under(tmp_path)
-    async with running_store(paths, node="n1", fuse=False, corosync=False):
-        async with StoreClient(paths.store_socket) as client:
-            await client.write("storage.cfg", b"x")
+    daemon = running_store(paths, node="n1", fuse=False, corosync=False)
+    async with daemon, StoreClient(paths.store_socket) as client:
+        await client.write("storage.cfg", b"x")
     history = load(paths.database).view.history
     assert history.startswith("n1-")
     host = Host(paths.database, LocalGroup(7), node="n1", nodeid=7, ballot=Ballot(1, 1))

@@ -1,0 +1,54 @@
+"""/etc/pve mounted while the store runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pyfuse3
+import pyfuse3.asyncio
+
+from kvorum.core.errors import KvorumError
+from kvorum.store.filesystem import Filesystem
+from kvorum.store.host import Host
+from kvorum.store.membership import MembershipSource
+
+
+@contextlib.asynccontextmanager
+async def mounted(host: Host, membership: MembershipSource, place: Path) -> AsyncIterator[None]:
+    """/etc/pve while open; one per process. Raises ``KvorumError`` when it can't be mounted."""
+    await _unmount(place)
+    await asyncio.to_thread(place.mkdir, parents=True, exist_ok=True)
+    pyfuse3.asyncio.enable()
+    filesystem = Filesystem(host, membership)
+    options = {*pyfuse3.default_options, "fsname=kvorum", "default_permissions", "allow_other"}
+    if os.getuid() != 0:
+        options.discard("allow_other")
+    try:
+        pyfuse3.init(filesystem, str(place), options)
+    except RuntimeError as error:
+        filesystem.close()
+        raise KvorumError(f"'{place}' can't be mounted: {error}; is /dev/fuse there, and root?") from error
+    task = asyncio.get_running_loop().create_task(pyfuse3.main())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        filesystem.close()
+        pyfuse3.close(unmount=True)
+
+
+async def _unmount(place: Path) -> None:
+    """Take away what a killed daemon left mounted (a dead FUSE mount answers ENOTCONN)."""
+    try:
+        await asyncio.to_thread(place.stat)
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            await asyncio.to_thread(subprocess.run, ["umount", "-l", str(place)], check=False, timeout=10)
