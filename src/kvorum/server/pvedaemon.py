@@ -47,9 +47,9 @@ async def running(
     services.add(Authentication, authentication)
     services.add(Realms, Realms(realms or [PamRealm()]))
     services.add(Throttle, Throttle())
-    services.add(Authority, authority)  # type: ignore[type-abstract]  # found by its protocol
+    services.add(Authority, authority)
     services.add(
-        Peers,  # type: ignore[type-abstract]  # found by its abstract class
+        Peers,
         NodePeers(store, router, caller, authentication, nodes, certificates),
     )
     api = Api(router, store, caller, authentication, nodes, trusted=command_identity)

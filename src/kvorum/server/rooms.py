@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import cast
@@ -12,8 +11,6 @@ from typing import cast
 from kvorum.core.paths import Paths
 from kvorum.interface import Method, Services, declared
 from kvorum.store import Store
-
-log = logging.getLogger(__name__)
 
 METHODS = ("access", "tasks", "storage", "guests", "cluster", "node", "server")
 """Rooms that declare methods."""
@@ -47,8 +44,4 @@ def _import(name: str) -> object | None:
     """Import a room's module; a room without one has none of its kind. An error inside it is an error."""
     if importlib.util.find_spec(name) is None:
         return None
-    try:
-        return importlib.import_module(name)
-    except Exception as error:  # while the rooms are being built
-        log.error("%s is left out: %r", name, error)
-        return None
+    return importlib.import_module(name)

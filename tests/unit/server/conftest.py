@@ -125,7 +125,7 @@ class Node:
 
     @property
     def peers(self) -> Peers:
-        return self.services.get(Peers)  # type: ignore[type-abstract]
+        return self.services.get(Peers)
 
 
 @dataclass
