@@ -257,3 +257,25 @@ def clock(it: Lab, machine: str, seconds: float) -> None:
     restarted. All else in the machine keeps the host's clock, for the kernel has only one.
     """
     it.clock(machine, seconds)
+
+
+_PASSED_ON = {"ignore_unknown_options": True, "help_option_names": []}
+
+
+@lab.command(context_settings=_PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def image(arguments: tuple[str, ...]) -> None:
+    """Make the test guest's disk image and print its path."""
+    from kvorum.lab.image import main
+
+    sys.exit(main(arguments))
+
+
+@lab.command(context_settings=_PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def demo(it: Lab, arguments: tuple[str, ...]) -> None:
+    """Migrate a guest round the running lab and show that nothing is lost."""
+    from kvorum.lab.demo import main
+
+    sys.exit(main(arguments, it))
