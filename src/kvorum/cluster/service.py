@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from kvorum.cluster.change import CONFIGURATION, Cluster, cluster_on, recover
@@ -108,16 +108,18 @@ def running_version() -> int | None:
 async def wait_until_followed(store: Store, version: int, *, timeout: float = 15.0) -> list[str]:
     """Wait until corosync on every present node runs at least ``version``; return who does not yet."""
 
-    def behind(told: Mapping[str, bytes]) -> list[str]:
-        return [
-            member.name
-            for member in store.membership.members
-            if member.online and int(told.get(member.name, b"0")) < version
+    async def behind() -> list[str]:
+        told = store.published(VERSION_KEY)
+        left = [
+            m.name for m in store.membership.members if m.online and int(told.get(m.name, b"0")) < version
         ]
+        if store.node in left and (await asyncio.to_thread(running_version) or 0) >= version:
+            left.remove(store.node)  # alone among two it has no quorum now, and may not be able to tell
+        return left
 
     loop = asyncio.get_running_loop()
     until = loop.time() + timeout
-    while (left := behind(store.published(VERSION_KEY))) and loop.time() < until:  # noqa: ASYNC110
+    while (left := await behind()) and loop.time() < until:
         await asyncio.sleep(0.1)  # the store gives no event for what is published
     return left
 
