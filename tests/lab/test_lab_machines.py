@@ -45,6 +45,11 @@ def test_the_nodes_storages_are_real(lab):
     assert lab.exec("n3", ["cat", "/mnt/shared/probe"]).stdout == "seen by all"
 
 
+def test_a_node_sees_its_own_interfaces_and_no_others(lab):
+    seen = lab.exec("n1", ["ls", "/sys/class/net"], check=True).stdout.split()
+    assert seen == ["eth0", "eth1", "eth2", "lo", "vmbr0"]
+
+
 def test_devices_for_guests_are_there(lab):
     for device in ("/dev/fuse", "/dev/net/tun"):
         lab.exec("n1", ["test", "-c", device], check=True)
@@ -143,7 +148,7 @@ def test_a_partition_one_way_lets_the_other_way_pass(lab):
 
 
 def _mac(lab, node):
-    return lab.exec(node, ["cat", "/sys/class/net/eth0/address"]).stdout.strip()
+    return lab.exec(node, ["cat", "/sys/class/net/eth0/address"], check=True).stdout.strip()
 
 
 def _received(lab, node):

@@ -102,9 +102,9 @@ def ruleset(faults: Faults, machines: Sequence[Machine]) -> str:
                 lines.append(f"    iifname {{ {sources} }} oifname {{ {targets} }} drop")
     if faults.loss:
         ports = ", ".join(f'"{m.port(n)}"' for m in machines for n in m.networks if n in faults.loss.networks)
-        lines.append(
-            f"    iifname {{ {ports} }} numgen random mod 10000 < {round(faults.loss.percent * 100)} drop"
-        )
+        share = round(faults.loss.percent * 100)
+        chance = "" if share == 10000 else f"numgen random mod 10000 < {share} "
+        lines.append(f"    iifname {{ {ports} }} {chance}drop")
     lines += ["  }", "}"]
     return "\n".join(lines) + "\n"
 

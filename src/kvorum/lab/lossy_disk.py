@@ -4,8 +4,9 @@ What survives a power cut is modelled on ext4 with its defaults (data=ordered, d
 
 - A file's content and length are durable up to the last ``sync`` of that file. What was written or cut
   off later is forgotten, though the file may be there: it then has its older content, or none.
-- Names (creating, renaming, linking and removing files and directories, modes, owners) go through one journal,
-  in order. A ``sync`` of any file or directory makes all name changes before it durable, none after it.
+- Names (creating, renaming, linking and removing files and directories, modes, owners) go through one
+  journal, in order. A ``sync`` of any file or directory makes all name changes before it durable, none
+  after it.
 - Nothing becomes durable by itself: no write-back timer runs, so a forgotten sync always shows.
 
 Not modelled: torn writes within one sync, reordering between unsynced writes (none of them survives), ext4's

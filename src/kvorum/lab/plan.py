@@ -90,6 +90,10 @@ class Machine:
         """Its IPv4 address in ``network``."""
         return address(network, self.number)
 
+    def mac(self, network: int) -> str:
+        """Its Ethernet address in ``network``: the same at every boot, as others' ARP tables expect."""
+        return f"02:4b:56:00:{network:02x}:{self.number:02x}"
+
     def port(self, network: int) -> str:
         """The name of its port at the lab's switch."""
         return f"{self.name}-{network}"
@@ -257,7 +261,8 @@ def plug_in(machine: Machine) -> list[str]:
     for network in machine.networks:
         port = machine.port(network)
         lines += [
-            f"link add {port} type veth peer name eth{network} netns {machine.name}",
+            f"link add {port} type veth peer name eth{network} "
+            f"address {machine.mac(network)} netns {machine.name}",
             f"link set {port} master sw{network} up",
         ]
     return lines
@@ -285,6 +290,9 @@ def nspawn_argv(machine: Machine, places: Places, *, lossy: bool, devices: tuple
     """
     own = places.machine(machine.name)
     argv = [
+        "nsenter",  # else the machine's /sys/class/net would show the switch's interfaces
+        f"--net=/run/netns/{machine.name}",
+        "--",
         "systemd-nspawn",
         "--quiet",
         "--register=no",

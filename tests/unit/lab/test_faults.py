@@ -98,3 +98,9 @@ def test_faults_are_told_as_sentences():
         .with_loss(faults.parse_loss(5))
     )
     assert both.sentences() == ["nothing passes from n1 to n2 on link 1", "5 % of all frames are lost"]
+
+
+def test_a_loss_of_all_needs_no_dice_which_nft_would_refuse():
+    text = faults.ruleset(faults.Faults().with_loss(faults.parse_loss(100)), MACHINES)
+    assert "numgen" not in text
+    assert '"n3-2" } drop' in text or '"p1-1" } drop' in text

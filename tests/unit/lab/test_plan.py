@@ -84,3 +84,10 @@ def test_the_clock_drop_in_shifts_wall_time_both_ways_and_leaves_monotonic_time(
     assert "FAKETIME=+90\n" in plan.clock_drop_in(90)
     assert "FAKETIME=-1.5\n" in plan.clock_drop_in(-1.5)
     assert "FAKETIME_DONT_FAKE_MONOTONIC=1" in plan.clock_drop_in(1)
+
+
+def test_a_machine_keeps_its_ethernet_addresses_and_shares_none():
+    machines = plan.Plan(32, 8).machines
+    macs = [m.mac(n) for m in machines for n in m.networks]
+    assert len(set(macs)) == len(macs)
+    assert machines[0].mac(0) in "".join(plan.plug_in(machines[0]))
