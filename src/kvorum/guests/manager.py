@@ -229,7 +229,8 @@ class GuestManager:
     async def _watch(self, guest: RunningGuest) -> None:
         """Notice the end of QEMU, by its pidfd; say whether somebody wanted it."""
         await guest.process.ended.wait()
-        await asyncio.wait_for(guest.monitor.closed.wait(), 5.0)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(guest.monitor.closed.wait(), 5.0)
         if guest.end_reason:
             log.info("VM %d: ended: %s", guest.vmid, guest.end_reason)
         else:

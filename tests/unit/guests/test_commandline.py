@@ -15,14 +15,39 @@ GOLDEN = Path(__file__).with_name("golden")
 FACTS = NodeFacts("qemu-system-x86_64", "10.0.2", "tcg", {"pc": "pc-i440fx-10.0", "q35": "pc-q35-10.0"})
 
 CONFIGS = {
-    "small": "name: small\nmemory: 256\nscsihw: virtio-scsi-pci\nscsi0: local:100/vm-100-disk-0.qcow2,size=1G\n"
-    "net0: virtio=BC:24:11:00:00:01,bridge=vmbr0\nserial0: socket\nagent: 1\nvga: serial0\nboot: order=scsi0\n",
-    "every-bus": "ide0: local:100/vm-100-disk-0.raw\nide2: none,media=cdrom\nsata1: local:100/vm-100-disk-1.raw\n"
-    "scsi0: local:100/vm-100-disk-2.raw,ssd=1\nvirtio0: local:100/vm-100-disk-3.raw,cache=writeback,discard=on\n"
-    "virtio7: local:100/vm-100-disk-4.raw,cache=unsafe\nnet0: e1000=BC:24:11:00:00:01\nnet7: virtio=BC:24:11:00:00:07\n",
-    "q35-kvm": "machine: q35\nkvm: 1\ncpu: host,flags=+aes\nsockets: 2\ncores: 4\nvcpus: 4\nscsihw: virtio-scsi-single\n"
-    "scsi0: local:100/vm-100-disk-0.raw\nscsi3: local:100/vm-100-disk-1.raw\nostype: win11\n"
-    "smbios1: uuid=11111111-2222-3333-4444-555555555555\nballoon: 0\n",
+    "small": """name: small
+memory: 256
+scsihw: virtio-scsi-pci
+scsi0: local:100/vm-100-disk-0.qcow2,size=1G
+net0: virtio=BC:24:11:00:00:01,bridge=vmbr0
+serial0: socket
+agent: 1
+vga: serial0
+boot: order=scsi0
+""",
+    "every-bus": """ide0: local:100/vm-100-disk-0.raw
+ide2: none,media=cdrom
+sata1: local:100/vm-100-disk-1.raw
+scsi0: local:100/vm-100-disk-2.raw,ssd=1
+virtio0: local:100/vm-100-disk-3.raw,cache=writeback,discard=on
+virtio7: local:100/vm-100-disk-4.raw,cache=unsafe
+net0: e1000=BC:24:11:00:00:01
+net7: virtio=BC:24:11:00:00:07
+acpi: 0
+""",
+    "q35-kvm": """machine: q35
+kvm: 1
+cpu: host,flags=+aes
+sockets: 2
+cores: 4
+vcpus: 4
+scsihw: virtio-scsi-single
+scsi0: local:100/vm-100-disk-0.raw
+scsi3: local:100/vm-100-disk-1.raw
+ostype: win11
+smbios1: uuid=11111111-2222-3333-4444-555555555555
+balloon: 0
+""",
 }
 
 
@@ -64,5 +89,5 @@ def test_the_sandbox_is_always_on() -> None:
 
 @pytest.mark.parametrize("text", ["hostpci0: 01:00\n", "bios: ovmf\n", "args: -foo\n", "template: 1\n"])
 def test_what_can_not_be_made_is_refused(text: str) -> None:
-    with pytest.raises(GuestConfigError, match="not supported|template"):
+    with pytest.raises(GuestConfigError, match=r"not supported|template"):
         build(text)

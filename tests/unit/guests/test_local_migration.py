@@ -13,8 +13,6 @@ import pytest
 
 from kvorum.core.errors import Conflict, NoQuorum, OutcomeUnknown
 from kvorum.guests.errors import MigrationFailed
-from kvorum.guests.machine.commandline import NodeFacts
-from kvorum.guests.machine.facts import _ask
 
 _spec = importlib.util.spec_from_file_location("guests_world", Path(__file__).with_name("world.py"))
 assert _spec and _spec.loader
@@ -23,20 +21,12 @@ if not hasattr(world_module, "World"):
     _spec.loader.exec_module(world_module)
 World = world_module.World
 
-pytestmark = pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="no qemu-system-x86_64 here")
-
-
-async def test_facts() -> NodeFacts:
-    version, machines, types = await _ask("qemu-system-x86_64")
-    return NodeFacts("qemu-system-x86_64", version, "tcg", machines, "a test", types)
-
-
-test_facts.__test__ = False
+pytestmark = pytest.mark.skipif(not shutil.which(world_module.QEMU), reason="no qemu-system-x86_64 here")
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    world = World(tmp_path, await test_facts())
+    world = World(tmp_path, await world_module.qemu_facts())
     await world.setup()
     yield world
     await world.close()
@@ -44,7 +34,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 async def create(world: World, storage: str = "shared", extra: str = "") -> None:
     volume = await world.nodes["n1"].storages.get(storage).allocate(100, 8 << 20, "qcow2")
-    text = f"memory: 32\nname: t\nscsihw: virtio-scsi-pci\nscsi0: {volume},size=8M\nserial0: socket\nvga: none\n{extra}"
+    disk = f"scsihw: virtio-scsi-pci\nscsi0: {volume},size=8M\n"
+    text = f"memory: 32\nname: t\n{disk}serial0: socket\nvga: none\n{extra}"
     await world.shared.write("nodes/n1/qemu-server/100.conf", text)
 
 

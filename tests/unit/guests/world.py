@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import msgspec
 from kvorum.core.errors import Unreachable
 from kvorum.core.paths import Paths
 from kvorum.guests.machine.commandline import NodeFacts
+from kvorum.guests.machine.facts import _ask
 from kvorum.guests.machine.guest import Workshop
 from kvorum.guests.machine.launcher import PlainLauncher
 from kvorum.guests.machine.runtime import RunFiles
@@ -22,6 +24,15 @@ from kvorum.interface import Peers
 from kvorum.storage import Storages
 from kvorum.store import Change, Expect, File, Member, Membership, Operation, Store
 from kvorum.store.memory import MemoryStore
+
+QEMU = os.environ.get("KVORUM_TEST_QEMU", "qemu-system-x86_64")
+"""Another QEMU to run the tests with."""
+
+
+async def qemu_facts() -> NodeFacts:
+    """What this QEMU can do, with TCG whatever the machine."""
+    version, machines, types = await _ask(QEMU)
+    return NodeFacts(QEMU, version, "tcg", machines, "a test", types)
 
 
 class NodeView(Store):

@@ -125,12 +125,13 @@ def command_line(
     """
     _refuse_unsupported(config)
     kind = pinned or accelerator(config, facts)
+    acpi = "" if config.flag("acpi", True) else ",acpi=off"
     arguments = [facts.binary, "-name", f"{config.name.replace(',', ',,')},debug-threads=on"]
     arguments += ["-no-user-config", "-nodefaults", "-display", "none", "-S", "-sandbox", SANDBOX]
     for name in MONITORS:
         arguments += _socket(wiring, name)
         arguments += ["-mon", f"chardev={name},mode=control"]
-    arguments += ["-machine", f"type={machine_type(config, facts, machine)}", "-accel", kind]
+    arguments += ["-machine", f"type={machine_type(config, facts, machine)}{acpi}", "-accel", kind]
     arguments += ["-cpu", cpu_argument(config.cpu, kind)]
     arguments += ["-smp", f"{config.cpus},sockets={config.sockets},cores={config.cores},"
                   f"maxcpus={config.cores * config.sockets}"]  # fmt: skip
@@ -210,8 +211,6 @@ def _firmware(config: GuestConfig, kind: str) -> list[str]:
     arguments += ["-rtc", rtc + (",driftfix=slew" if kind == "kvm" else "")]
     if kind == "kvm" and not config.machine.is_q35:
         arguments += ["-global", "kvm-pit.lost_tick_policy=discard"]
-    if not config.flag("acpi", True):
-        arguments += ["-no-acpi"]
     if not config.flag("reboot", True):
         arguments += ["-no-reboot"]
     arguments += ["-boot", "strict=on"]

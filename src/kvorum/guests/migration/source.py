@@ -128,12 +128,11 @@ class Migration:
         error = task.exception()
         if error is None:
             return Outcome.DONE, "", cancelled
-        if not isinstance(error, KvorumError | TimeoutError | OSError):
-            raise error
-        reason = str(error) or type(error).__name__
+        expected = isinstance(error, KvorumError)
+        reason = str(error) if expected else f"{type(error).__name__}: {error}"
         if state.backing_out or state.committed:
             self._log.warn(f"{current.value}: {reason}")
-        unknown = current in (Do.COMMIT, Do.SETTLE) and isinstance(error, OutcomeUnknown)
+        unknown = current in (Do.COMMIT, Do.SETTLE) and (not expected or isinstance(error, OutcomeUnknown))
         return (Outcome.UNKNOWN if unknown else Outcome.FAILED), reason, cancelled
 
     async def _carry_out(self, do: Do) -> None:
@@ -216,6 +215,8 @@ class Migration:
         if wish.target not in {m.name for m in store.membership.members}:
             raise GuestError(f"node '{wish.target}' is not in the cluster")
         self._check_alive()
+        if self._manager.running(wish.vmid) is not self._guest:
+            raise GuestError(f"VM {wish.vmid} was started or stopped meanwhile; try again")
         local = [d.volid for d in self._request.disks if not d.shared]
         if local and self._request.online and not wish.with_local_disks:
             raise GuestError(

@@ -253,6 +253,8 @@ class Incoming:
                 await guest.monitor.execute(
                     "announce-self", {"initial": 50, "max": 550, "rounds": 5, "step": 100}
                 )
+            with contextlib.suppress(KvorumError):
+                guest.config = self._manager.registry.config(guest.vmid)
             self._manager.workshop.note(
                 guest, msgspec.structs.replace(guest.record, incoming=False, begun=time.time())
             )
