@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 from aiohttp import web
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -85,12 +85,19 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    """A fresh world."""
+@pytest.fixture(scope="session")
+def standing_server() -> Iterator[FakeServer]:
+    """One server for all tests, so that the browser may keep the page's files."""
     fake = FakeServer()
     yield fake
     fake.close()
+
+
+@pytest.fixture
+def server(standing_server: FakeServer) -> FakeServer:
+    """The server with a fresh world."""
+    standing_server.world.reset()
+    return standing_server
 
 
 class Complaints:
@@ -98,6 +105,10 @@ class Complaints:
 
     def __init__(self) -> None:
         self.all: list[str] = []
+
+    def listen(self, page: Page) -> None:
+        page.on("console", lambda it: it.type in ("error", "warning") and self.all.append(it.text))
+        page.on("pageerror", lambda error: self.all.append(f"uncaught: {error}"))
 
     @property
     def of_the_page(self) -> list[str]:
@@ -127,8 +138,7 @@ def open_page(browser: Browser, server: FakeServer, complaints: Complaints) -> I
         contexts.append(context)
         context.set_default_timeout(DEADLINE_MS)
         page = context.new_page()
-        page.on("console", lambda it: it.type in ("error", "warning") and complaints.all.append(it.text))
-        page.on("pageerror", lambda error: complaints.all.append(f"uncaught: {error}"))
+        complaints.listen(page)
         page.goto(server.address)
         return page
 
@@ -138,10 +148,32 @@ def open_page(browser: Browser, server: FakeServer, complaints: Complaints) -> I
     assert complaints.of_the_page == []
 
 
+@pytest.fixture(scope="session")
+def kept_context(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser profile that keeps the page's files between tests."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US")
+    context.set_default_timeout(DEADLINE_MS)
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def page(open_page: OpenPage) -> Page:
-    """The page in English, logged in as root@pam."""
-    return log_in(open_page())
+def page(kept_context: BrowserContext, server: FakeServer, complaints: Complaints) -> Iterator[Page]:
+    """The page in English, logged in as root@pam by a ticket from before, in a context that is kept."""
+    kept_context.clear_cookies()
+    kept_context.add_cookies(
+        [
+            {"name": "PVEAuthCookie", "value": "PVE%3Aroot%40pam%3A5F000000%3A%3Aold", "url": server.address}
+            | {"sameSite": "Strict", "secure": True}
+        ]
+    )
+    page = kept_context.new_page()
+    complaints.listen(page)
+    page.goto(server.address)
+    expect(page.locator("#main h1")).to_be_visible()
+    yield page
+    page.close()
+    assert complaints.of_the_page == []
 
 
 def log_in(page: Page) -> Page:

@@ -62,10 +62,14 @@ class World:
     guests: dict[int, Json] = field(default_factory=dict)
     tasks: list[Task] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
-    hold: bool = False
-    """While set, tasks stand still."""
+    hold_at: int | None = None
+    """Tasks stand still once their log has this many lines."""
     expired: bool = False
     """When set, every ticket is refused."""
+
+    def reset(self) -> None:
+        """Begin anew; tasks still under way belong to the old world and change nothing here."""
+        self.__dict__.update(new_world().__dict__)
 
     @property
     def quorate(self) -> bool:
@@ -81,7 +85,7 @@ class World:
 
     async def _play(self, task: Task, then: Callable[[], None]) -> None:
         while task.steps and task.endtime is None:
-            if not self.hold:
+            if len(task.log) != self.hold_at:
                 task.log.append(task.steps.pop(0))
             await asyncio.sleep(0.15)
         if task.endtime is None:
@@ -341,7 +345,8 @@ async def page(request: web.Request) -> web.StreamResponse:
     path = (PAGE / name).resolve()
     if not path.is_relative_to(PAGE) or not path.is_file():
         raise web.HTTPNotFound
-    return web.FileResponse(path)
+    caching = "max-age=31536000, immutable" if name.startswith("assets/") else "no-store"
+    return web.FileResponse(path, headers={"Cache-Control": caching})
 
 
 def application(world: World) -> web.Application:

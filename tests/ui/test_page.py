@@ -51,7 +51,10 @@ class TestLogin:
         page.keyboard.press("Enter")
         expect(page.get_by_role("button", name="Menu of anna@pve")).to_be_visible()
 
-    def test_the_cookie_is_the_known_one_and_a_reload_stays_logged_in(self, page: Page) -> None:
+    def test_the_cookie_is_the_known_one_and_a_reload_stays_logged_in(
+        self, open_page: Any, logged_in: Any
+    ) -> None:
+        page = logged_in(open_page())
         (cookie,) = page.context.cookies()
         assert cookie["name"] == "PVEAuthCookie"
         assert cookie["value"].startswith("PVE%3Aroot%40pam%3A")
@@ -214,12 +217,12 @@ class TestMigrate:
 
 class TestTasks:
     def test_a_running_task_shows_its_progress_and_can_be_stopped(self, page: Page, server: Any) -> None:
+        server.world.hold_at = 3
         choose_guest(page, "web")
         press(page, "Migrate…")
         page.get_by_role("dialog").get_by_role("button", name="Migrate", exact=True).click()
         drawer = page.get_by_role("region", name="Tasks", exact=True)
         expect(drawer.get_by_role("progressbar")).to_be_visible()
-        server.world.hold = True
         drawer.get_by_role("button", name="Stop task").click()
         expect(page.get_by_role("log")).to_contain_text("TASK ERROR: received interrupt")
         (_, path, _), stop = changes(server)

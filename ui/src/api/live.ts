@@ -4,6 +4,7 @@
  */
 
 import { QueryClient, useQuery, useQueryClient, type UseQueryResult } from "@tanstack/react-query";
+import { outcomeIn } from "../tasks/model";
 import { ApiError, call } from "./client";
 import type {
   ClusterStatusRow,
@@ -86,19 +87,17 @@ export function useTaskStatus(node: string, upid: string): Live<TaskStatus> {
   });
 }
 
-/** A task's log, growing: each question asks only for the lines that are not here yet. */
+/** A task's log, growing until it says how the task ended; each question asks only for lines not here yet. */
 export function useTaskLog(node: string, upid: string, running: boolean): Live<LogLine[]> {
   const client = useQueryClient();
-  const key = ["log", upid, running ? "running" : "ended"];
+  const key = ["log", upid];
   return useQuery({
     queryKey: key,
-    queryFn: async () => {
-      const known =
-        client.getQueryData<LogLine[]>(key) ?? client.getQueryData<LogLine[]>(["log", upid, "running"]) ?? [];
-      return readLog(node, upid, known);
+    queryFn: () => readLog(node, upid, client.getQueryData<LogLine[]>(key) ?? []),
+    refetchInterval: (query) => {
+      if (outcomeIn(query.state.data) !== undefined) return false;
+      return running ? FRESH_MS / 2 : FRESH_MS * 5;
     },
-    placeholderData: (previous) => previous,
-    refetchInterval: running ? FRESH_MS / 2 : false,
   });
 }
 

@@ -26,9 +26,7 @@ export function Datacenter({ cluster }: { cluster: Cluster }) {
         <Panel
           title={t.nodes}
           aside={
-            <span className="kv-quiet">
-              {t.guests}: {running} {t.state.running}, {cluster.guests.length - running} {t.state.stopped}
-            </span>
+            <span className="kv-quiet">{t.guestCount(running, cluster.guests.length - running)}</span>
           }
         >
           <NodesTable nodes={cluster.nodes} voters={quorum.voters} />

@@ -17,7 +17,9 @@ export function NodesTable({ nodes, voters }: { nodes: Node[]; voters: Voter[] }
         <thead>
           <tr>
             <th scope="col">{t.column.name}</th>
-            <th scope="col">{t.column.state}</th>
+            <th scope="col" className="kv-wide">
+              {t.column.state}
+            </th>
             <th scope="col" className="kv-wide">
               {t.column.address}
             </th>
@@ -39,7 +41,7 @@ export function NodesTable({ nodes, voters }: { nodes: Node[]; voters: Voter[] }
                   <NodeIcon node={node} /> {node.name}
                 </a>
               </th>
-              <td>
+              <td className="kv-wide">
                 <StateText state={node.state} text={t.state[node.state]} />
               </td>
               <td className="kv-wide kv-mono">{node.address}</td>

@@ -6,6 +6,7 @@ export const de: Dictionary = {
   node: "Knoten",
   nodes: "Knoten",
   guests: "Gäste",
+  guestCount: (running, others) => `Gäste: ${running} in Betrieb, ${others} nicht`,
   standalone: "Einzelner Knoten",
   cancel: "Abbrechen",
   close: "Schließen",

@@ -5,6 +5,7 @@ export const en = {
   node: "Node",
   nodes: "Nodes",
   guests: "Guests",
+  guestCount: (running: number, others: number) => `Guests: ${running} running, ${others} not`,
   standalone: "Standalone node",
   cancel: "Cancel",
   close: "Close",

@@ -8,7 +8,7 @@ import { useTaskLog, useTaskStatus } from "../api/live";
 import type { TaskRow } from "../api/types";
 import { useText } from "../i18n/text";
 import { useTaskFocus } from "./focus";
-import { lineTone, progressOf, taskTitle } from "./model";
+import { lineTone, outcomeIn, progressOf, taskTitle } from "./model";
 import { StateMark } from "./StateMark";
 
 const NEAR_END_PX = 40;
@@ -17,13 +17,14 @@ export function TaskLog({ task }: { task: TaskRow }) {
   const t = useText();
   const { leave } = useTaskFocus();
   const status = useTaskStatus(task.node, task.upid);
-  const running = status.data?.status !== "stopped";
-  const log = useTaskLog(task.node, task.upid, running);
+  const log = useTaskLog(task.node, task.upid, status.data?.status !== "stopped");
   const lines = log.data ?? [];
+  const outcome = outcomeIn(lines) ?? (status.data?.status === "stopped" ? status.data.exitstatus : undefined);
+  const running = outcome === undefined && status.data?.status !== "stopped";
   const [notice, setNotice] = useState<string>();
   const scroll = useFollowEnd(lines.length);
   const progress = running ? progressOf(lines) : undefined;
-  const now = running ? {} : { endtime: task.endtime ?? 0, status: status.data?.exitstatus ?? task.status };
+  const now = running ? {} : { endtime: task.endtime ?? 0, status: outcome ?? task.status };
   const failure = status.error ?? log.error;
 
   const stop = async () => {

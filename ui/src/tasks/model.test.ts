@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { TaskRow } from "../api/types";
 import { de } from "../i18n/de";
 import { en } from "../i18n/en";
-import { lineTone, progressOf, readUpid, sortTasks, taskState, taskTitle } from "./model";
+import { lineTone, outcomeIn, progressOf, readUpid, sortTasks, taskState, taskTitle } from "./model";
 
 const task = (upid: string, starttime: number, end?: string): TaskRow => ({
   upid,
@@ -64,6 +64,14 @@ describe("progress", () => {
     expect(progressOf(log("50 %", "a", "b", "c", "d", "e"))).toBeUndefined();
     expect(progressOf([])).toBeUndefined();
   });
+});
+
+test("the last line says how a task ended, in the words of its exit status", () => {
+  expect(outcomeIn(log("a", "TASK OK"))).toBe("OK");
+  expect(outcomeIn(log("TASK ERROR: no quorum"))).toBe("no quorum");
+  expect(outcomeIn(log("TASK WARNINGS: 2"))).toBe("WARNINGS: 2");
+  expect(outcomeIn(log("TASK OK", "more"))).toBeUndefined();
+  expect(outcomeIn(undefined)).toBeUndefined();
 });
 
 test("lines have the tone of what they say", () => {

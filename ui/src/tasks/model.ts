@@ -60,6 +60,12 @@ export function progressOf(log: LogLine[]): number | undefined {
   return undefined;
 }
 
+/** How a task ended, by its log's last line, as its exit status says it; undefined while it has not. */
+export function outcomeIn(log: LogLine[] | undefined): string | undefined {
+  const [, outcome] = /^TASK (OK|WARNINGS: \d+|ERROR: .*)$/.exec(log?.at(-1)?.t ?? "") ?? [];
+  return outcome?.replace(/^ERROR: /, "");
+}
+
 export type LineTone = "error" | "warning" | "good" | "plain";
 
 /** How a line of a log is to be coloured. */
