@@ -119,7 +119,7 @@ async def wait_until_followed(store: Store, version: int, *, timeout: float = 15
 
     loop = asyncio.get_running_loop()
     until = loop.time() + timeout
-    while (left := await behind()) and loop.time() < until:
+    while (left := await behind()) and loop.time() < until:  # noqa: ASYNC110
         await asyncio.sleep(0.1)  # the store gives no event for what is published
     return left
 
