@@ -106,7 +106,7 @@ async def migrate(ctx: Context, p: MigrateParameters) -> Work:
         rate_kib_s=p.bwlimit or 0,
         who=ctx.identity.name,
     )
-    peers = ctx.service(Peers)  # type: ignore[type-abstract]  # registered under its interface
+    peers = ctx.service(Peers)
     services = MigrationServices(manager, ctx.service(Storages), peers)
     if p.target == ctx.store.node:
         raise GuestError(f"VM {p.vmid} is on node '{p.target}' already; choose another target")
