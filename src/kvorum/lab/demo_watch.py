@@ -104,6 +104,9 @@ class SerialWatch(Watch):
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
+        self._thread.join(STOP_TIMEOUT_S)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 class EchoWatch(Watch):
