@@ -45,6 +45,11 @@ def new_identity() -> dict[str, str]:
     return {"smbios1": f"uuid={uuid.uuid4()}", "vmgenid": str(uuid.uuid4())}
 
 
+def _whole_kib(size_bytes: float) -> int:
+    """Rounded up, so that the size has a unit and every format takes it."""
+    return -int(-size_bytes // 1024) * 1024
+
+
 def _random_mac(prefix: str) -> str:
     known = prefix.upper().split(":")
     rest = [f"{secrets.randbelow(256):02X}" for _ in range(6 - len(known))]
@@ -79,7 +84,7 @@ class Making:
             source = self._source(disk.options["import-from"])
             made = await kind.import_disk(self._vmid, source, format, lambda fraction: None)
         elif size_gib is not None:
-            made = await kind.allocate(self._vmid, int(size_gib * (1 << 30)), format)
+            made = await kind.allocate(self._vmid, _whole_kib(size_gib * (1 << 30)), format)
         else:
             size = await asyncio.wait_for(kind.size(volume), _SIZE_DEADLINE_S)
             return disk if "size" in disk.options else disk.with_volume(volume, size)
