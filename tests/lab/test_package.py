@@ -1,4 +1,4 @@
-"""The built package: what is in it, and how it comes and goes in a plain Debian 13 without systemd running."""
+"""The built package: what is in it, and how it comes and goes in a Debian 13 without systemd running."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_install_remove_purge(machine: Path) -> None:
     assert (machine / "var/lib/pve-cluster").stat().st_mode & 0o777 == 0o700
     wanted = machine / "etc/systemd/system/multi-user.target.wants"
     units = {"pve-cluster.service", "pvedaemon.service", "pveproxy.service"}
-    assert units <= set(os.listdir(wanted))
+    assert units <= {path.name for path in wanted.iterdir()}
     drop_in = machine / "etc/systemd/system/corosync.service.d/kvorum.conf"
     assert "ConditionPathExists=/etc/corosync/authkey" in drop_in.read_text()
     assert not (machine / "etc/corosync/corosync.conf").exists()
