@@ -13,6 +13,8 @@ import pytest
 
 from kvorum.core.errors import Conflict, NoQuorum, OutcomeUnknown
 from kvorum.guests.errors import MigrationFailed
+from kvorum.guests.manager import GuestManager
+from kvorum.guests.migration.recovery import recover_source
 
 _spec = importlib.util.spec_from_file_location("guests_world", Path(__file__).with_name("world.py"))
 assert _spec and _spec.loader
@@ -178,3 +180,34 @@ async def test_a_missing_storage_is_said_before_anything_changes(world: World) -
         await world.migration().run()
     assert_still_at_source(world)
     assert world.peers.calls == ["check"]
+
+
+@pytest.mark.parametrize("moment", ["while memory moves", "guest stands still at both sides"])
+async def test_the_next_daemon_lets_the_guest_go_on_at_the_source(world: World, moment: str) -> None:
+    await begin(world)
+    node, migration, reached = world.nodes["n1"], world.migration(rate_kib_s=64), asyncio.Event()
+    over = asyncio.Event()
+
+    async def dead(*_: object) -> None:
+        reached.set()
+        await over.wait()
+        raise NoQuorum("the daemon was dead all the time")
+
+    if moment == "while memory moves":
+        world.log.wanted["sending the memory"] = reached
+    else:
+        migration = world.migration()
+        migration._commit = dead
+    task = asyncio.create_task(migration.run())
+    await asyncio.wait_for(reached.wait(), 20)
+    migration._carry_out = dead  # nothing is undone
+    await node.manager.detach()
+    node.manager = GuestManager(node.store, node.manager.workshop)
+    await node.manager.attach()
+    await recover_source(node.manager, node.manager.need_running(100))
+    assert await node.manager.need_running(100).refresh() == "running"
+    assert "lock:" not in world.shared.read("nodes/n1/qemu-server/100.conf").text
+    assert world.shared.read("nodes/n2/qemu-server/100.conf") is None
+    over.set()
+    with pytest.raises(MigrationFailed):
+        await asyncio.wait_for(task, 10)
