@@ -26,9 +26,6 @@ from kvorum.store.protocol import Ballot, Deliver, Event, Left, MembersChanged
 log = logging.getLogger(__name__)
 
 GROUP = "kvorum_store_v1"
-SETTLE_SECONDS = 15.0
-"""How long the QDevice's vote must be held: its timeouts (3 s and 5 s as we set them) and the longest that
-Corosync takes to notice a change; issue B derives it from the configuration in force."""
 _OPEN_SECONDS = 60.0
 _SEND_SECONDS = 10.0
 
@@ -40,10 +37,15 @@ class CorosyncGroup:
         self,
         on_ballot: Callable[[Ballot], None],
         *,
+        settle_seconds: Callable[[], float],
         inside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
-        """``inside`` is entered while connections are opened (tests enter a network namespace there)."""
+        """``settle_seconds`` says how long the QDevice's vote must be held before it counts.
+
+        ``inside`` is entered while connections are opened (tests enter a network namespace there).
+        """
         self._on_ballot = on_ballot
+        self._settle_seconds = settle_seconds
         self._inside = inside
         self._queue: deque[bytes] = deque()
         self._woken = asyncio.Event()
@@ -56,6 +58,10 @@ class CorosyncGroup:
         self._settling: asyncio.TimerHandle | None = None
         self._ballot = Ballot(votes=0, expected=1)
         self._left = ""
+        self._out = False
+        """Withdrawn: no event of the group is handed on."""
+        self._back = asyncio.Event()
+        self._back.set()
 
     async def run(self, handler: Callable[[Event], None]) -> None:
         self._handler = handler
@@ -70,7 +76,7 @@ class CorosyncGroup:
         await asyncio.get_running_loop().create_future()
 
     def multicast(self, frames: tuple[bytes, ...]) -> None:
-        if self._cpg is None:
+        if self._cpg is None or self._out:
             return
         self._queue.extend(frames)
         if len(self._queue) == len(frames):
@@ -78,13 +84,26 @@ class CorosyncGroup:
         if self._queue:
             self._woken.set()
 
+    def withdraw(self) -> None:
+        self._out = True
+        self._back.clear()
+        self._queue.clear()
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+
+    def rejoin(self) -> None:
+        self._back.set()
+
     def leave(self, reason: str) -> None:
         self._left = reason
+        self._back.set()
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
 
     async def _session(self) -> None:
-        """One connection to corosync, until it is lost."""
+        """One connection to corosync, until it is lost or ``withdraw`` ends it."""
+        await self._back.wait()
+        self._out = False
         loop = asyncio.get_running_loop()
         self._gone = loop.create_future()
         gone = self._gone
@@ -158,7 +177,7 @@ class CorosyncGroup:
     # Callbacks, from the event loop
 
     def _delivered(self, nodeid: int, _pid: int, data: bytes) -> None:
-        if self._handler is not None:
+        if self._handler is not None and not self._out:
             self._handler(Deliver(nodeid, data))
 
     def _changed(
@@ -173,7 +192,7 @@ class CorosyncGroup:
 
     def _tell_members(self) -> None:
         """Tell the members with their ring; a ring's change comes just after the group's and counts anew."""
-        if self._handler is not None and self._ring is not None and self._members:
+        if self._handler is not None and not self._out and self._ring is not None and self._members:
             self._unsettle()
             members = frozenset((address.nodeid, address.pid) for address in self._members)
             self._handler(MembersChanged(self._ring, members, time.time()))
@@ -205,7 +224,7 @@ class CorosyncGroup:
             return
         ballot = self._ballot
         self._ballot = Ballot(ballot.votes, ballot.expected, ballot.qdevice, False)
-        self._settling = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._settled)
+        self._settling = asyncio.get_running_loop().call_later(self._settle_seconds(), self._settled)
 
     def _settled(self) -> None:
         ballot = self._ballot

@@ -52,9 +52,12 @@ async def running_store(
         group: Group = LocalGroup()
         if config is not None:
             from kvorum.store.corosync_group import CorosyncGroup
+            from kvorum.store.settling import settle_seconds
 
             nodeid, ballot = _nodeid(config, node), Ballot(votes=0, expected=1)
-            group = CorosyncGroup(lambda ballot: counted(ballot), inside=inside)
+            group = CorosyncGroup(
+                lambda ballot: counted(ballot), settle_seconds=lambda: settle_seconds(config), inside=inside
+            )
         host = Host(paths.database, group, node=node, nodeid=nodeid, ballot=ballot)
         membership = MembershipSource(config, node)
         server = Server(host, membership, paths.store_socket)

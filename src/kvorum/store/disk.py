@@ -31,6 +31,10 @@ HISTORY_DAYS = 7
 HISTORY_ROWS = 20_000
 _PRUNE_EVERY = 1000
 _BATCH = 512
+_RETRY_SECONDS = 1.0
+_PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+"""What an admin can end without a restart: no room, another program's lock. A failed fsync is none of them:
+what the kernel has dropped then can't be known."""
 _FORMAT = 1
 
 _SCHEMA = """
@@ -111,11 +115,23 @@ def _read(path: Path) -> Stored:
 class Disk:
     """The writing side. ``write`` never blocks; ``synced`` is called in the event loop."""
 
-    def __init__(self, path: Path, synced: Callable[[int], None], failed: Callable[[str], None]) -> None:
-        """``failed`` gets a sentence when the disk refuses; nothing is written or promised from then on."""
+    def __init__(
+        self,
+        path: Path,
+        synced: Callable[[int], None],
+        failed: Callable[[str], None],
+        refused: Callable[[str], None],
+    ) -> None:
+        """``failed`` gets a sentence when the disk is broken: nothing is written or promised from then on.
+
+        ``refused`` gets one when it has no room, or another program locks the file; it is tried again once
+        a second, and ``synced`` says when it went on.
+        """
         self._path = path
         self._synced = synced
         self._failed = failed
+        self._refused = refused
+        self._closing = threading.Event()
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[Record | None] = queue.SimpleQueue()
         self._written = 0
@@ -129,6 +145,7 @@ class Disk:
     async def close(self, timeout: float = 10.0) -> None:
         """Write what is queued and close the file; waits at most ``timeout`` seconds."""
         self._queue.put(None)
+        self._closing.set()
         await asyncio.to_thread(self._thread.join, timeout)
 
     def _run(self) -> None:
@@ -137,13 +154,36 @@ class Disk:
             connection = _connect(self._path)
             self._prune(connection)
             while batch := self._batch():
-                self._commit(connection, batch)
+                if not self._persist(connection, batch):
+                    return
                 self._tell(self._synced, batch[-1].serial)
         except sqlite3.Error as error:
             self._tell(self._failed, f"the store's database '{self._path}' can't be written: {error}")
         finally:
             if connection is not None:
                 connection.close()
+
+    def _persist(self, connection: sqlite3.Connection, batch: list[Record]) -> bool:
+        """Commit until it succeeds; ``False`` when the store is closed before."""
+        told = False
+        while True:
+            try:
+                self._commit(connection, batch)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in _PASSING:
+                    raise
+                if not told:
+                    self._tell(self._refused, self._sentence(error))
+                told = True
+                if self._closing.wait(_RETRY_SECONDS):
+                    return False
+            else:
+                return True
+
+    def _sentence(self, error: sqlite3.OperationalError) -> str:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+            return f"there is no room for the store's database '{self._path}': its disk is full"
+        return f"another program keeps the store's database '{self._path}' locked"
 
     def _batch(self) -> list[Record]:
         """Wait for a record, then take all that are there; empty at the end."""

@@ -22,6 +22,14 @@ class Group(Protocol):
         """Send frames to all members, this one included, in order; never blocks."""
         ...
 
+    def withdraw(self) -> None:
+        """Leave until ``rejoin``; from now on no event of the group is handed on."""
+        ...
+
+    def rejoin(self) -> None:
+        """Join again after ``withdraw``."""
+        ...
+
     def leave(self, reason: str) -> None:
         """Leave for good: this node's disk can't keep the promise."""
         ...
@@ -33,12 +41,13 @@ class LocalGroup:
     def __init__(self, nodeid: int = 0) -> None:
         self._nodeid = nodeid
         self._handler: Callable[[Event], None] | None = None
+        self._joins = 0
+        self._withdrawn = False
         self._loop = asyncio.get_running_loop()
 
     async def run(self, handler: Callable[[Event], None]) -> None:
         self._handler = handler
-        members = frozenset({(self._nodeid, os.getpid())})
-        handler(MembersChanged((self._nodeid, 0), members, time.time()))
+        self._join()
         try:
             await self._loop.create_future()
         finally:
@@ -46,11 +55,24 @@ class LocalGroup:
 
     def multicast(self, frames: tuple[bytes, ...]) -> None:
         for frame in frames:
-            self._loop.call_soon(self._deliver, frame)
+            self._loop.call_soon(self._deliver, frame, self._joins)
+
+    def withdraw(self) -> None:
+        self._withdrawn = True
+
+    def rejoin(self) -> None:
+        self._withdrawn = False
+        self._joins += 1
+        self._loop.call_soon(self._join)
 
     def leave(self, reason: str) -> None:
         self._handler = None
 
-    def _deliver(self, frame: bytes) -> None:
-        if self._handler is not None:
+    def _join(self) -> None:
+        if self._handler is not None and not self._withdrawn:
+            members = frozenset({(self._nodeid, os.getpid())})
+            self._handler(MembersChanged((self._nodeid, self._joins), members, time.time()))
+
+    def _deliver(self, frame: bytes, joins: int) -> None:
+        if self._handler is not None and not self._withdrawn and joins == self._joins:
             self._handler(Deliver(self._nodeid, frame))

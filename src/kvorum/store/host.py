@@ -23,6 +23,8 @@ from kvorum.store.protocol import (
     BallotChanged,
     Cancel,
     Changed,
+    Clock,
+    DiskRefused,
     DiskSynced,
     Event,
     Leave,
@@ -32,6 +34,7 @@ from kvorum.store.protocol import (
     Outcome,
     Persist,
     Published,
+    Rejoin,
     Replica,
     Request,
     StartTimer,
@@ -39,6 +42,7 @@ from kvorum.store.protocol import (
     StatusChanged,
     Tell,
     TimerExpired,
+    Withdraw,
 )
 from kvorum.store.tree import Tree
 
@@ -46,6 +50,9 @@ log = logging.getLogger(__name__)
 
 VALUE_BYTES = 32 * 1024
 """Largest published value."""
+
+CLOCK_SECONDS = 0.5
+"""How often the replica is told the time."""
 
 Heard = Changed | StatusChanged | Published
 """What listeners are told."""
@@ -74,13 +81,14 @@ class Host:
         self._replica = Replica(nodeid, node, f"{node}/{secrets.token_hex(8)}", stored, ballot)
         self._ballot = ballot
         self._group = group
-        self._disk = Disk(database, self._synced, self._disk_failed)
+        self._disk = Disk(database, self._synced, self._disk_failed, self._disk_refused)
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._requests = 0
         self._listeners: list[Callable[[Heard], None]] = []
         self._values: dict[tuple[str, str], _Value] = {}
         self._broken = ""
+        self._told_at = 0.0
 
     @property
     def tree(self) -> Tree:
@@ -119,9 +127,11 @@ class Host:
 
     async def run(self) -> None:
         """Be a member of the group until cancelled, then leave, write what is queued and close."""
+        ticking = self._loop.create_task(self._tick())
         try:
             await self._group.run(self.feed)
         finally:
+            ticking.cancel()
             self.feed(Left("the store is stopping"))
             for future in self._waiting.values():
                 if not future.done():
@@ -166,6 +176,21 @@ class Host:
         return kept.version if kept else 0
 
     def feed(self, event: Event) -> None:
+        """Give the replica an event, and the time first when it has not been told lately."""
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        if now - self._told_at >= CLOCK_SECONDS:
+            self._told_at = now
+            self._step(Clock(now))
+        self._step(event)
+
+    async def _tick(self) -> None:
+        while True:
+            now = time.clock_gettime(time.CLOCK_BOOTTIME)
+            self._told_at = now
+            self._step(Clock(now))
+            await asyncio.sleep(CLOCK_SECONDS)
+
+    def _step(self, event: Event) -> None:
         """Give the replica an event and carry out what it wants."""
         before = self._replica.status.members
         for effect in self._replica.step(event):
@@ -181,6 +206,12 @@ class Host:
                 case Leave(reason):
                     log.error("%s", reason)
                     self._loop.call_soon(self._group.leave, reason)
+                case Withdraw(reason):
+                    log.error("%s", reason)
+                    self._group.withdraw()
+                case Rejoin():
+                    log.info("the store joins its group again")
+                    self._group.rejoin()
                 case Note(text):
                     log.warning("%s", text)
                 case Published(node, key, value, ttl):
@@ -221,6 +252,9 @@ class Host:
 
     def _synced(self, serial: int) -> None:
         self.feed(DiskSynced(serial))
+
+    def _disk_refused(self, sentence: str) -> None:
+        self.feed(DiskRefused(sentence))
 
     def _disk_failed(self, sentence: str) -> None:
         log.error("%s; this node leaves the store's group and is read-only", sentence)

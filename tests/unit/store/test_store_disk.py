@@ -37,7 +37,7 @@ nodelist {
 
 async def written(path: Path, *records: Record) -> None:
     done = asyncio.Event()
-    disk = Disk(path, lambda serial: done.set() if serial == records[-1].serial else None, failed)
+    disk = Disk(path, lambda serial: done.set() if serial == records[-1].serial else None, failed, failed)
     for record in records:
         disk.write(record)
     await asyncio.wait_for(done.wait(), 10)

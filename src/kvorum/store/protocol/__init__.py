@@ -5,7 +5,9 @@ from kvorum.store.protocol.events import (
     BallotChanged,
     Cancel,
     Changed,
+    Clock,
     Deliver,
+    DiskRefused,
     DiskSynced,
     Effect,
     Event,
@@ -18,23 +20,29 @@ from kvorum.store.protocol.events import (
     Persist,
     Published,
     Record,
+    Rejoin,
     Request,
     StartTimer,
     Status,
     StatusChanged,
     Tell,
     TimerExpired,
+    Withdraw,
 )
 from kvorum.store.protocol.messages import Ballot, Origin, View
 from kvorum.store.protocol.replica import Replica, Stored
+from kvorum.store.protocol.vigil import PAUSE_SECONDS
 
 __all__ = [
+    "PAUSE_SECONDS",
     "Answer",
     "Ballot",
     "BallotChanged",
     "Cancel",
     "Changed",
+    "Clock",
     "Deliver",
+    "DiskRefused",
     "DiskSynced",
     "Effect",
     "Event",
@@ -48,6 +56,7 @@ __all__ = [
     "Persist",
     "Published",
     "Record",
+    "Rejoin",
     "Replica",
     "Request",
     "StartTimer",
@@ -57,4 +66,5 @@ __all__ = [
     "Tell",
     "TimerExpired",
     "View",
+    "Withdraw",
 ]

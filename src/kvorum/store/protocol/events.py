@@ -50,6 +50,23 @@ class DiskSynced:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskRefused:
+    """The disk takes nothing now and is tried on; ``reason`` is a sentence. ``DiskSynced`` ends it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """It is ``now``, in seconds of a clock that never goes back and runs on while this process is frozen.
+
+    Told at least twice a second, and before any other event when the last time is longer ago.
+    """
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A local caller wants a change."""
 
@@ -84,7 +101,17 @@ class Tell:
 
 
 Event: TypeAlias = (
-    MembersChanged | Left | Deliver | BallotChanged | DiskSynced | Request | Cancel | TimerExpired | Tell
+    MembersChanged
+    | Left
+    | Deliver
+    | BallotChanged
+    | DiskSynced
+    | DiskRefused
+    | Clock
+    | Request
+    | Cancel
+    | TimerExpired
+    | Tell
 )
 
 
@@ -194,6 +221,18 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Leave the group until ``Rejoin``; ``reason`` is a sentence. Nothing of it is told meanwhile."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejoin:
+    """Join the group again after ``Withdraw``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A sentence for the log."""
 
@@ -201,5 +240,15 @@ class Note:
 
 
 Effect: TypeAlias = (
-    Multicast | Persist | Answer | Changed | StatusChanged | StartTimer | Published | Leave | Note
+    Multicast
+    | Persist
+    | Answer
+    | Changed
+    | StatusChanged
+    | StartTimer
+    | Published
+    | Leave
+    | Withdraw
+    | Rejoin
+    | Note
 )

@@ -16,7 +16,6 @@ the group's total order, all members that stay together take each step at the sa
 from __future__ import annotations
 
 import enum
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -26,14 +25,16 @@ from kvorum.core.errors import Conflict, ParameterError
 from kvorum.store.face import Change as Seen
 from kvorum.store.face import File, Operation, Rename
 from kvorum.store.names import check_operations
-from kvorum.store.protocol import frames, messages, requests, transfer, views
+from kvorum.store.protocol import frames, messages, requests, transfer, views, vigil
 from kvorum.store.protocol.checksums import Checksums
 from kvorum.store.protocol.events import (
     Answer,
     BallotChanged,
     Cancel,
     Changed,
+    Clock,
     Deliver,
+    DiskRefused,
     DiskSynced,
     Effect,
     Event,
@@ -46,12 +47,14 @@ from kvorum.store.protocol.events import (
     Persist,
     Published,
     Record,
+    Rejoin,
     Request,
     StartTimer,
     Status,
     StatusChanged,
     Tell,
     TimerExpired,
+    Withdraw,
 )
 from kvorum.store.protocol.messages import Ballot, Origin, Tag, View
 from kvorum.store.tree import Tree
@@ -60,6 +63,8 @@ REFUSE_AFTER = 2.0
 """Seconds that a waiting request is kept when it is clear that there is no quorum: short cuts heal."""
 REJOIN_AFTER = 10.0
 """Seconds that a waiting request is kept while Corosync is away."""
+STATES_AFTER = 10.0
+"""Seconds that a round may take before this node says which member it waits for and turns read-only."""
 QUEUE_MAX = 4096
 
 
@@ -116,7 +121,8 @@ class Replica:
         self._fetched: transfer.Fetched | None = None
         self._sending: dict[int, Iterator[messages.Piece]] = {}
         self._serial = 0
-        self._unsynced: deque[tuple[int, int]] = deque()
+        self._vigil = vigil.Vigil()
+        self._withdrawn = False
         self._ready_at: int | None = None
         self._on_disk: dict[int, int] = {}
         self._effects: list[Effect] = []
@@ -148,11 +154,15 @@ class Replica:
             case BallotChanged(ballot):
                 self._ballot_changed(ballot)
             case TimerExpired(number):
-                if number == self._timer and not self.status.writable:
-                    self._refusing = True
-                    self._effects += self._requests.give_up(self.status.reason)
+                if number == self._timer:
+                    self._timer_expired()
             case Left(reason):
-                self._left(reason)
+                if not self._withdrawn:
+                    self._left(reason)
+            case Clock(now):
+                self._clock(now)
+            case DiskRefused(reason):
+                self._withdraw(f"{reason}; this node is read-only until its disk takes writes again")
             case Tell(key, value, ttl):
                 self._tell(key, value, ttl)
         return self._effects
@@ -182,18 +192,62 @@ class Replica:
             if self._phase is not Phase.ALONE:
                 self._send(messages.Votes(ballot))
 
-    def _left(self, reason: str) -> None:
+    def _left(self, reason: str, *, changing: bool = False, patience: float = REJOIN_AFTER) -> None:
         self._phase = Phase.ALONE
         self._direct = False
         self._ids = frozenset()
+        self._ballots = {}
         self._frames.reset()
-        self._set_status(False, False, reason)
-        self._start_timer(REJOIN_AFTER)
+        self._set_status(False, changing, reason)
+        self._start_timer(patience)
+
+    def _clock(self, now: float) -> None:
+        pause = self._vigil.pause(now)
+        late = self._vigil.late()
+        if self._withdrawn:
+            return
+        if pause > vigil.PAUSE_SECONDS and self._phase is not Phase.ALONE:
+            reason = f"the store stood still for {pause:.1f} s and joins its group again"
+            self._withdraw(reason, changing=True)
+            self._rejoin()
+        elif late:
+            self._withdraw(
+                f"this node's disk has not taken a write for {late:.0f} s: the node is read-only and comes "
+                "back when it has; the others go on"
+            )
+
+    def _withdraw(self, reason: str, *, changing: bool = False) -> None:
+        """Leave the group until the disk has all it was handed; whoever was out does not come directly."""
+        patience = REJOIN_AFTER if changing else REFUSE_AFTER
+        self._left(reason, changing=changing, patience=patience)
+        if not self._withdrawn:
+            self._withdrawn = True
+            self._effects.append(Withdraw(reason))
+
+    def _rejoin(self) -> None:
+        if self._withdrawn and self._vigil.synced_all:
+            self._withdrawn = False
+            self._effects.append(Rejoin())
+
+    def _timer_expired(self) -> None:
+        if self.status.writable:
+            return
+        if self.status.changing:
+            self._set_status(False, False, self._waiting_for())
+        self._refusing = True
+        self._effects += self._requests.give_up(self.status.reason)
+
+    def _waiting_for(self) -> str:
+        """The sentence for a round that takes too long."""
+        there = self._states if self._phase is Phase.GATHERING else self._ready
+        missing = ", ".join(f"node id {node}" for node in sorted(self._ids - set(there)))
+        if not missing:
+            return self.status.reason
+        return f"waiting for the store (pve-cluster) of {missing}, a member of the group that does not answer"
 
     def _disk_synced(self, serial: int) -> None:
-        version = None
-        while self._unsynced and self._unsynced[0][0] <= serial:
-            version = self._unsynced.popleft()[1]
+        version = self._vigil.synced(serial)
+        self._rejoin()
         if self._phase is Phase.ACTIVE and version is not None:
             self._send(messages.OnDisk(self.view.number, version))
         if self._phase is Phase.SYNCING and self._ready_at is not None and serial >= self._ready_at:
@@ -205,6 +259,8 @@ class Replica:
     def _members_changed(
         self, ring: tuple[int, int], members: frozenset[tuple[int, int]], now: float
     ) -> None:
+        if self._withdrawn:
+            return
         ids = frozenset(node for node, _ in members)
         here = {node: ballot for node, ballot in self._ballots.items() if node in ids}
         if not views.count(here).quorate:
@@ -227,6 +283,7 @@ class Replica:
         self._sending = {}
         self._ready_at = None
         self._set_status(False, True, "the cluster's members changed; they are comparing their states")
+        self._start_timer(STATES_AFTER)
         self._send(
             messages.State(
                 tag=tag,
@@ -243,7 +300,12 @@ class Replica:
         )
 
     def _on_state(self, sender: int, state: messages.State) -> None:
-        if state.tag != self._tag or self._phase is not Phase.GATHERING:
+        if state.tag != self._tag:
+            return
+        if sender in self._states:
+            # A process that leaves and rejoins within one ring makes a round's name twice, and the first
+            # of these states was still of the earlier one. All see it here, before that round can end.
+            self._start_round(replace(self._tag, attempt=self._tag.attempt + 1))
             return
         self._states[sender] = state
         self._ballots[sender] = state.ballot
@@ -330,6 +392,8 @@ class Replica:
             self._set_status(False, False, self._verdict.reason)
             if not self._verdict.count.quorate or self._verdict.count.firm:
                 self._start_timer(REFUSE_AFTER)
+            else:
+                self._timer += 1  # the QDevice's vote will count: requests wait for it
 
     def _begin_view(self) -> None:
         self._phase = Phase.ACTIVE
@@ -449,7 +513,8 @@ class Replica:
         time: float | None = None,
     ) -> None:
         self._serial += 1
-        self._unsynced.append((self._serial, self.version))
+        limit = vigil.SLOW_SECONDS if origins is None else vigil.TRANSFER_SECONDS
+        self._vigil.handed(self._serial, self.version, limit)
         record = Record(
             serial=self._serial,
             version=self.version,
