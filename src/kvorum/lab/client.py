@@ -242,7 +242,9 @@ class Lab:
         group = answer["cgroup"]
         cgroup = Cgroup(self._cgroup().path / str(group)) if group else None
         if group:
-            enter = ["nsenter", f"--target={pid}", "--all", "--wdns=/root", "--", *argv]
+            # nsenter stays between us and the command: who ends it means the command.
+            enter = ["nsenter", f"--target={pid}", "--all", "--wdns=/root", "--"]
+            enter += ["setpriv", "--pdeathsig", "TERM", "--", *argv]
         else:
             enter = ["nsenter", f"--target={pid}", "--net", "--", *argv]
         return subprocess.Popen(
