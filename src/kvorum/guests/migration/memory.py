@@ -17,6 +17,7 @@ from kvorum.guests.machine.commandline import node_name
 from kvorum.guests.machine.qmp import Monitor
 from kvorum.guests.migration import secret
 from kvorum.guests.migration.request import Answer
+from kvorum.guests.migration.sequence import Do
 from kvorum.interface import TaskLog
 
 TICK_S = 1.0
@@ -91,6 +92,15 @@ class Memory:
     def resumed(self) -> None:
         """The guest goes on at the target: the downtime ends."""
         self.downtime_ms = round((time.monotonic() - self._stopped_at) * 1000) if self._stopped_at else 0
+
+    def standstill(self, ended_at: Sequence[tuple[Do, float]]) -> str:
+        """Where the downtime went: each step that ended after the guest's stop, in milliseconds."""
+        parts, before = [], self._stopped_at
+        for step, end in ended_at:
+            if before and end > before and step is not Do.STOP_SOURCE:
+                parts.append(f"{step.value} {(end - before) * 1000:.0f} ms")
+                before = end
+        return "the guest stood still for: " + (", ".join(parts) or "nothing")
 
     async def cancel(self) -> None:
         """Call it back. QEMU lets the guest go on here by itself."""

@@ -82,6 +82,7 @@ class Migration:
         self._version = 0
         self._answer: Answer | None = None
         self._memory: Memory | None = None
+        self._ended_at: list[tuple[Do, float]] = []
         self._began = time.monotonic()
         self._request = self._make_request()
 
@@ -127,6 +128,7 @@ class Migration:
             return Outcome.FAILED, "cancelled by the user", True
         error = task.exception()
         if error is None:
+            self._ended_at.append((current, time.monotonic()))
             return Outcome.DONE, "", cancelled
         expected = isinstance(error, KvorumError)
         reason = str(error) if expected else f"{type(error).__name__}: {error}"
@@ -389,7 +391,10 @@ class Migration:
         seconds = time.monotonic() - self._began
         if not state.committed:
             return
-        downtime = f", downtime {self._memory.downtime_ms} ms" if self._memory else ""
+        downtime = ""
+        if self._memory is not None:
+            downtime = f", downtime {self._memory.downtime_ms} ms"
+            self._log.line(self._memory.standstill(self._ended_at))
         self._log.line(f"migration finished successfully (duration {seconds:.1f} s){downtime}")
 
 

@@ -58,6 +58,7 @@ class Incoming:
         self._storages = storages
         self._state = state / "incoming"
         self._sessions: dict[int, Session] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def check(self, request: Request) -> list[str]:
         """Everything that stands against the guest's coming; changes nothing."""
@@ -105,8 +106,17 @@ class Incoming:
         return answer
 
     async def resume(self, vmid: int, token: str) -> None:
-        """The source has committed: the guest is ours, let it run. Raises ``GuestError``."""
-        await self._resume(self._session(vmid, token))
+        """The source has committed: the guest is ours. Returns as soon as it runs; the rest follows.
+
+        Raises ``GuestError``.
+        """
+        session = self._session(vmid, token)
+        if not session.request.online:
+            await self._resume(session)
+        elif await self._let_run(session):
+            closing = asyncio.create_task(self._close(session), name=f"arrived {vmid}")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def abort(self, vmid: int, token: str) -> None:
         """The source has given up: take everything back. Nothing to do for a session that is gone."""
@@ -137,7 +147,8 @@ class Incoming:
             await guest.stop("its migration is not known any more")
 
     async def close(self) -> None:
-        """The daemon ends: sessions stay as they are, the next daemon finds them."""
+        """The daemon ends: guests that arrived are taken in; open sessions stay for the next daemon."""
+        await asyncio.gather(*self._closing, return_exceptions=True)
         tasks = [s.watcher for s in self._sessions.values() if s.watcher]
         for task in tasks:
             task.cancel()
@@ -238,29 +249,43 @@ class Incoming:
         store = self._manager.store
         return next((m.address for m in store.membership.members if m.name == store.node), "127.0.0.1")
 
-    async def _resume(self, session: Session) -> None:
-        """The commit is acknowledged: run. Twice is once."""
+    async def _let_run(self, session: Session) -> bool:
+        """The commit is acknowledged: run. Returns whether this call did it; twice is once."""
         if session.resumed:
-            return
+            return False
         session.resumed = True
         guest = session.guest
+        try:
+            if guest is not None and session.request.online:
+                if session.volumes:
+                    await guest.monitor.execute("nbd-server-stop")
+                if session.request.running:
+                    await guest.resume()
+                self._manager.workshop.note(
+                    guest, msgspec.structs.replace(guest.record, incoming=False, begun=time.time())
+                )
+        except BaseException:
+            session.resumed = False
+            raise
+        return True
+
+    async def _close(self, session: Session) -> None:
+        """The guest runs, or lies here switched off: tell the network, note it, forget the session."""
+        guest = session.guest
         if guest is not None and session.request.online:
-            if session.volumes:
-                await guest.monitor.execute("nbd-server-stop")
-            if session.request.running:
-                await guest.resume()
             with contextlib.suppress(KvorumError):
                 await guest.monitor.execute(
                     "announce-self", {"initial": 50, "max": 550, "rounds": 5, "step": 100}
                 )
             with contextlib.suppress(KvorumError):
                 guest.config = self._manager.registry.config(guest.vmid)
-            self._manager.workshop.note(
-                guest, msgspec.structs.replace(guest.record, incoming=False, begun=time.time())
-            )
         elif guest is not None:
             await guest.stop("its disks have arrived")
         await self._end(session)
+
+    async def _resume(self, session: Session) -> None:
+        if await self._let_run(session):
+            await self._close(session)
 
     async def _resume_by_store(self, session: Session) -> None:
         """The store says the guest is ours, the source is silent: make sure everybody has it so, run."""
