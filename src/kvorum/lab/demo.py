@@ -128,6 +128,8 @@ class Demonstration:
         self._vmid = vmid
         self._mac = f"52:54:00:6b:{(vmid >> 8) % 250:02x}:{vmid % 250 + 1:02x}"
         self.address = address_of(self._mac)
+        self.monitor = f"/run/qemu-server/{vmid}.mon"
+        """The guest's second QMP socket, at whichever node it is."""
 
     @classmethod
     def create(cls, stage: Stage) -> Demonstration:
