@@ -218,6 +218,10 @@ class GuestManager:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), INTERVAL_S)
 
+    def tell(self) -> None:
+        """Tell all nodes now, not at the next interval: a guest has just come here."""
+        self._changed.set()
+
     # Below
 
     def _config_for_attach(self, vmid: int) -> GuestConfig:
@@ -270,7 +274,7 @@ class GuestManager:
             lock=config.lock or "",
             tags=config.text("tags"),
         )
-        if guest is None or guest.record.incoming:
+        if guest is None:
             return record
         used = self._usage.get(config.vmid)
         return msgspec.structs.replace(

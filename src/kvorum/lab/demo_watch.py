@@ -118,6 +118,7 @@ class EchoWatch(Watch):
         self._peer = (address, 7)
         self.arrivals: list[float] = []
         self.sent = 0
+        """Packets since the first that was answered."""
         self.first_answer = threading.Event()
 
     def watch(self) -> None:
@@ -142,6 +143,8 @@ class EchoWatch(Watch):
             self._socket.recv(64)
         except OSError:
             return
+        if not self.arrivals:
+            self.sent = 1  # what was sent while the guest booted could not be answered
         self.arrivals.append(time.monotonic())
         self.first_answer.set()
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 import kvorum
 from kvorum.core.errors import ParameterError
-from kvorum.guests import read_records
+from kvorum.guests import read_records as read_guests
 from kvorum.interface import (
     Context,
     LoggedIn,
@@ -24,6 +24,9 @@ from kvorum.interface import (
 from kvorum.node import facts, record, resources
 from kvorum.node.record import NodeRecord
 from kvorum.node.resources import Row, Snapshot
+from kvorum.storage import StorageConfig, StorageEntry, StorageError
+from kvorum.storage import read_records as read_storages
+from kvorum.storage.config import FILE as STORAGE_CONFIG
 from kvorum.store import Store
 
 
@@ -79,6 +82,8 @@ async def cluster_resources(ctx: Context, p: ResourceFilter) -> list[Row]:
         rows += [row for row in resources.guest_rows(now) if ctx.allowed(f"/vms/{row['vmid']}", "VM.Audit")]
     if p.type in (None, "node"):
         rows += resources.node_rows(now)
+    if p.type in (None, "storage"):
+        rows += [row for row in resources.storage_rows(now) if _may_see(ctx, f"/storage/{row['storage']}")]
     return rows
 
 
@@ -102,4 +107,24 @@ def snapshot(store: Store) -> Snapshot:
     for name, data in store.published(record.KEY).items():
         if (decoded := record.decode(data)) is not None:
             nodes[name] = decoded
-    return Snapshot(store.membership, nodes, read_records(store), resources.owners(store.names))
+    return Snapshot(
+        store.membership,
+        nodes,
+        read_guests(store),
+        resources.owners(store.names),
+        read_storages(store),
+        _configured(store),
+    )
+
+
+def _configured(store: Store) -> tuple[StorageEntry, ...]:
+    """The storages of storage.cfg; none where it can't be read, which its own methods say."""
+    file = store.read(STORAGE_CONFIG)
+    try:
+        return StorageConfig.parse(file.text).entries if file is not None else ()
+    except StorageError:
+        return ()
+
+
+def _may_see(ctx: Context, path: str) -> bool:
+    return ctx.allowed(path, "Datastore.Audit") or ctx.allowed(path, "Datastore.AllocateSpace")

@@ -4,6 +4,7 @@ from kvorum.storage.config import StorageConfig, StorageEntry
 from kvorum.storage.errors import NoSpace, NotADiskImage, StorageConfigError, StorageError
 from kvorum.storage.images import Progress, convert, inspect
 from kvorum.storage.kind import Capabilities, StorageKind, StorageStatus, Volume
+from kvorum.storage.statistics import StorageRecord, read_records
 from kvorum.storage.storages import Storages, StorageState
 
 __all__ = [
@@ -16,10 +17,12 @@ __all__ = [
     "StorageEntry",
     "StorageError",
     "StorageKind",
+    "StorageRecord",
     "StorageState",
     "StorageStatus",
     "Storages",
     "Volume",
     "convert",
     "inspect",
+    "read_records",
 ]

@@ -1,18 +1,60 @@
-"""The running part of the storage room: ``Storages``, for methods and for guests."""
+"""The running part of the storage room: ``Storages``, and what all nodes are told of them."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.interface import Services
+from kvorum.storage import statistics
+from kvorum.storage.config import FILE
 from kvorum.storage.storages import Storages
 from kvorum.store import Store
+
+log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def running(services: Services, store: Store, paths: Paths) -> AsyncIterator[None]:
-    """Register ``Storages``; nothing runs in the background."""
-    services.add(Storages, Storages(store, paths))
-    yield
+    """Register ``Storages`` and tell all nodes about this node's storages while open."""
+    storages = Storages(store, paths)
+    services.add(Storages, storages)
+    publishing = asyncio.create_task(_publish(storages, store), name="publish storages")
+    try:
+        yield
+    finally:
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+
+
+async def _publish(storages: Storages, store: Store) -> None:
+    """Publish at each interval and after each change of storage.cfg."""
+    changed = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_watch(store, changed))
+        while True:
+            changed.clear()
+            await _publish_once(storages, store)
+            try:
+                await asyncio.wait_for(changed.wait(), statistics.INTERVAL_S)
+            except TimeoutError:
+                continue
+
+
+async def _watch(store: Store, changed: asyncio.Event) -> None:
+    async for change in store.watch(FILE):
+        if change.path == FILE:
+            changed.set()
+
+
+async def _publish_once(storages: Storages, store: Store) -> None:
+    """A bad storage.cfg, or a store that is away, costs only this round."""
+    try:
+        records = await statistics.collect(storages, store.node)
+        await store.publish(statistics.KEY, statistics.encode(records), statistics.TTL_S)
+    except KvorumError as error:
+        log.info("storages not published: %s", error)

@@ -117,8 +117,14 @@ class StoreClient(Store):
         writer = await self._wait_connected(timeout)
         self._requests += 1
         left = max(0.1, until - loop.time())
-        message = stream.Transact(self._requests, tuple(operations), tuple(expect), who, left)
+        wanted = tuple(self._exactly(one) for one in expect)
+        message = stream.Transact(self._requests, tuple(operations), wanted, who, left)
         return await self._ask(writer, message, left + _GRACE)
+
+    def _exactly(self, expect: Expect) -> Expect:
+        """The expectation with the content that its version has in this mirror."""
+        file = self._tree.read(expect.path)
+        return Expect.of(file) if file is not None and file.version == expect.version else expect
 
     async def publish(self, key: str, value: bytes, ttl: float = 30.0) -> None:
         writer = await self._wait_connected(_GRACE)

@@ -75,11 +75,22 @@ class Touch(msgspec.Struct, frozen=True, tag="touch"):
 Operation: TypeAlias = Write | Delete | Rename | MakeDirectory | Touch
 
 
-class Expect(msgspec.Struct, frozen=True):
-    """A precondition: the path has this version, or (``None``) does not exist."""
+class Expect(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A precondition: the path has this version, or (``None``) does not exist.
+
+    Made with ``of`` it holds for the very content: a version alone may name another content after a
+    partition, when what was read there had not been acknowledged and is gone.
+    """
 
     path: str
     version: int | None
+    digest: str = ""
+    """SHA-1 of the content in hex; empty when the version is all that is known."""
+
+    @classmethod
+    def of(cls, file: File) -> Expect:
+        """The precondition that ``file`` is there as it is."""
+        return cls(file.path, file.version, file.digest)
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -189,4 +200,4 @@ def expect_digest(file: File | None, path: str, digest: str) -> Expect:
     """Turn a caller's digest into an expectation; raises ``Conflict`` when the file has another already."""
     if file is None or file.digest != digest:
         raise Conflict("detected modified configuration - file changed by other user? Try again.")
-    return Expect(path, file.version)
+    return Expect.of(file)

@@ -116,7 +116,11 @@ class Tree:
         if precondition.version is None:
             if file is not None or precondition.path in self._directories:
                 raise Conflict(f"'{precondition.path}' exists already")
-        elif file is None or file.version != precondition.version:
+        elif (
+            file is None
+            or file.version != precondition.version
+            or (precondition.digest and precondition.digest != file.digest)
+        ):
             raise Conflict(f"'{precondition.path}' was changed by another user meanwhile; try again")
 
     def _one(

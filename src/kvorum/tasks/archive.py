@@ -63,14 +63,17 @@ class Archive:
         return next((record for record in self.ended() if record.upid == upid), None)
 
     def log_lines(self, upid: Upid) -> list[str] | None:
-        """The lines of a task's log, or ``None`` when there is no such log."""
+        """The whole lines of a task's log, or ``None`` when there is no such log.
+
+        A line that is not yet written to its end comes with a later question: readers count lines.
+        """
         try:
             text = self.log_file(upid).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return None
         except OSError as error:
             return [f"the log can't be read: {os.strerror(error.errno or 0)}"]
-        return text.split("\n")[:-1] if text.endswith("\n") else text.split("\n")
+        return text.split("\n")[:-1]
 
 
 def _records(file: Path) -> Iterator[TaskRecord]:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -391,11 +391,21 @@ class Migration:
         seconds = time.monotonic() - self._began
         if not state.committed:
             return
+        self._log.line("steps: " + durations(self._began, self._ended_at))
         downtime = ""
         if self._memory is not None:
             downtime = f", downtime {self._memory.downtime_ms} ms"
             self._log.line(self._memory.standstill(self._ended_at))
         self._log.line(f"migration finished successfully (duration {seconds:.1f} s){downtime}")
+
+
+def durations(began: float, ended_at: Sequence[tuple[Do, float]]) -> str:
+    """How long each step took, in order."""
+    starts = [began, *(end for _, end in ended_at)]
+    return ", ".join(
+        f"{do.value} {(end - start) * 1000:.0f} ms"
+        for (do, end), start in zip(ended_at, starts, strict=False)
+    )
 
 
 async def settle(manager: GuestManager, vmid: int, version: int, target: str) -> None:

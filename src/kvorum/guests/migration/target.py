@@ -264,6 +264,7 @@ class Incoming:
                 self._manager.workshop.note(
                     guest, msgspec.structs.replace(guest.record, incoming=False, begun=time.time())
                 )
+            self._manager.tell()
         except BaseException:
             session.resumed = False
             raise

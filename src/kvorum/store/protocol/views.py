@@ -4,7 +4,7 @@ A partition P with a majority of all votes may write if one of these holds:
 
 1. it comes directly, with no moment without quorum, from the newest view it knows;
 2. the votes of its members alone, without the QDevice's, are a majority of all votes;
-3. it has every member of the newest view it knows.
+3. it has every member of the newest view it knows, and knows one.
 
 Why: a view is on disk at every member before the first write in it is acknowledged. By (2) two writable
 partitions share a member, by (3) P has a member of it, by (1) no other partition had a majority since. Quorum
@@ -58,6 +58,9 @@ class Verdict:
     count: Count
     reason: str
     newest: View
+
+
+_NEVER_MET = "waiting for the cluster's other nodes: the nodes that are here have never met them"
 
 
 def count(ballots: Mapping[int, Ballot]) -> Count:
@@ -123,9 +126,9 @@ def judge(states: Mapping[int, State], ballots: Mapping[int, Ballot]) -> Verdict
     direct = agreed and any(state.direct and state.view.number == number for state in states.values())
     adopted = any(ballot.adopt for ballot in ballots.values())
     missing = [name for node, name in sorted(known.items()) if node not in states]
-    if direct or votes.majority_of_members or not missing or adopted:
+    if direct or votes.majority_of_members or (known and not missing) or adopted:
         return Verdict(True, votes, "", view)
-    return Verdict(False, votes, _waiting(missing, view), view)
+    return Verdict(False, votes, _waiting(missing, view) if known else _NEVER_MET, view)
 
 
 def _no_majority(states: Mapping[int, State], votes: Count) -> str:
