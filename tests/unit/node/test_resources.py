@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kvorum.guests import GuestRecord
 from kvorum.node.record import NodeRecord
-from kvorum.node.resources import Snapshot, guest_rows, next_id, node_rows, owners
+from kvorum.node.resources import Snapshot, guest_rows, next_id, node_rows, owners, storage_rows
+from kvorum.storage import StorageEntry, StorageRecord
 from kvorum.store import MakeDirectory, Member, Membership, Write
 from kvorum.store.memory import MemoryStore
 
@@ -49,7 +52,7 @@ def test_a_guest_of_a_silent_node_stays_in_the_list() -> None:
 def test_the_owner_speaks_for_a_guest_not_the_node_it_left() -> None:
     record = GuestRecord(vmid=100, name="web", status="running", cpus=2)
     rows = guest_rows(snapshot(guests={"n1": [record]}, owners={100: "n2"}))
-    assert rows[0]["status"] == "unknown"
+    assert (rows[0]["status"], rows[0]["name"]) == ("unknown", "web")
     rows = guest_rows(snapshot(guests={"n1": [record]}, owners={100: "n1"}))
     assert (rows[0]["status"], rows[0]["name"], rows[0]["maxcpu"]) == ("running", "web", 2)
     assert "tags" not in rows[0]
@@ -66,6 +69,29 @@ async def test_owners_are_read_off_the_directories() -> None:
         ]
     )
     assert owners(store.names) == {100: "n1", 101: "n2"}
+
+
+def test_storages_stand_by_node_and_those_nobody_vouches_for_are_unknown() -> None:
+    local = StorageRecord(
+        storage="local", plugintype="dir", content="images", available=True, disk=1, maxdisk=4
+    )
+    seen = replace(
+        snapshot(online=("n1",)),
+        storages={"n1": [local], "n2": [local]},
+        configured=[
+            StorageEntry("dir", "local", {"content": "images"}),
+            StorageEntry("dir", "there", {"nodes": "n1", "shared": "1"}),
+            StorageEntry("dir", "off", {"disable": "1"}),
+        ],
+    )
+    rows = storage_rows(seen)
+    assert [(row["id"], row["status"]) for row in rows] == [
+        ("storage/n1/local", "available"),
+        ("storage/n1/there", "unknown"),
+        ("storage/n2/local", "unknown"),
+    ]
+    assert rows[0]["maxdisk"] == 4 and rows[0]["plugintype"] == "dir" and rows[0]["shared"] is False
+    assert rows[1]["shared"] is True and "maxdisk" not in rows[1]
 
 
 def test_the_next_id_is_the_lowest_free_one() -> None:
