@@ -188,3 +188,13 @@ def test_a_long_index_is_turned_over(archive: Archive, monkeypatch: pytest.Monke
     assert found == sorted(found, reverse=True)
     assert found[0] == 7
     assert 3 <= len(found) <= 8
+
+
+def test_only_whole_lines_of_a_log_are_read(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    archive.prepare()
+    upid = Upid("n1", 1, 2, 3, "qmstart", "100", "root@pam")
+    archive.log_file(upid).write_text("")
+    assert archive.log_lines(upid) == []
+    archive.log_file(upid).write_text("one\ntw")
+    assert archive.log_lines(upid) == ["one"]
