@@ -5,6 +5,7 @@ from kvorum.access.authority import AccessAuthority, Grants
 from kvorum.access.keys import Keys
 from kvorum.access.realms import GeneratedPassword, PamRealm, Realm, Realms, stored_password
 from kvorum.access.throttle import Throttle
+from kvorum.access.tickets import NodeCall
 
 __all__ = [
     "AccessAuthority",
@@ -13,6 +14,7 @@ __all__ = [
     "GeneratedPassword",
     "Grants",
     "Keys",
+    "NodeCall",
     "PamRealm",
     "Realm",
     "Realms",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kvorum.access.csrf import csrf_token, csrf_valid
 from kvorum.access.keys import Keys
 from kvorum.access.signing import Clock, verified, wall_clock
-from kvorum.access.tickets import node_ticket, ticket_node, ticket_user, user_ticket
+from kvorum.access.tickets import NodeCall, node_ticket, ticket_node, ticket_user, user_ticket
 from kvorum.core.errors import AuthenticationError
 from kvorum.interface import Identity
 
@@ -40,14 +40,23 @@ class Authentication:
         self._statements: dict[str, str] = {}
         self._generation = (0, 0)
 
-    def identify(self, credentials: Credentials, *, changes: bool, address: str = "") -> Identity | None:
+    def identify(
+        self,
+        credentials: Credentials,
+        *,
+        changes: bool,
+        address: str = "",
+        call: NodeCall | None = None,
+    ) -> Identity | None:
         """Who the caller is, or ``None`` when the request carried nothing.
 
         ``changes`` is whether the request may change anything, and so needs the CSRF token beside a ticket.
+        ``call`` is what the request asks for; another node's ticket must be for just that.
         Raises ``AuthenticationError`` for credentials that are wrong or too old.
         """
         if credentials.node_ticket:
-            node = ticket_node(self._keys.public, credentials.node_ticket, self._clock())
+            public, now = self._keys.public, self._clock()
+            node = ticket_node(public, credentials.node_ticket, call, now) if call else None
             if node is None:
                 raise AuthenticationError("invalid node ticket: is this node's clock right?")
             return Identity(user=f"{node}@node", node=node, address=address)
@@ -73,9 +82,9 @@ class Authentication:
         now = self._clock()
         return user_ticket(self._keys.private, user, now), csrf_token(self._keys.www, user, now)
 
-    def node_word(self, node: str) -> str:
-        """A node ticket for calling another node as ``node``."""
-        return node_ticket(self._keys.private, node, self._clock())
+    def node_word(self, node: str, call: NodeCall) -> str:
+        """A ticket for one call to another node, as ``node``."""
+        return node_ticket(self._keys.private, node, call, self._clock())
 
     def _statement(self, ticket: str) -> str | None:
         generation = self._keys.generation

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 
-from kvorum.access import Authentication, Credentials
+from kvorum.access import Authentication, Credentials, NodeCall
 from kvorum.core.errors import KvorumError, NotImplementedHere, ParameterError
 from kvorum.interface import (
     Anyone,
@@ -89,7 +90,7 @@ class Api:
     ) -> web.StreamResponse:
         match = self._router.match(request.method, path)
         sent = credentials.read(request.headers)
-        identity = self._identify(request, sent, match)
+        identity = self._identify(request, path, sent, match)
         target = match.target
         if isinstance(target, Route):
             if target.method.where is Where.NODE:
@@ -104,7 +105,9 @@ class Api:
         self._caller.authorise(match, identity, given)
         return replies.result(await self._caller.call(match, identity, given), flavour)
 
-    def _identify(self, request: web.BaseRequest, sent: Credentials, match: Match) -> Identity | None:
+    def _identify(
+        self, request: web.BaseRequest, path: str, sent: Credentials, match: Match
+    ) -> Identity | None:
         address = _address(request)
         if not sent:
             trusted = self._trusted(request)
@@ -112,7 +115,12 @@ class Api:
         if _open(match) and not sent.node_ticket:
             # Who logs in anew still sends the old cookie along: it must not stand in the way.
             return Identity(user="nobody@none", address=address)
-        return self._authentication.identify(sent, changes=request.method not in _READING, address=address)
+        return self._authentication.identify(
+            sent,
+            changes=request.method not in _READING,
+            address=address,
+            call=NodeCall(self._store.node, request.method, unquote(path)),
+        )
 
     def _require_login(self, identity: Identity | None, route: Route) -> None:
         """Keep strangers away from what a request costs behind this daemon; rights are checked there."""

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import hdrs
 from yarl import URL
 
-from kvorum.access import Authentication
+from kvorum.access import Authentication, NodeCall
 from kvorum.core.errors import (
     AuthenticationError,
     DeadlineExceeded,
@@ -95,9 +95,8 @@ class NodePeers(Peers):
         form = urlencode(pairs)
         if verb in _QUERY and form:
             url = f"{url}?{form}"
-        headers = {
-            hdrs.AUTHORIZATION: f"KvorumNode={quote(self._authentication.node_word(self._store.node))}"
-        }
+        word = self._authentication.node_word(self._store.node, NodeCall(node, verb, path))
+        headers = {hdrs.AUTHORIZATION: f"KvorumNode={quote(word)}"}
         if verb not in _QUERY and form:
             headers[hdrs.CONTENT_TYPE] = "application/x-www-form-urlencoded"
         try:

@@ -2,10 +2,12 @@ import asyncio
 
 import pytest
 
-from kvorum.access import AccessAuthority, Authentication, Credentials, Keys
+from kvorum.access import AccessAuthority, Authentication, Credentials, Keys, NodeCall
 from kvorum.core.errors import AuthenticationError
 from kvorum.interface import Identity
 from kvorum.store.memory import MemoryStore
+
+CALL = NodeCall("n1", "POST", "/kvorum/nodes/n1/incoming/100/check")
 
 
 class Clock:
@@ -80,8 +82,8 @@ def test_a_change_needs_the_csrf_token_of_the_same_user(authentication: Authenti
 def test_a_nodes_word_counts_for_a_minute_and_is_no_login(
     authentication: Authentication, clock: Clock
 ) -> None:
-    word = authentication.node_word("n2")
-    found = authentication.identify(Credentials(node_ticket=word), changes=True)
+    word = authentication.node_word("n2", CALL)
+    found = authentication.identify(Credentials(node_ticket=word), changes=True, call=CALL)
     assert found is not None
     assert found.node == "n2"
     assert not AccessAuthority().allowed(found, "/", "Sys.Audit")
@@ -89,7 +91,24 @@ def test_a_nodes_word_counts_for_a_minute_and_is_no_login(
         authentication.identify(Credentials(ticket=word), changes=False)
     clock.now += 361
     with pytest.raises(AuthenticationError, match="invalid node ticket"):
-        authentication.identify(Credentials(node_ticket=word), changes=True)
+        authentication.identify(Credentials(node_ticket=word), changes=True, call=CALL)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        None,
+        NodeCall("n3", "POST", "/kvorum/nodes/n1/incoming/100/check"),
+        NodeCall("n1", "DELETE", "/kvorum/nodes/n1/incoming/100/check"),
+        NodeCall("n1", "POST", "/kvorum/nodes/n1/incoming/101/check"),
+    ],
+)
+def test_a_nodes_word_is_good_for_one_call_only(
+    authentication: Authentication, other: NodeCall | None
+) -> None:
+    word = authentication.node_word("n2", CALL)
+    with pytest.raises(AuthenticationError, match="invalid node ticket"):
+        authentication.identify(Credentials(node_ticket=word), changes=True, call=other)
 
 
 def test_a_users_ticket_is_no_nodes_word(authentication: Authentication) -> None:
