@@ -3,8 +3,8 @@
     PVE:USER@REALM:HEXTIME::SIGNATURE     a login, for two hours
     node:FROM:TO:CALL:HEXTIME::SIGNATURE  one call from a node's root daemon, for a minute
 
-A node's ticket is good for one verb and path at one node, so that a front end that was broken into there can't
-use what passes through it for anything else, or anywhere else.
+A node's ticket is good for one verb and path at one node, so that a front end that was broken into there
+can't use what passes through it for anything else, or anywhere else.
 
 A clock that is behind or ahead by ``CLOCK_TOLERANCE_S`` is tolerated: that much is added to both ends.
 """
