@@ -22,7 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kvorum.core.errors import KvorumError
-from kvorum.lab.rootfs import BUILD_PACKAGES, CACHE, cached_root, in_root
+from kvorum.lab.cache import alone, hold, place, remove
+from kvorum.lab.rootfs import BUILD_PACKAGES, cached_root, in_root
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HERE = REPOSITORY / "packaging"
@@ -96,14 +97,14 @@ def environment(root: Path) -> None:
     home = f"/{HOME}"
     pinned = [REPOSITORY / "requirements.txt", HERE / "requirements-build.txt"]
     made = hashlib.sha256(b"".join(path.read_bytes() for path in pinned) + cached_base(root)).hexdigest()[:16]
-    kept = Path(os.environ.get("KVORUM_LAB_CACHE") or CACHE) / f"venv-{made}"
+    kept = place() / f"venv-{made}"
     for path in pinned:
         shutil.copyfile(path, root / "tmp" / path.name)
     settings = pip_settings()
     cause = "The package's virtual environment can't be made"
     builder = "/opt/builder/bin/pip"
-    if not kept.is_dir():
-        print("installing the pinned dependencies into the package's virtual environment", file=sys.stderr)
+    if not hold(kept):
+        say("installing the pinned dependencies into the package's virtual environment")
         in_root(root, ["python3", "-m", "venv", "/opt/builder"], cause)
         in_root(root, [builder, "install", "-q", "-r", "/tmp/requirements-build.txt"], cause, **settings)
         in_root(root, ["python3", "-m", "venv", "--without-pip", home], cause)
@@ -153,12 +154,21 @@ def cached_base(root: Path) -> bytes:
 
 def keep(root: Path, kept: Path) -> None:
     """Keep builder and dependencies for the next build, so that a change of ours costs seconds."""
-    for old in kept.parent.glob("venv-*"):
-        shutil.rmtree(old, ignore_errors=True)
-    beside = Path(tempfile.mkdtemp(prefix=".venv-", dir=kept.parent))
-    run(["cp", "--archive", f"{root}/opt/builder", f"{beside}/builder"])
-    run(["cp", "--archive", f"{root}/{HOME}", f"{beside}/kvorum"])
-    beside.rename(kept)
+    with alone(kept.parent, say):
+        for old in kept.parent.glob("venv-*"):
+            if old != kept:
+                remove(old)
+        if kept.is_dir():  # another build was quicker
+            return
+        beside = Path(tempfile.mkdtemp(prefix=".building-", dir=kept.parent))
+        run(["cp", "--archive", f"{root}/opt/builder", f"{beside}/builder"])
+        run(["cp", "--archive", f"{root}/{HOME}", f"{beside}/kvorum"])
+        beside.rename(kept)
+
+
+def say(line: str) -> None:
+    """Tell what takes a while."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def pip_settings() -> dict[str, str]:

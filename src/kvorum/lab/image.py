@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from kvorum.lab.cache import place
 from kvorum.lab.guest import disk, initramfs
 from kvorum.lab.guest.packages import Apt, FetchFailed, run
 from kvorum.lab.guest.tools import TIMEOUT_S, Tools
 
-CACHE = Path("/var/cache/kvorum/lab/images")
 KEPT = 4
 """How many images stay in the cache."""
 LAYOUT = 1
@@ -69,8 +69,9 @@ def build(output: Path | None = None, *, refresh: bool = False, say: Say = lambd
     call from several processes at once. Raises ``ImageFailed``.
     """
     try:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with _alone(CACHE / ".lock"):
+        images = _images()
+        images.mkdir(parents=True, exist_ok=True)
+        with _alone(images / ".lock"):
             image = None if refresh else _newest()
             if image is None:
                 image = _make_current(say)
@@ -83,9 +84,14 @@ def build(output: Path | None = None, *, refresh: bool = False, say: Say = lambd
     return output
 
 
+def _images() -> Path:
+    """Where images are kept."""
+    return place() / "images"
+
+
 def _newest() -> Path | None:
     """The image made last from today's ingredients, if any."""
-    fitting = sorted(CACHE.glob(f"guest-{_own_key()}-*.qcow2"), key=lambda p: p.stat().st_mtime)
+    fitting = sorted(_images().glob(f"guest-{_own_key()}-*.qcow2"), key=lambda p: p.stat().st_mtime)
     return fitting[-1] if fitting else None
 
 
@@ -101,17 +107,18 @@ def _own_key() -> str:
 
 def _make_current(say: Say) -> Path:
     """Make the image of the archive's present packages, unless it is there already."""
-    apt = Apt(CACHE / "apt")
+    images = _images()
+    apt = Apt(images / "apt")
     say("asking the Debian archive for packages")
     apt.update()
     packages = [p for p in apt.closure(PACKAGES) if not p.startswith(UNUSED)]
     key = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:12]
-    image = CACHE / f"guest-{_own_key()}-{key}.qcow2"
+    image = images / f"guest-{_own_key()}-{key}.qcow2"
     if not image.exists():
-        with tempfile.TemporaryDirectory(dir=CACHE, prefix=".making-") as scratch:
+        with tempfile.TemporaryDirectory(dir=images, prefix=".making-") as scratch:
             made = _make(apt, packages, Path(scratch), say)
             made.replace(image)
-        for old in sorted(CACHE.glob("guest-*.qcow2"), key=lambda p: p.stat().st_mtime)[:-KEPT]:
+        for old in sorted(images.glob("guest-*.qcow2"), key=lambda p: p.stat().st_mtime)[:-KEPT]:
             old.unlink()
     return image
 

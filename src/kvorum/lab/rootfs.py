@@ -7,7 +7,6 @@ A root appears under its name only when it is whole; two builders wait for each 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -15,18 +14,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kvorum.core.errors import KvorumError
+from kvorum.lab.cache import alone, hold, place, remove
 
 SUITE = "trixie"
 """Debian 13."""
 MIRROR = "http://deb.debian.org"
 """Where Debian's packages come from, unless ``KVORUM_DEBIAN_MIRROR`` names another."""
-CACHE = Path("/var/cache/kvorum/lab")
-"""Where roots are kept, unless ``KVORUM_LAB_CACHE`` names another place."""
 KEPT = 2
 """So many roots of a variant and layer stay."""
 FORMAT = 1
@@ -69,26 +66,27 @@ def cached_root(
 ) -> Path:
     """Return a Debian 13 root with ``packages`` and ``deb`` installed; build it if there is none. Read only.
 
-    ``variant`` names the kind of root (``node``, ``plain``, ``build``). Each use of a root makes it newer;
-    of a variant the ``KEPT`` newest stay, and those that something is mounted on. Raises ``RootError``.
+    ``variant`` names the kind of root (``node``, ``plain``, ``build``). Each use of a root makes it newer.
+    The root stays until this process ends at least; of what nobody uses, the ``KEPT`` newest of a variant.
+    Raises ``RootError``.
     """
     tell = say or _say
-    place = cache or Path(os.environ.get("KVORUM_LAB_CACHE") or CACHE)
+    folder = cache or place()
     needed = sorted({*packages, *(dependencies(deb) if deb else ())})
     base_name = f"{variant}-base-{key(variant, needed, None)}"
     name = f"{variant}-deb-{key(variant, needed, deb)}" if deb else base_name
-    root = place / name
-    if root.is_dir():
-        os.utime(root)
+    root = folder / name
+    if hold(root):
         return root
     _check_host()
-    place.mkdir(parents=True, exist_ok=True)
-    with _locked(place, tell):
-        base = _whole(place / base_name, lambda beside: _bootstrap(beside, variant, needed, tell))
+    with alone(folder, tell):
+        base = _whole(folder / base_name, lambda beside: _bootstrap(beside, variant, needed, tell))
         if deb:
             package = deb
             _whole(root, lambda beside: _install(base, beside, variant, package, tell))
-        _remove_old(place, variant, {base, root})
+        if not hold(root):
+            raise RootError(f"The root {root} was removed while it was built: run the same command again.")
+        _remove_old(folder, variant, {base, root})
     return root
 
 
@@ -150,20 +148,6 @@ def _check_host() -> None:
             "A Debian root is built by mmdebstrap, which this host lacks: "
             "run `apt-get install mmdebstrap debian-archive-keyring`."
         )
-
-
-@contextmanager
-def _locked(place: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the cache's lock; it goes with this process."""
-    with (place / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            tell(f"waiting for another build of roots in {place}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        for left in place.glob(".building-*"):
-            shutil.rmtree(left, ignore_errors=True)
-        yield
 
 
 def _whole(root: Path, build: Callable[[Path], None]) -> Path:
@@ -238,20 +222,20 @@ def _run(command: Sequence[str], cause: str, environment: dict[str, str] | None 
     return done.stdout
 
 
-def _remove_old(place: Path, variant: str, keep: set[Path]) -> None:
-    """Leave the ``KEPT`` newest of each layer, what ``keep`` names and what is mounted."""
+def _remove_old(folder: Path, variant: str, keep: set[Path]) -> None:
+    """Leave each layer's ``KEPT`` newest, what ``keep`` names, what a process holds and what is mounted."""
     mounted = _mounted()
     for layer in ("base", "deb"):
         found = sorted(
-            place.glob(f"{variant}-{layer}-*"), key=lambda root: root.stat().st_mtime, reverse=True
+            folder.glob(f"{variant}-{layer}-*"), key=lambda root: root.stat().st_mtime, reverse=True
         )
         for root in found[KEPT:]:
             if root not in keep and str(root) not in mounted:
-                shutil.rmtree(root, ignore_errors=True)
+                remove(root)
 
 
 def _mounted() -> str:
-    """Every process's mount table in one text: machines' roots are mounted in their namespaces only."""
+    """Every process's mount table in one text, for roots that someone mounted without holding them."""
     tables: dict[str, str] = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:

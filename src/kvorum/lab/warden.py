@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from kvorum.core.errors import Conflict, KvorumError
-from kvorum.lab import faults, kernel, plan, relay
+from kvorum.lab import cache, faults, kernel, plan, relay
 from kvorum.lab.cgroup import Cgroup
 from kvorum.lab.machine import MachineRuntime, run
 
@@ -221,6 +221,8 @@ async def _serve(order: dict[str, object], report: int, page: int | None) -> Non
     warden = Warden(lab, places, Cgroup(Path("/sys/fs/cgroup") / places.cgroup))
     roots = order["roots"]
     assert isinstance(roots, dict)
+    for root in roots.values():
+        cache.hold(Path(root))  # also while all machines are off: they are to boot from it again
     try:
         await warden.up(
             {k: Path(v) for k, v in roots.items()}, kernel.password_hash(places.password.read_text().strip())

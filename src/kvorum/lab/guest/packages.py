@@ -10,9 +10,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-SUITE = "trixie"
-MIRROR_VARIABLE = "KVORUM_DEBIAN_MIRROR"
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
+from kvorum.lab.rootfs import MIRROR, SUITE
+
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 FETCH_TIMEOUT_S = 900.0
 UNPACK_TIMEOUT_S = 120.0
@@ -31,16 +30,16 @@ class Apt:
         for part in ("state/lists/partial", "cache/archives/partial"):
             (directory / part).mkdir(parents=True, exist_ok=True)
         (directory / "status").touch()
-        mirror = os.environ.get(MIRROR_VARIABLE, DEFAULT_MIRROR)
+        mirror = os.environ.get("KVORUM_DEBIAN_MIRROR") or MIRROR
         (directory / "sources.list").write_text(
-            f"deb [arch=amd64 signed-by={KEYRING}] {mirror} {SUITE} main\n"
+            f"deb [arch=amd64 signed-by={KEYRING}] {mirror}/debian {SUITE} main\n"
         )
         self._configuration.write_text(
             f'Dir::State "{directory}/state";\nDir::State::status "{directory}/status";\n'
             f'Dir::Cache "{directory}/cache";\nDir::Etc::sourcelist "{directory}/sources.list";\n'
             'Dir::Etc::sourceparts "/dev/null";\nDir::Etc::preferencesparts "/dev/null";\n'
             'Dir::Etc::main "/dev/null";\nAPT::Architecture "amd64";\nAPT::Architectures { "amd64"; };\n'
-            'APT::Install-Recommends "false";\nAPT::Sandbox::User "root";\n'
+            'APT::Install-Recommends "false";\nAPT::Sandbox::User "root";\nAcquire::Retries "3";\n'
         )
 
     def update(self) -> None:
