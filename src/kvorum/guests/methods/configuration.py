@@ -268,21 +268,33 @@ async def _change(ctx: Context, p: ConfigBase, say: object) -> None:
         making = Making(storages, p.vmid, lambda text: None)
         try:
             made = await making.realise(settings)
-            made |= _kept_volumes(config, delete, made)
+            made |= kept_volumes(config, delete, made)
+            delete |= taken_up(config, made)
             await manager.registry.edit(p.vmid, made, delete, who=who, digest=p.digest or "")
         except BaseException:
             await making.undo()
             raise
 
 
-def _kept_volumes(config: GuestConfig, delete: frozenset[str], made: dict[str, str]) -> dict[str, str]:
+def kept_volumes(config: GuestConfig, delete: frozenset[str], made: dict[str, str]) -> dict[str, str]:
     """Volumes of drives that are taken away or replaced become ``unused``: nothing is lost unasked."""
     kept: dict[str, str] = {}
+    attached = _attached(made)
     for key, disk in config.disks.items():
         gone = key in delete or (key in made and Disk.parse(made[key]).file != disk.file)
-        if gone and disk.volume is not None and not disk.is_cdrom:
+        if gone and disk.volume is not None and not disk.is_cdrom and disk.file not in attached:
             kept[_free_key("unused", config, kept)] = disk.file
     return kept
+
+
+def taken_up(config: GuestConfig, made: dict[str, str]) -> frozenset[str]:
+    """The ``unused`` entries whose volumes are a drive's from now on."""
+    attached = _attached(made)
+    return frozenset(key for key, disk in config.unused.items() if disk.file in attached)
+
+
+def _attached(made: dict[str, str]) -> set[str]:
+    return {Disk.parse(value).file for key, value in made.items() if is_disk_key(key)}
 
 
 def _free_key(family: str, config: GuestConfig, taken: dict[str, str] | None = None) -> str:
