@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Literal
 
 from pydantic import Field
 
 import kvorum
-from kvorum.core.errors import ParameterError
+from kvorum.core.errors import DeadlineExceeded, KvorumError, ParameterError
 from kvorum.guests import read_records as read_guests
 from kvorum.interface import (
     Context,
@@ -21,7 +22,7 @@ from kvorum.interface import (
     Where,
     method,
 )
-from kvorum.node import facts, record, resources
+from kvorum.node import facts, network, record, resources
 from kvorum.node.record import NodeRecord
 from kvorum.node.resources import Row, Snapshot
 from kvorum.storage import StorageConfig, StorageEntry, StorageError
@@ -36,6 +37,32 @@ class NodePath(Parameters):
 
 class ResourceFilter(Parameters):
     type: Literal["vm", "storage", "node", "sdn"] | None = Field(None, description="Only rows of this type.")
+
+
+class NetworkFilter(NodePath):
+    type: (
+        Literal[
+            "bridge",
+            "bond",
+            "eth",
+            "alias",
+            "vlan",
+            "fabric",
+            "OVSBridge",
+            "OVSBond",
+            "OVSPort",
+            "OVSIntPort",
+            "vnet",
+            "any_bridge",
+            "any_local_bridge",
+            "include_sdn",
+        ]
+        | None
+    ) = Field(None, description="Only interfaces of this type.")
+
+
+class InterfacePath(NodePath):
+    iface: str = Field(min_length=2, max_length=20, description="The interface's name.")
 
 
 class NextId(Parameters):
@@ -74,6 +101,26 @@ async def node_time(ctx: Context, p: NodePath) -> Row:
     return {"time": int(now), "localtime": int(now) + local.tm_gmtoff, "timezone": local.tm_zone}
 
 
+@method("GET", "/nodes/{node}/network", permission=LoggedIn(), where=Where.NODE)
+async def network_index(ctx: Context, p: NetworkFilter) -> list[Row]:
+    """List available networks."""
+    return [row for row in await _network() if network.wanted(row, p.type)]
+
+
+@method(
+    "GET",
+    "/nodes/{node}/network/{iface}",
+    permission=Privilege("/nodes/{node}", "Sys.Audit"),
+    where=Where.NODE,
+)
+async def network_interface(ctx: Context, p: InterfacePath) -> Row:
+    """Read network device configuration."""
+    for row in await _network():
+        if row["iface"] == p.iface:
+            return row
+    raise ParameterError({"iface": f"node '{p.node}' has no interface '{p.iface}'"})
+
+
 @method("GET", "/cluster/resources", permission=LoggedIn())
 async def cluster_resources(ctx: Context, p: ResourceFilter) -> list[Row]:
     """Resources index (cluster wide)."""
@@ -99,6 +146,19 @@ async def cluster_nextid(ctx: Context, p: NextId) -> str:
     if free is None:
         raise ParameterError({"vmid": "no VM id is free: remove a guest first"})
     return str(free)
+
+
+async def _network() -> list[Row]:
+    """The node's interfaces; raises ``KvorumError`` when the kernel does not tell them."""
+    try:
+        async with asyncio.timeout(network.DEADLINE_S):
+            return network.rows(await asyncio.to_thread(network.read))
+    except TimeoutError:
+        raise DeadlineExceeded(
+            f"the kernel did not list the interfaces within {network.DEADLINE_S:g} s"
+        ) from None
+    except OSError as error:
+        raise KvorumError(f"the interfaces can't be listed: {error.strerror}") from error
 
 
 def snapshot(store: Store) -> Snapshot:
