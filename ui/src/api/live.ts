@@ -3,7 +3,13 @@
  * seconds while the tab is visible; server-sent events will replace the inside of this file, not its face.
  */
 
-import { QueryClient, useQuery, useQueryClient, type UseQueryResult } from "@tanstack/react-query";
+import {
+  keepPreviousData,
+  QueryClient,
+  useQuery,
+  useQueryClient,
+  type UseQueryResult,
+} from "@tanstack/react-query";
 import { outcomeIn } from "../tasks/model";
 import { ApiError, call } from "./client";
 import type {
@@ -27,6 +33,9 @@ const FRESH_MS = 2000;
 const ABSENT_MS = 30_000;
 const REALMS = "realms";
 const LOG_LINES = 500;
+/** A guest that moves is for a moment not where we ask for it; only what lasts longer is worth a word. */
+const MOVING_TRIES = 4;
+const MOVING_MS = 700;
 
 export type Live<T> = UseQueryResult<T>;
 
@@ -56,10 +65,10 @@ export const useNodeStatus = (node: string) =>
   useLive<NodeStatus>(["node", node], `/nodes/${segment(node)}/status`);
 
 export const useGuestStatus = (node: string, vmid: number) =>
-  useLive<GuestStatus>(["guest", node, vmid], `${guestPath(node, vmid)}/status/current`);
+  useGuest<GuestStatus>("guest", node, vmid, "status/current");
 
 export const useGuestConfig = (node: string, vmid: number) =>
-  useLive<GuestConfig>(["config", node, vmid], `${guestPath(node, vmid)}/config`);
+  useGuest<GuestConfig>("config", node, vmid, "config");
 
 export const useMigrationCheck = (node: string, vmid: number) =>
   useLive<MigrationCheck | null>(["migrate", node, vmid], `${guestPath(node, vmid)}/migrate`, {
@@ -83,7 +92,7 @@ export function useTaskStatus(node: string, upid: string): Live<TaskStatus> {
   return useQuery({
     queryKey: ["task", upid],
     queryFn: () => call<TaskStatus>("GET", `${taskPath(node, upid)}/status`),
-    refetchInterval: (query) => (query.state.data?.status === "stopped" ? false : FRESH_MS),
+    refetchInterval: (query) => (query.state.data?.status === "stopped" ? false : FRESH_MS / 2),
   });
 }
 
@@ -96,7 +105,7 @@ export function useTaskLog(node: string, upid: string, running: boolean): Live<L
     queryFn: () => readLog(node, upid, client.getQueryData<LogLine[]>(key) ?? []),
     refetchInterval: (query) => {
       if (outcomeIn(query.state.data) !== undefined) return false;
-      return running ? FRESH_MS / 2 : FRESH_MS * 5;
+      return running ? FRESH_MS / 2 : FRESH_MS;
     },
   });
 }
@@ -142,6 +151,24 @@ function useLive<T>(key: readonly unknown[], path: string, optional?: { missing:
     },
     refetchInterval: (query) =>
       optional && query.state.data === optional.missing ? ABSENT_MS : FRESH_MS,
+  });
+}
+
+/**
+ * Asks a guest's node about it. While the guest moves, what was last known stays, and a refusal makes the page
+ * look for the guest's new place before it says anything.
+ */
+function useGuest<T>(what: string, node: string, vmid: number, path: string): Live<T> {
+  return useQuery({
+    queryKey: [what, node, vmid],
+    queryFn: () => call<T>("GET", `${guestPath(node, vmid)}/${path}`),
+    refetchInterval: FRESH_MS,
+    placeholderData: keepPreviousData,
+    retryDelay: MOVING_MS,
+    retry: (tries) => {
+      void liveData.invalidateQueries({ queryKey: ["resources"] });
+      return tries < MOVING_TRIES;
+    },
   });
 }
 

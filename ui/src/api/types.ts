@@ -50,7 +50,7 @@ export interface QuorumAnswer {
   total?: number;
   present?: number;
   needed?: number;
-  /** Voters, nodes and QDevice, that are not here. */
+  /** Voters, nodes and the QDevice, that are not here. */
   missing?: string[];
 }
 
@@ -73,6 +73,11 @@ export interface Resource {
   lock?: string;
   template?: Flag;
   hastate?: string;
+  /** a storage's own: its name, kind, what it may hold, and whether all its nodes see the same data */
+  storage?: string;
+  plugintype?: string;
+  content?: string;
+  shared?: Flag;
 }
 
 /** GET /nodes/N/status; sizes are bytes. */
@@ -137,6 +142,9 @@ export interface TaskStatus {
   upid: string;
   status: "running" | "stopped";
   exitstatus?: string;
+  /** how far it is, 0 to 1, and with what; only while it says so */
+  progress?: number;
+  doing?: string;
 }
 
 /** A line of a task's log; n counts from 1. */

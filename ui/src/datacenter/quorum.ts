@@ -31,6 +31,8 @@ export function readQuorum(
     .filter((row) => row.type === "node")
     .map((row) => ({ name: row.name, votes: votes.get(row.name) ?? 1, online: Boolean(row.online) }));
   const expected = answer?.total ?? sum(voters);
+  const absent = absentDevice(voters, expected, answer);
+  if (absent) voters.push(absent);
   const present = answer?.present ?? sum(voters.filter((voter) => voter.online));
   return {
     clustered: header !== undefined,
@@ -40,6 +42,13 @@ export function readQuorum(
     expected,
     needed: answer?.needed ?? Math.floor(expected / 2) + 1,
   };
+}
+
+/** The QDevice, when its vote is missing: a voter that is no node. */
+function absentDevice(nodes: Voter[], expected: number, answer: QuorumAnswer | null): Voter | undefined {
+  const name = answer?.missing?.find((missing) => nodes.every((node) => node.name !== missing));
+  const votes = expected - sum(nodes);
+  return name === undefined || votes <= 0 ? undefined : { name, votes, online: false };
 }
 
 /** How many of the nodes online may fail at once, whichever they are. */

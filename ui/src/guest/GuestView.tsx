@@ -10,16 +10,17 @@ import { hrefOf } from "../shell/route";
 import { sortTasks } from "../tasks/model";
 import { TaskList } from "../tasks/TaskList";
 import { GuestIcon, StateText } from "../tree/icons";
-import type { Cluster, Guest } from "../tree/model";
+import { stateOf, type Cluster, type Guest } from "../tree/model";
 import { Actions } from "./Actions";
 import { ConfigTable } from "./ConfigTable";
 
 const RECENT = 6;
 
-export function GuestView({ guest, cluster }: { guest: Guest; cluster: Cluster }) {
+export function GuestView({ guest: listed, cluster }: { guest: Guest; cluster: Cluster }) {
   const t = useText();
-  const status = useGuestStatus(guest.node, guest.vmid);
-  const config = useGuestConfig(guest.node, guest.vmid);
+  const status = useGuestStatus(listed.node, listed.vmid);
+  const config = useGuestConfig(listed.node, listed.vmid);
+  const guest = withLiveState(listed, status.isPlaceholderData ? undefined : status.data);
   const tasks = useTasks();
   const own = sortTasks((tasks.data ?? []).filter((task) => task.id === String(guest.vmid)));
   const state = t.state[guest.state];
@@ -60,6 +61,12 @@ export function GuestView({ guest, cluster }: { guest: Guest; cluster: Cluster }
       </div>
     </>
   );
+}
+
+/** The guest with the state its node has just told; the list of all guests may be a moment behind. */
+function withLiveState(guest: Guest, status: GuestStatus | undefined): Guest {
+  if (status === undefined || guest.state === "template") return guest;
+  return { ...guest, state: stateOf(status) };
 }
 
 function StatusFacts({ guest, status }: { guest: Guest; status: GuestStatus | undefined }) {

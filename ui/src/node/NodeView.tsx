@@ -8,6 +8,7 @@ import { useText } from "../i18n/text";
 import { duration } from "../i18n/units";
 import { ByteUsage, CpuUsage, Facts, Panel } from "../shell/parts";
 import { NodeIcon, StateText } from "../tree/icons";
+import { StoragesTable } from "./StoragesTable";
 import type { Node } from "../tree/model";
 
 export function NodeView({ node }: { node: Node }) {
@@ -35,6 +36,11 @@ export function NodeView({ node }: { node: Node }) {
             <p className="kv-quiet">{t.nodeView.noGuests}</p>
           )}
         </Panel>
+        {node.storages.length > 0 && (
+          <Panel title={t.storages}>
+            <StoragesTable storages={node.storages} />
+          </Panel>
+        )}
       </div>
     </>
   );

@@ -7,6 +7,7 @@ import { Datacenter } from "../datacenter/Datacenter";
 import { GuestView } from "../guest/GuestView";
 import { useText } from "../i18n/text";
 import { NodeView } from "../node/NodeView";
+import { StorageView } from "../node/StorageView";
 import { TaskDrawer } from "../tasks/TaskDrawer";
 import { TaskFocusProvider } from "../tasks/focus";
 import { readCluster, type Cluster } from "../tree/model";
@@ -59,6 +60,12 @@ function Place({ route, cluster }: { route: Route; cluster: Cluster }) {
   if (route.view === "node") {
     const node = cluster.nodes.find(({ name }) => name === route.node);
     return node ? <NodeView key={node.name} node={node} /> : <p>{t.gone.node(route.node)}</p>;
+  }
+  if (route.view === "storage") {
+    const node = cluster.nodes.find(({ name }) => name === route.node);
+    const storage = node?.storages.find(({ name }) => name === route.storage);
+    if (!storage) return <p>{t.gone.storage(route.storage, route.node)}</p>;
+    return <StorageView storage={storage} nodes={cluster.nodes} />;
   }
   const guest = cluster.guests.find(({ vmid }) => vmid === route.vmid);
   return guest ? (

@@ -23,7 +23,8 @@ export function TaskLog({ task }: { task: TaskRow }) {
   const running = outcome === undefined && status.data?.status !== "stopped";
   const [notice, setNotice] = useState<string>();
   const scroll = useFollowEnd(lines.length);
-  const progress = running ? progressOf(lines) : undefined;
+  const said = status.data?.progress;
+  const progress = running ? (said === undefined ? progressOf(lines) : Math.round(said * 100)) : undefined;
   const now = running ? {} : { endtime: task.endtime ?? 0, status: outcome ?? task.status };
   const failure = status.error ?? log.error;
 

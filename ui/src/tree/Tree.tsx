@@ -5,8 +5,18 @@ import AngleRightIcon from "@patternfly/react-icons/dist/esm/icons/angle-right-i
 import ClusterIcon from "@patternfly/react-icons/dist/esm/icons/cluster-icon";
 import { useText } from "../i18n/text";
 import { goTo, hrefOf, type Route } from "../shell/route";
-import { GuestIcon, NodeIcon } from "./icons";
-import { DATACENTER_KEY, guestKey, nodeKey, stepOnKey, visibleRows, type Cluster, type Row } from "./model";
+import { GuestIcon, NodeIcon, StorageIcon } from "./icons";
+import {
+  DATACENTER_KEY,
+  guestKey,
+  isBranch,
+  nodeKey,
+  stepOnKey,
+  storageKey,
+  visibleRows,
+  type Cluster,
+  type Row,
+} from "./model";
 
 interface Props {
   cluster: Cluster;
@@ -78,7 +88,7 @@ interface RowProps {
 }
 
 const TreeRow = memo(function TreeRow({ row, name, selected, tabStop, onToggle, onChoose }: RowProps) {
-  const branch = row.kind !== "guest";
+  const branch = isBranch(row);
   return (
     <li
       id={`tree-${row.key}`}
@@ -128,6 +138,14 @@ function RowLabel({ row, name }: { row: Row; name: string }) {
       </>
     );
   }
+  if (row.kind === "storage") {
+    return (
+      <>
+        <StorageIcon storage={row.storage} />
+        <span className="kv-label">{row.storage.name}</span>
+      </>
+    );
+  }
   return (
     <>
       <GuestIcon guest={row.guest} />
@@ -139,10 +157,14 @@ function RowLabel({ row, name }: { row: Row; name: string }) {
 
 function keyOf(route: Route): string {
   if (route.view === "node") return nodeKey(route.node);
+  if (route.view === "storage") return storageKey(route.node, route.storage);
   return route.view === "guest" ? guestKey(route.vmid) : DATACENTER_KEY;
 }
 
 function routeOf(row: Row): Route {
   if (row.kind === "node") return { view: "node", node: row.node.name };
+  if (row.kind === "storage") {
+    return { view: "storage", node: row.storage.node, storage: row.storage.name };
+  }
   return row.kind === "guest" ? { view: "guest", vmid: row.guest.vmid } : { view: "datacenter" };
 }

@@ -2,9 +2,10 @@
 
 import DesktopIcon from "@patternfly/react-icons/dist/esm/icons/desktop-icon";
 import LockIcon from "@patternfly/react-icons/dist/esm/icons/lock-icon";
+import DatabaseIcon from "@patternfly/react-icons/dist/esm/icons/database-icon";
 import ServerIcon from "@patternfly/react-icons/dist/esm/icons/server-icon";
 import { useText } from "../i18n/text";
-import type { Guest, Node } from "./model";
+import type { Guest, Node, Storage } from "./model";
 
 export function NodeIcon({ node }: { node: Node }) {
   const t = useText();
@@ -24,6 +25,18 @@ export function GuestIcon({ guest }: { guest: Guest }) {
     <span className="kv-icon" data-state={guest.state} title={text}>
       <DesktopIcon />
       {guest.lock ? <LockIcon className="kv-lock" /> : <span className="kv-dot" />}
+      <span className="kv-sr">{text}</span>
+    </span>
+  );
+}
+
+export function StorageIcon({ storage }: { storage: Storage }) {
+  const t = useText();
+  const text = storage.available ? t.state.available : t.state.unknown;
+  return (
+    <span className="kv-icon" data-state={storage.available ? "available" : "unknown"} title={text}>
+      <DatabaseIcon />
+      {!storage.available && <span className="kv-dot" />}
       <span className="kv-sr">{text}</span>
     </span>
   );

@@ -20,17 +20,19 @@ const cluster = readCluster(status, [
   vm(1000, "n2"),
   vm(100, "n2", { tags: "web;prod" }),
   vm(101, "n10", { status: "stopped", template: 1 }),
-  { id: "storage/n2/local", type: "storage", node: "n2" },
+  { id: "storage/n2/local", type: "storage", node: "n2", storage: "local", status: "available" },
+  { id: "storage/n99/local", type: "storage", node: "n99", storage: "local" },
 ]);
 const keys = (folded: string[] = []) => visibleRows(cluster, new Set(folded)).map((row) => row.key);
 
 describe("the picture", () => {
-  test("nodes in natural order, guests by id under the node that has them", () => {
+  test("nodes in natural order, guests by id, then storages, under the node that has them", () => {
     expect(keys()).toEqual([
       DATACENTER_KEY,
       "node/n2",
       "guest/100",
       "guest/1000",
+      "storage/n2/local",
       "node/n10",
       "guest/101",
     ]);

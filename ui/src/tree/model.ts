@@ -20,7 +20,15 @@ export interface Node {
   address: string | undefined;
   local: boolean;
   guests: Guest[];
+  storages: Storage[];
   resource: Resource | undefined;
+}
+
+export interface Storage {
+  name: string;
+  node: string;
+  available: boolean;
+  resource: Resource;
 }
 
 export interface Cluster {
@@ -34,7 +42,8 @@ export interface Cluster {
 export type Row =
   | { kind: "datacenter"; key: string; level: 1; expanded: boolean }
   | { kind: "node"; key: string; level: 2; expanded: boolean; node: Node }
-  | { kind: "guest"; key: string; level: 3; guest: Guest };
+  | { kind: "guest"; key: string; level: 3; guest: Guest }
+  | { kind: "storage"; key: string; level: 3; storage: Storage };
 
 export const DATACENTER_KEY = "datacenter";
 
@@ -50,6 +59,7 @@ export function readCluster(status: ClusterStatusRow[], resources: Resource[]): 
       address: row.ip,
       local: Boolean(row.local),
       guests: [],
+      storages: [],
       resource: undefined,
     });
   }
@@ -65,6 +75,9 @@ export function readCluster(status: ClusterStatusRow[], resources: Resource[]): 
     nodes.set(guest.node, node);
     node.guests.push(guest);
   }
+  for (const storage of resources.flatMap(readStorage).sort((a, b) => a.name.localeCompare(b.name))) {
+    nodes.get(storage.node)?.storages.push(storage);
+  }
   return {
     name: header?.name,
     quorate: header ? Boolean(header.quorate) : true,
@@ -75,7 +88,7 @@ export function readCluster(status: ClusterStatusRow[], resources: Resource[]): 
 
 function unlisted(name: string, resource: Resource | undefined): Node {
   const state = resource?.status === "online" || resource?.status === "offline" ? resource.status : "unknown";
-  return { name, state, address: undefined, local: false, guests: [], resource };
+  return { name, state, address: undefined, local: false, guests: [], storages: [], resource };
 }
 
 function readGuest(resource: Resource): Guest[] {
@@ -92,9 +105,21 @@ function readGuest(resource: Resource): Guest[] {
   ];
 }
 
+/** The state that a guest's own node tells. */
+export function stateOf(status: { status: string; qmpstatus?: string | undefined }): GuestState {
+  const paused = status.status === "running" && status.qmpstatus === "paused";
+  return guestState({ status: paused ? "paused" : status.status });
+}
+
+function readStorage(resource: Resource): Storage[] {
+  if (resource.type !== "storage" || !resource.storage || !resource.node) return [];
+  const available = resource.status === "available";
+  return [{ name: resource.storage, node: resource.node, available, resource }];
+}
+
 const GUEST_STATES = new Set<string>(["running", "stopped", "paused", "suspended"]);
 
-function guestState(resource: Resource): GuestState {
+function guestState(resource: Pick<Resource, "status" | "template">): GuestState {
   if (resource.template) return "template";
   const status = resource.status ?? "unknown";
   return GUEST_STATES.has(status) ? (status as GuestState) : "unknown";
@@ -113,12 +138,17 @@ export function visibleRows(cluster: Cluster, folded: ReadonlySet<string>): Row[
     for (const guest of node.guests) {
       rows.push({ kind: "guest", key: guestKey(guest.vmid), level: 3, guest });
     }
+    for (const storage of node.storages) {
+      rows.push({ kind: "storage", key: storageKey(storage.node, storage.name), level: 3, storage });
+    }
   }
   return rows;
 }
 
 export const nodeKey = (name: string): string => `node/${name}`;
 export const guestKey = (vmid: number): string => `guest/${vmid}`;
+
+export const storageKey = (node: string, name: string): string => `storage/${node}/${name}`;
 
 export type Step = { focus: string } | { fold: string } | { unfold: string } | null;
 
@@ -140,14 +170,19 @@ export function stepOnKey(rows: Row[], focus: string, pressed: string): Step {
     case "End":
       return focusOn(rows.at(-1));
     case "ArrowRight":
-      if (row.kind === "guest") return null;
+      if (!isBranch(row)) return null;
       return row.expanded ? focusOn(childOf(rows, index)) : { unfold: row.key };
     case "ArrowLeft":
-      if (row.kind !== "guest" && row.expanded) return { fold: row.key };
+      if (isBranch(row) && row.expanded) return { fold: row.key };
       return focusOn(rows.slice(0, index).findLast((above) => above.level < row.level));
     default:
       return null;
   }
+}
+
+/** Whether rows may stand below this one. */
+export function isBranch(row: Row): row is Extract<Row, { expanded: boolean }> {
+  return "expanded" in row;
 }
 
 function childOf(rows: Row[], index: number): Row | undefined {
