@@ -6,11 +6,13 @@ KVORUM_LAB_ROOT names a Debian root file system to use instead of the cached one
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from lab_cluster import Cluster, Maker, form
 
 from kvorum.lab import Lab, needs
 from kvorum.lab.commands import cached_roots, find_deb
@@ -43,6 +45,40 @@ def lab(session_lab: Lab) -> Iterator[Lab]:
     """Three running nodes n1, n2, n3; every fault is ended after the test."""
     yield session_lab
     session_lab.recover()
+
+
+@pytest.fixture(scope="session")
+def formed(session_lab: Lab) -> Cluster:
+    """The three nodes as one cluster, for the whole run."""
+    return form(session_lab)
+
+
+@pytest.fixture
+def cluster(formed: Cluster, lab: Lab) -> Cluster:
+    """The cluster, whole and quorate when the test begins."""
+    formed.settled()
+    return formed
+
+
+_VMIDS = itertools.count(8100)
+
+
+@pytest.fixture
+def guest(cluster: Cluster) -> Iterator[Maker]:
+    """Creates guests that are gone after the test: ``guest(node, *settings)`` returns the id."""
+    made = []
+
+    def make(node: str, *settings: str) -> int:
+        vmid = next(_VMIDS)
+        made.append(vmid)
+        cluster.create(node, vmid, *settings)
+        return vmid
+
+    yield make
+    cluster.lab.recover()
+    cluster.settled()
+    for vmid in made:
+        cluster.remove(vmid)
 
 
 @pytest.fixture

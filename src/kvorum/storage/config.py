@@ -1,11 +1,13 @@
 """storage.cfg: which storages the cluster has (sections ``type: id``, then indented ``key value`` lines).
 
 Parsing keeps everything: unknown kinds, unknown keys, comments and order, so that an edit changes only the
-lines it means to. A wrong value is an error that names the file, the line, the key and what is allowed.
+lines it means to. A wrong or unknown setting is noted at its storage (``StorageEntry.wrong``): that one can't
+be used until it is set right, all others can. Where no storage can be told, the whole file is refused.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +19,12 @@ FILE = "storage.cfg"
 CONTENT_TYPES = ("images", "rootdir", "vztmpl", "iso", "backup", "snippets", "import", "none")
 
 _HEADER = re.compile(r"(?P<type>[a-z][a-z0-9]*):\s*(?P<id>\S+)\s*")
+_KEYS = {
+    "dir": ("path", "content", "nodes", "shared", "disable", "format", "preallocation", "mkdir",
+            "create-base-path", "create-subdirs", "is_mountpoint", "content-dirs", "prune-backups",
+            "maxfiles", "max-protected-backups", "bwlimit", "snapshot-as-volume-chain"),
+}  # fmt: skip
+"""The keys of each kind that we support."""
 _BOOLEANS = frozenset({"shared", "disable", "mkdir", "create-base-path", "create-subdirs", "nocow", "sparse"})
 
 
@@ -29,6 +37,10 @@ class StorageEntry:
     options: Mapping[str, str]
     comments: tuple[str, ...] = ()
     """Comment lines that stand before the section, kept as they are."""
+    line: int = field(default=0, compare=False)
+    """Where it begins in storage.cfg; 0: it is not there yet."""
+    wrong: str = field(default="", compare=False)
+    """What is wrong with it, a sentence with file, line, key and what is allowed; empty: nothing."""
 
     @property
     def path(self) -> str:
@@ -48,12 +60,12 @@ class StorageEntry:
     @property
     def shared(self) -> bool:
         """Whether all its nodes see the same data."""
-        return _flag(self.options.get("shared"))
+        return _is_on(self.options.get("shared"))
 
     @property
     def disabled(self) -> bool:
         """Whether the admin switched it off."""
-        return _flag(self.options.get("disable"))
+        return _is_on(self.options.get("disable"))
 
     def available_on(self, node: str) -> bool:
         """Whether this node is meant to have the storage, switched on."""
@@ -69,7 +81,7 @@ class StorageConfig:
 
     @classmethod
     def parse(cls, text: str) -> StorageConfig:
-        """Parse the file's text; raises ``StorageConfigError`` for the first thing that is wrong."""
+        """Parse the file's text; raises ``StorageConfigError`` for a line that belongs to no storage."""
         return _parse(text)
 
     def render(self) -> str:
@@ -102,7 +114,7 @@ class StorageConfig:
         """With options of one storage set or deleted; raises ``StorageError`` when that makes it wrong."""
         entry = self.get(storage)
         options = {key: value for key, value in entry.options.items() if key not in delete} | dict(changes)
-        changed = replace(entry, options=options)
+        changed = replace(entry, options=options, wrong="")
         _check_entry(changed, {}, 0)
         return replace(self, entries=tuple(changed if e.id == storage else e for e in self.entries))
 
@@ -123,10 +135,13 @@ def _parse(text: str) -> StorageConfig:
     def close() -> None:
         nonlocal header
         if header is not None:
-            entry = StorageEntry(header[0], header[1], dict(options), pending)
-            _check_entry(entry, lines, header[2])
+            entry = StorageEntry(header[0], header[1], dict(options), pending, header[2])
             if any(other.id == entry.id for other in entries):
                 raise StorageConfigError(f"{FILE} line {header[2]}: storage '{entry.id}' is defined twice")
+            try:
+                _check_entry(entry, lines, header[2])
+            except StorageConfigError as error:
+                entry = replace(entry, wrong=str(error))
             entries.append(entry)
         header = None
 
@@ -156,7 +171,7 @@ def _parse(text: str) -> StorageConfig:
 
 
 def _check_entry(entry: StorageEntry, lines: Mapping[str, int], header_line: int) -> None:
-    """Raise ``StorageConfigError`` for the first wrong value; keys we don't know are left alone."""
+    """Raise ``StorageConfigError`` for the first unknown key or wrong value."""
 
     def wrong(key: str, cause: str, allowed: str) -> StorageConfigError:
         line = lines.get(key, header_line)
@@ -167,6 +182,12 @@ def _check_entry(entry: StorageEntry, lines: Mapping[str, int], header_line: int
         ids.storage_name(entry.id)
     except ValueError as error:
         raise wrong("id", str(error), "letters, digits, '-', '_', '.'") from None
+    known = _KEYS.get(entry.type)
+    for key in entry.options:
+        if known is not None and key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            cause = f"it is unknown, '{near[0]}' is not" if near else "it is unknown"
+            raise wrong(key, cause, ", ".join(known))
     if entry.type == "dir" and not entry.path.startswith("/"):
         raise wrong("path", f"'{entry.path}' is no absolute path", "a path that begins with '/'")
     if any(ord(c) < 32 for value in entry.options.values() for c in value):
@@ -193,3 +214,11 @@ def _words(text: str) -> list[str]:
 def _flag(text: str | None) -> bool:
     """A boolean option: absent is false, the bare key is true."""
     return False if text is None else text == "" or property_string.boolean(text)
+
+
+def _is_on(text: str | None) -> bool:
+    """A boolean option, off also where its value is wrong (``StorageEntry.wrong`` says so)."""
+    try:
+        return _flag(text)
+    except ValueError:
+        return False

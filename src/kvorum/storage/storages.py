@@ -11,7 +11,7 @@ from kvorum.core.ids import VolumeId
 from kvorum.core.paths import Paths
 from kvorum.storage.config import FILE, StorageConfig, StorageEntry
 from kvorum.storage.directory import DirectoryStorage
-from kvorum.storage.errors import StorageError
+from kvorum.storage.errors import StorageConfigError, StorageError
 from kvorum.storage.kind import StorageKind, StorageStatus, Volume
 from kvorum.storage.probe import Answer, Probe
 from kvorum.store import Expect, Store, Write, expect_digest
@@ -58,6 +58,8 @@ class Storages:
     def open(self, entry: StorageEntry) -> StorageKind:
         """The object of a kind for one entry; raises ``StorageError`` when this node can't have it."""
         node = self._store.node
+        if entry.wrong:
+            raise StorageConfigError(entry.wrong)
         if entry.disabled:
             raise StorageError(f"storage '{entry.id}' is disabled")
         if not entry.available_on(node):
@@ -66,8 +68,8 @@ class Storages:
         kind = _KINDS.get(entry.type)
         if kind is None:
             raise StorageError(
-                f"storage '{entry.id}' is of the kind '{entry.type}', which is not supported here; "
-                f"supported: {', '.join(sorted(_KINDS))}"
+                f"{FILE}{f' line {entry.line}' if entry.line else ''}: storage '{entry.id}' is of the kind "
+                f"'{entry.type}', which is not supported here; supported: {', '.join(sorted(_KINDS))}"
             )
         return kind(entry)
 

@@ -12,7 +12,7 @@ TEXT = """# the first
 dir: local
 \tpath /var/lib/vz
 \tcontent iso,images
-\tnovelty some words here
+\tprune-backups keep-last=3
 
 weird: far-away
 \tserver 10.0.0.1
@@ -24,11 +24,9 @@ def test_prints_back_what_it_read() -> None:
     assert StorageConfig.parse(TEXT).render() == TEXT
 
 
-def test_an_edit_keeps_unknown_keys_and_other_sections() -> None:
+def test_an_edit_keeps_all_other_keys_and_sections() -> None:
     config = StorageConfig.parse(TEXT).update("local", {"shared": "1"}, ("content",))
-    assert config.render() == TEXT.replace("\tcontent iso,images\n", "").replace(
-        "here\n", "here\n\tshared 1\n"
-    )
+    assert config.render() == TEXT.replace("\tcontent iso,images\n", "").replace("=3\n", "=3\n\tshared 1\n")
     assert config.get("local").shared
 
 
@@ -39,6 +37,29 @@ def test_an_edit_keeps_unknown_keys_and_other_sections() -> None:
         ("dir: a1\n\tpath /x\n\tcontent images,fun\n", ("line 3", "'content'", "'fun'", "images, rootdir")),
         ("dir: a1\n\tpath /x\n\tshared maybe\n", ("line 3", "'shared'", "1, 0")),
         ("dir: a1\n\tpath /x\n\tnodes a_b\n", ("line 3", "'nodes'", "a_b")),
+        ("dir: a1\n\tpath /x\n\tpaht /y\n", ("line 3", "'paht'", "'path' is not", "content, nodes")),
+    ],
+)
+def test_a_wrong_setting_is_named_at_its_storage_and_the_others_can_be_used(
+    text: str, parts: tuple[str, ...]
+) -> None:
+    config = StorageConfig.parse(f"{text}\ndir: good\n\tpath /good\n")
+    for part in ("storage.cfg", *parts):
+        assert part in config.get("a1").wrong
+    assert not config.get("good").wrong
+    assert not config.get("a1").shared
+    assert (
+        not config.update("a1", {"path": "/x", "content": "images", "shared": "1", "nodes": "n1"}, ("paht",))
+        .get("a1")
+        .wrong
+    )
+    with pytest.raises(StorageConfigError):
+        config.update("a1", {"disable": "0"})
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
         ("dir: a1\n\tpath /x\n\tpath /y\n", ("line 3", "'path'", "twice")),
         ("dir: a1\n\tpath /x\ndir: a1\n\tpath /x\n", ("line 3", "defined twice")),
         ("rubbish\n", ("line 1", "TYPE: NAME")),

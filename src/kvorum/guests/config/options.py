@@ -8,6 +8,7 @@ but a guest that has one is refused at start (``UNSUPPORTED``).
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,8 +97,9 @@ def pattern(expression: str, allowed: str) -> Option:
 
 
 def _examples(key: str) -> str:
-    near = sorted(name for name in (*_OPTIONS, *(f"{f}0" for f in _FAMILIES)) if name[:2] == key[:2])
-    return ", ".join(near[:6] or ["name", "memory", "cores", "scsi0", "net0", "boot"])
+    names = (*_OPTIONS, *(f"{family}0" for family in _FAMILIES))
+    near = difflib.get_close_matches(key, names, 6, 0.5)
+    return ", ".join(near or ["name", "memory", "cores", "scsi0", "net0", "boot"])
 
 
 BOOLEAN = Option(property_string.boolean, "1 or 0")
