@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -39,3 +40,22 @@ async def test_the_answer_is_asked_once_a_boot(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(accelerator, "_boot_and_binary", lambda binary: ("another boot", ""))
     await accelerator.find("qemu", tmp_path / "run" / "a.json")
     assert len(asked) == 2
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become somebody else")
+def test_a_folder_that_may_not_be_searched_does_not_stop_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    monkeypatch.setenv("PATH", f"{closed}:/usr/bin:/bin")
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setuid(65534)
+            _, found = accelerator._boot_and_binary("sh")
+            os._exit(0 if found.startswith(("/usr/bin/sh:", "/bin/sh:")) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

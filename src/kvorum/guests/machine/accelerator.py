@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import struct
 import tempfile
 from pathlib import Path
@@ -121,13 +122,13 @@ def firmware() -> bytes:
 
 
 def _boot_and_binary(binary: str) -> tuple[str, str]:
+    """This boot, and which QEMU: what a probe's result holds for."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    for folder in ("", *os.environ.get("PATH", "/usr/bin").split(":")):
-        path = Path(folder) / binary
-        if path.is_file():
-            stat = path.stat()
-            return boot, f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
-    return boot, binary
+    found = shutil.which(binary)  # skips folders that this user may not look into
+    if found is None:
+        return boot, binary
+    stat = Path(found).stat()
+    return boot, f"{found}:{stat.st_size}:{stat.st_mtime_ns}"
 
 
 def _keep(cache: Path, data: bytes) -> None:
