@@ -1,30 +1,80 @@
-"""Questions to the person at the terminal: passwords, which must not stand on a command line."""
+"""Questions to the person at the terminal: passwords, which must not stand on command lines, and yes or no."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from kvorum.cli.failures import UsageFailure
-from kvorum.cli.table import MethodEntry, Parameter
+from kvorum.cli.client import Client
+from kvorum.cli.failures import CommandFailure, UsageFailure
+from kvorum.cli.table import Confirm, MethodEntry, Parameter
+
+Given = Mapping[str, str | list[str]]
+Read = Callable[[str], str]
 
 
-def missing_answers(
-    method: MethodEntry, given: dict[str, str | list[str]], read: Callable[[str], str] | None = None
-) -> dict[str, str]:
+class NotConfirmed(CommandFailure):
+    """The person at the terminal did not say yes; nothing was done."""
+
+
+def missing_answers(method: MethodEntry, given: Given, read: Read | None = None) -> dict[str, str]:
     """Ask for every required parameter that has a question and was not given.
 
     Raises ``UsageFailure`` when there is nobody to ask, or the confirmation differs.
     """
     wanted = [p for p in method.parameters.values() if p.ask and p.required and p.name not in given]
-    return {parameter.name: _answer(parameter, read or _read) for parameter in wanted}
+    return {parameter.name: _answer(parameter, given, read or _read) for parameter in wanted}
 
 
-def _answer(parameter: Parameter, read: Callable[[str], str]) -> str:
-    answer = read(parameter.ask)
+def confirmed_values(
+    method: MethodEntry, given: Given, client: Client, read: Read | None = None
+) -> dict[str, str]:
+    """Propose a value for every parameter that has one to confirm and was not given.
+
+    Without a terminal nobody is asked and nothing proposed: the method then says itself what it lacks. Raises
+    ``NotConfirmed`` when the answer is not yes, and what the call for the value raises.
+    """
+    found: dict[str, str] = {}
+    for parameter in method.parameters.values():
+        confirm = parameter.confirm
+        if confirm is None or parameter.name in given or any(name not in given for name in confirm.given):
+            continue
+        if read is None and not sys.stdin.isatty():
+            continue
+        found[parameter.name] = _confirm(confirm, given, client, read or input)
+    return found
+
+
+def _confirm(confirm: Confirm, given: Given, client: Client, read: Read) -> str:
+    verb, _, path = confirm.method.partition(" ")
+    value = str(client.call(verb, path, {name: given[name] for name in confirm.given}))
+    print(_filled(confirm.show, {**given, "value": value}))
+    question = confirm.ask
+    while True:
+        try:
+            answer = read(question).strip().lower()
+        except EOFError:
+            answer = "no"
+        if answer == "yes":
+            return value
+        if answer == "no":
+            raise NotConfirmed("not confirmed: nothing was changed")
+        question = "Please type 'yes' or 'no': "
+
+
+def _answer(parameter: Parameter, given: Given, read: Read) -> str:
+    answer = read(_filled(parameter.ask, given))
     if parameter.ask_again and read(parameter.ask_again) != answer:
         raise UsageFailure("the two passwords differ: nothing was changed")
     return answer
+
+
+def _filled(text: str, values: Given) -> str:
+    """The text with the parameters that it names in braces."""
+    for name, value in values.items():
+        if isinstance(value, str):
+            text = text.replace(f"{{{name}}}", value)
+    return text
 
 
 def _read(question: str) -> str:

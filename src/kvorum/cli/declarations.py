@@ -53,12 +53,27 @@ def build(methods: Iterable[Method]) -> dict[str, Any]:
             _enter(commands, program, name, _command(command, key, entries[key]))
             for alias in command.aliases:
                 aliases.setdefault(program, {})[alias.removeprefix(f"{program} ")] = name
+    _check_confirmations(entries)
     for local in LOCAL:
         program, _, name = local.name.partition(" ")
         key = f"{VERB} {local.source}"
         entries[key] = {"summary": local.summary}
         _enter(commands, program, name, {"method": key})
     return {"methods": entries, "commands": commands, "aliases": aliases}
+
+
+def _check_confirmations(entries: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` for a proposed value that comes from a method or parameter there is not."""
+    for key, entry in entries.items():
+        for name, parameter in entry.get("parameters", {}).items():
+            if (confirm := parameter.get("confirm")) is None:
+                continue
+            source = entries.get(confirm["method"], {}).get("parameters", {})
+            if unknown := [n for n in confirm["given"] if n not in source or n not in entry["parameters"]]:
+                raise ValueError(
+                    f"{key}: {name} is proposed by {confirm['method']} for {', '.join(unknown)}, "
+                    "which one of the two methods does not take"
+                )
 
 
 def render(table: Mapping[str, Any]) -> str:
@@ -146,7 +161,7 @@ def _parameter(part: Mapping[str, Any], required: bool) -> dict[str, Any]:
         found["type"] = kind
     if required:
         found["required"] = True
-    for key in ("description", "ask", "ask_again"):
+    for key in ("description", "ask", "ask_again", "confirm"):
         if part.get(key):
             found[key] = part[key]
     if isinstance(default := part.get("default"), str | int | float) and default != "":

@@ -118,11 +118,12 @@ class _Run:
         if entry.method.verb == local.VERB:
             print(local.text(entry.method.path).rstrip("\n"))
             return 0
-        if any(parameter.ask for parameter in entry.method.parameters.values()):
-            from kvorum.cli.ask import missing_answers
-
-            given.parameters |= missing_answers(entry.method, given.parameters)
         client = Client(places().daemon_socket)
+        if any(parameter.ask or parameter.confirm for parameter in entry.method.parameters.values()):
+            from kvorum.cli.ask import confirmed_values, missing_answers
+
+            given.parameters |= confirmed_values(entry.method, given.parameters, client)
+            given.parameters |= missing_answers(entry.method, given.parameters)
         path, others = fill(entry.method, given.parameters)
         answer = client.call(entry.method.verb, path, others)
         shown = replace(given.presentation, columns=entry.method.columns)

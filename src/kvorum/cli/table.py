@@ -21,10 +21,24 @@ FILE = Path(__file__).with_name("commands.json")
 
 
 @dataclass(frozen=True, slots=True)
+class Confirm:
+    """How a value is proposed: ``method`` (``GET /path``) is called with the parameters named in ``given``.
+
+    ``show`` says what it found (``{value}``, and the given ones by name), ``ask`` is the yes-or-no question.
+    """
+
+    method: str
+    given: tuple[str, ...]
+    show: str
+    ask: str
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
     """One parameter: ``type`` is string, integer, number, boolean or array.
 
-    ``ask`` is the question to put when it is missing (a password), ``ask_again`` the one to confirm it with.
+    ``ask`` is the question to put when it is missing (a password), ``ask_again`` the one to confirm it with;
+    ``confirm`` says how to propose a value that somebody at the terminal may accept.
     ``count`` is not 0 for a numbered family such as ``net[n]``.
     """
 
@@ -36,6 +50,7 @@ class Parameter:
     enum: tuple[str, ...] = ()
     ask: str = ""
     ask_again: str = ""
+    confirm: Confirm | None = None
     count: int = 0
 
 
@@ -175,5 +190,10 @@ def _parameter(name: str, raw: Mapping[str, Any]) -> Parameter:
         enum=tuple(raw.get("enum", ())),
         ask=raw.get("ask", ""),
         ask_again=raw.get("ask_again", ""),
+        confirm=_confirm(raw["confirm"]) if "confirm" in raw else None,
         count=raw.get("count", 0),
     )
+
+
+def _confirm(raw: Mapping[str, Any]) -> Confirm:
+    return Confirm(raw["method"], tuple(raw["given"]), raw["show"], raw["ask"])

@@ -23,6 +23,7 @@ from kvorum.cluster.methods.models import (
     Expected,
     Join,
     OneNode,
+    Peer,
     configured,
 )
 from kvorum.cluster.remote import RemoteNode, peer_fingerprint
@@ -110,6 +111,12 @@ async def join_cluster(ctx: Context, p: Join) -> Work:
         log.line(f"successfully added node '{ctx.store.node}' to cluster.")
 
     return Work("clusterjoin", "", run)
+
+
+@method("GET", "/kvorum/cluster/fingerprint", permission=RootOnly(), protected=True)
+async def fingerprint(ctx: Context, p: Peer) -> str:
+    """The SHA-256 fingerprint of the certificate that a host shows, for an admin to compare before a join."""
+    return await peer_fingerprint(p.hostname)
 
 
 @method("POST", "/cluster/config/nodes/{node}", permission=RootOnly(), protected=True)

@@ -67,16 +67,29 @@ class Join(Links):
     password: str = Field(
         max_length=128,
         description="Superuser (root) password of peer node.",
-        json_schema_extra={"ask": "Please enter superuser (root) password for the peer: "},
+        json_schema_extra={"ask": "Please enter superuser (root) password for '{hostname}': "},
     )
     fingerprint: str | None = Field(
         None,
         pattern="^([A-Fa-f0-9]{2}:){31}[A-Fa-f0-9]{2}$",
         description="Certificate SHA 256 fingerprint.",
+        json_schema_extra={
+            "confirm": {
+                "method": "GET /kvorum/cluster/fingerprint",
+                "given": ["hostname"],
+                "show": "The authenticity of host '{hostname}' can't be established.\n"
+                "X509 SHA256 key fingerprint is {value}.",
+                "ask": "Are you sure you want to continue connecting (yes/no)? ",
+            }
+        },
     )
     nodeid: int | None = Field(None, ge=1, description="Node id for this node.")
     votes: int | None = Field(None, ge=0, description="Number of votes for this node.")
     force: Boolean = Field(False, description="Do not refuse what only may be wrong; say it as a warning.")
+
+
+class Peer(Parameters):
+    hostname: str = Field(min_length=1, max_length=253, description="Hostname (or IP) of a cluster member.")
 
 
 class AddNode(Links):
