@@ -128,6 +128,8 @@ ALONE = View(5, {1: "A"}, 0.0)
         ({2: state(2, BOTH, direct=True)}, {"qdevice": 1, "settled": True}, True, ""),
         ({2: state(2, BOTH)}, {"qdevice": 1, "settled": True, "adopt": True}, True, ""),
         ({1: state(1, ALONE)}, {"qdevice": 1, "settled": True}, True, ""),
+        ({1: state(1, View())}, {"qdevice": 1, "settled": True}, False, "have never met them"),
+        ({1: state(1, View()), 2: state(2, View())}, {}, True, ""),
         ({1: state(1, ALONE), 2: state(2, BOTH, direct=True)}, {}, True, ""),
     ],
 )

@@ -404,8 +404,7 @@ class Replica:
         self._refusing = False
         self._persist(node=self.name)
         self._effects.append(Changed(self.version, (), self.root))
-        answers, again = self._requests.resume(self._origins.get(self._requests.origin), self.version)
-        self._effects += answers
+        again = self._requests.resume(self._origins.get(self._requests.origin), self.version)
         self._set_status(True, False, "")
         for seq in again:
             self._send(self._requests.message(seq, self.view.number))
@@ -439,7 +438,8 @@ class Replica:
         except (Conflict, ParameterError) as conflict:
             self._origins = requests.note_refused(self._origins, change)
             if mine:
-                self._effects += self._requests.refused(change.seq, str(conflict))
+                self._requests.refused(change.seq, str(conflict), self.version)
+                self._effects += self._requests.on_disk(min(self._on_disk.values()))
             return
         self.version += 1
         self._checksums.update(changes)

@@ -21,6 +21,8 @@ LOST_TEXT = (
     "it may have taken effect: look before trying again"
 )
 
+REFUSED_TEXT = "the change met another one; look and try again"
+
 
 @dataclass(slots=True)
 class _Pending:
@@ -28,7 +30,9 @@ class _Pending:
     seq: int
     sent: bool = False
     version: int | None = None
-    """The version that must be on disk everywhere, once it is carried out."""
+    """The version that must be on disk everywhere before it is answered, once it is judged."""
+    refusal: str = ""
+    """Why it was refused: what it met counts only when that is on disk everywhere too."""
 
 
 class Requests:
@@ -69,18 +73,20 @@ class Requests:
         if seq in self._pending:
             self._pending[seq].version = version
 
-    def refused(self, seq: int, text: str) -> Iterator[Answer]:
-        """The request met a conflict: nothing happened."""
-        pending = self._pending.pop(seq, None)
-        if pending is not None:
-            yield Answer(pending.request.id, Outcome.CONFLICT, text=text)
+    def refused(self, seq: int, text: str, version: int) -> None:
+        """The request met a conflict with what is there at ``version``: nothing happened."""
+        if seq in self._pending:
+            self._pending[seq].version, self._pending[seq].refusal = version, text
 
     def on_disk(self, version: int) -> Iterator[Answer]:
         """Everything up to ``version`` is on disk at every member."""
         for pending in list(self._pending.values()):
             if pending.version is not None and pending.version <= version:
                 del self._pending[pending.seq]
-                yield Answer(pending.request.id, Outcome.DONE, version=pending.version)
+                if pending.refusal:
+                    yield Answer(pending.request.id, Outcome.CONFLICT, text=pending.refusal)
+                else:
+                    yield Answer(pending.request.id, Outcome.DONE, version=pending.version)
 
     def cancel(self, request_id: int) -> Iterator[Answer]:
         """The caller's deadline passed."""
@@ -93,22 +99,21 @@ class Requests:
         for pending in list(self._pending.values()):
             yield self._give_up(pending, reason)
 
-    def resume(self, origin: Origin | None, version: int) -> tuple[list[Answer], list[int]]:
+    def resume(self, origin: Origin | None, version: int) -> list[int]:
         """A new view began at ``version`` with what the leading history holds of ours.
 
-        Returns the answers to what it refused, and the numbers to send again.
+        Returns the numbers to send again; the rest is answered when ``version`` is on disk everywhere.
         """
-        answers: list[Answer] = []
         again: list[int] = []
         for pending in list(self._pending.values()):
             if origin is None or pending.seq > origin.seq:
-                pending.version = None
+                pending.version, pending.refusal = None, ""
                 again.append(pending.seq)
             elif pending.seq in origin.failed:
-                answers += self.refused(pending.seq, "the change met another one; look and try again")
+                pending.version, pending.refusal = version, pending.refusal or REFUSED_TEXT
             else:
-                pending.version = version
-        return answers, again
+                pending.version, pending.refusal = version, ""
+        return again
 
     def _give_up(self, pending: _Pending, reason: str) -> Answer:
         del self._pending[pending.seq]

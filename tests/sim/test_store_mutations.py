@@ -1,0 +1,133 @@
+"""The simulation sees each of these ways to break the protocol: a test of the tests.
+
+Each mutation takes one sentence of the protocol back; some seed of a bounded number must fail.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from kvorum.store.protocol import Clock, Replica, messages, views
+from kvorum.store.protocol.replica import Phase
+from kvorum.store.protocol.requests import Requests
+
+_spec = importlib.util.spec_from_file_location("store_world", Path(__file__).with_name("store_world.py"))
+assert _spec is not None and _spec.loader is not None
+world = sys.modules.setdefault("store_world", importlib.util.module_from_spec(_spec))
+if not hasattr(world, "World"):
+    _spec.loader.exec_module(world)
+
+Patch = pytest.MonkeyPatch
+
+
+def answer_when_the_first_has_it(patch: Patch) -> None:
+    def on_disk_at(self: Replica, sender: int, message: messages.OnDisk) -> None:
+        if self._phase is Phase.ACTIVE and message.view == self.view.number:
+            self._effects += self._requests.on_disk(message.version)
+
+    patch.setattr(Replica, "_on_disk_at", on_disk_at)
+
+
+def say_on_disk_before_it_is(patch: Patch) -> None:
+    on_change = Replica._on_change
+
+    def hasty(self: Replica, sender: int, change: messages.Change) -> None:
+        on_change(self, sender, change)
+        if self._phase is Phase.ACTIVE:
+            self._send(messages.OnDisk(self.view.number, self.version))
+
+    patch.setattr(Replica, "_on_change", hasty)
+
+
+def begin_views_without_an_entry(patch: Patch) -> None:
+    begin_view = Replica._begin_view
+
+    def quiet(self: Replica) -> None:
+        last = self._states[self._leader].last_view
+        begin_view(self)
+        self._last_view = last
+
+    patch.setattr(Replica, "_begin_view", quiet)
+
+
+def go_by_quorum_alone(patch: Patch) -> None:
+    judge = views.judge
+
+    def lax(states: dict, ballots: dict) -> views.Verdict:
+        verdict = judge(states, ballots)
+        return views.Verdict(verdict.count.firm, verdict.count, verdict.reason, verdict.newest)
+
+    patch.setattr(views, "judge", lax)
+
+
+def count_the_qdevice_at_once(patch: Patch) -> None:
+    patch.setattr(views.Count, "firm", property(lambda count: count.quorate))
+
+
+def send_all_again_after_a_change(patch: Patch) -> None:
+    patch.setattr(Requests, "resume", lambda self, origin, version: list(self._pending))
+    on_change = Replica._on_change
+
+    def forgetful(self: Replica, sender: int, change: messages.Change) -> None:
+        self._origins.pop(change.origin, None)
+        on_change(self, sender, change)
+
+    patch.setattr(Replica, "_on_change", forgetful)
+
+
+def ignore_the_clock(patch: Patch) -> None:
+    step = Replica.step
+    patch.setattr(Replica, "step", lambda self, e: [] if isinstance(e, Clock) else step(self, e))
+
+
+def promise_that_a_lost_request_never_happened(patch: Patch) -> None:
+    give_up = Requests._give_up
+
+    def sure(self: Requests, pending: object, reason: str) -> object:
+        pending.sent = False  # type: ignore[attr-defined]
+        return give_up(self, pending, reason)  # type: ignore[arg-type]
+
+    patch.setattr(Requests, "_give_up", sure)
+
+
+def answer_a_conflict_with_what_is_not_on_disk(patch: Patch) -> None:
+    refused = Requests.refused
+    patch.setattr(Requests, "refused", lambda self, seq, text, version: refused(self, seq, text, 0))
+
+
+@dataclass(frozen=True)
+class Mutation:
+    mutate: Callable[[Patch], None]
+    seeds: int = 100
+    shape: dict[str, int | bool] = field(default_factory=dict)
+
+
+QDEVICE = {"size": 2, "qdevice": True, "steps": 600}
+MUTATIONS = [
+    Mutation(answer_when_the_first_has_it),
+    Mutation(say_on_disk_before_it_is),
+    Mutation(begin_views_without_an_entry),
+    Mutation(go_by_quorum_alone, 200, QDEVICE),
+    Mutation(count_the_qdevice_at_once, 200, QDEVICE),
+    Mutation(send_all_again_after_a_change),
+    Mutation(answer_a_conflict_with_what_is_not_on_disk, 400),
+    Mutation(promise_that_a_lost_request_never_happened),
+]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.mutate.__name__)
+def test_the_simulation_catches(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutation.mutate(monkeypatch)
+    for seed in range(mutation.seeds):
+        try:
+            world.run(seed, **mutation.shape)
+        except Exception as error:
+            print(f"caught by seed {seed}: {error!r}"[:300])
+            return
+    raise AssertionError(f"{mutation.seeds} seeds saw nothing wrong")

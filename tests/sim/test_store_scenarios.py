@@ -1,0 +1,86 @@
+"""Single stories in the simulated world: who is slow, who stood still, what the others see of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from kvorum.store.protocol import Clock, Outcome, Replica
+
+_spec = importlib.util.spec_from_file_location("store_world", Path(__file__).with_name("store_world.py"))
+assert _spec is not None and _spec.loader is not None
+world = sys.modules.setdefault("store_world", importlib.util.module_from_spec(_spec))
+if not hasattr(world, "World"):
+    _spec.loader.exec_module(world)
+
+
+def three() -> object:
+    it = world.World(1, size=3, qdevice=False)
+    for node in it.nodes.values():
+        it.start(node)
+    it.reform([frozenset(it.nodes)])
+    it.calm(2)
+    assert all(node.replica.status.writable for node in it.nodes.values())
+    return it
+
+
+def slow_member() -> tuple[Outcome | None, Outcome | None]:
+    """What became of a write after 4.9 s and after 7 s, when n3's disk hangs for 20 s."""
+    it = three()
+    slow = it.nodes[3]
+    slow.stuck_until = it.now + 20
+    number = it.request(it.nodes[1], "own")
+    it.calm(4.4)
+    early = it.asked[number].outcome
+    it.calm(2.6)
+    return early, it.asked[number].outcome
+
+
+def test_a_slow_member_does_not_stop_the_rest_and_comes_back() -> None:
+    assert slow_member() == (None, Outcome.DONE)
+
+
+def test_without_the_clock_it_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Replica.step
+    monkeypatch.setattr(Replica, "step", lambda self, e: [] if isinstance(e, Clock) else step(self, e))
+    assert slow_member() == (None, None)
+
+
+def test_the_slow_member_says_why_and_is_in_step_again_when_its_disk_is() -> None:
+    it = three()
+    slow = it.nodes[3]
+    slow.stuck_until = it.now + 20
+    it.request(it.nodes[1], "own")
+    it.calm(7)
+    assert not slow.replica.status.writable
+    assert "has not taken a write" in slow.replica.status.reason
+    number = it.request(it.nodes[2], "own")
+    it.calm(0.5)
+    assert it.asked[number].outcome is Outcome.DONE, "the others wait for the slow one still"
+    it.calm(15)
+    assert slow.replica.status.writable
+    assert slow.replica.root == it.nodes[1].replica.root
+
+
+def test_who_stood_still_for_over_two_seconds_leaves_and_is_back_within_one() -> None:
+    it = three()
+    frozen = it.nodes[2]
+    frozen.frozen = True
+    it.calm(2.5)
+    it.thaw(frozen, frozen.life)
+    assert it.counts["withdrawn"] == 1 and not frozen.joined
+    it.calm(1.5)
+    assert frozen.joined and all(node.replica.status.writable for node in it.nodes.values())
+    assert len({node.ring for node in it.nodes.values()}) == 1, "no new ring was needed"
+
+
+def test_who_stood_still_for_less_stays() -> None:
+    it = three()
+    it.nodes[2].frozen = True
+    it.calm(1.5)
+    it.thaw(it.nodes[2], it.nodes[2].life)
+    it.calm(1)
+    assert it.counts["withdrawn"] == 0 and it.nodes[1].replica.status.writable
