@@ -1,4 +1,4 @@
-"""Questions to the person at the terminal: passwords, which must not stand on command lines, and yes or no."""
+"""Questions to the person at the terminal: passwords, which must not stand in arguments, and yes or no."""
 
 from __future__ import annotations
 
