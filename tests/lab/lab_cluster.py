@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from kvorum.lab import Lab, LabError
+from kvorum.lab.commands import find_deb
 
 NODES = ("n1", "n2", "n3")
 SHARED = "shared"
@@ -98,7 +101,8 @@ class Cluster:
 
     def create(self, node: str, vmid: int, *settings: str) -> None:
         """A small guest with what is given beside."""
-        self.say(node, "qm", "create", str(vmid), "--memory", "64", "--vga", "none", *settings)
+        memory = () if "--memory" in settings else ("--memory", "64")
+        self.say(node, "qm", "create", str(vmid), *memory, "--vga", "none", *settings)
 
     def status(self, node: str, vmid: int) -> str:
         """``qm status``'s word."""
@@ -135,6 +139,13 @@ class Cluster:
             for verb in ("stop", "destroy"):
                 self.run(node, "qm", verb, str(vmid), "--skiplock", "1")
         assert self.owner(vmid) == []
+
+    def package(self, node: str) -> str:
+        """The path in a node of the very package it has."""
+        deb = find_deb(os.environ.get("KVORUM_LAB_DEB", "auto"))
+        assert deb is not None
+        shutil.copyfile(deb, self.lab.places.shared / deb.name)
+        return f"/mnt/shared/{deb.name}"
 
     @contextlib.contextmanager
     def following(self, node: str, *argv: str) -> Iterator[Following]:
@@ -185,7 +196,7 @@ def address(lab: Lab, node: str, network: int) -> str:
 
 
 def form(lab: Lab) -> Cluster:
-    """Make three nodes one cluster by the commands of the how-to: create, then join by the fingerprint shown."""
+    """Make three nodes one cluster by the how-to's commands: create, then join by the fingerprint shown."""
     cluster = Cluster(lab)
 
     def links(node: str) -> list[str]:

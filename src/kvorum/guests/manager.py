@@ -177,7 +177,10 @@ class GuestManager:
         self._changed.set()
 
     async def attach(self) -> list[RunningGuest]:
-        """Take up all guests that an earlier daemon began; returns those that wait for a migration."""
+        """Take up all guests that an earlier daemon began; returns those that wait for a migration.
+
+        One that was not let run yet is ended: its start failed with the daemon.
+        """
         files = self.workshop.files
         waiting = []
         for vmid in files.vmids():
@@ -193,6 +196,10 @@ class GuestManager:
                 continue
             if guest is not None:
                 self.adopt(guest)
+                if guest.status == "prelaunch" and not record.incoming:
+                    await guest.stop("the daemon that was starting it has died")
+                    await self._gone(vmid)
+                    continue
                 log.info("VM %d: taken up again, pid %d, %s", vmid, record.pid, guest.status)
                 if record.incoming:
                     waiting.append(guest)

@@ -14,6 +14,7 @@ from kvorum.guests.machine.commandline import NodeFacts
 from kvorum.guests.machine.facts import BINARY, find_facts
 from kvorum.guests.machine.guest import RunningGuest, Workshop
 from kvorum.guests.machine.launcher import Launcher, PlainLauncher, SystemLauncher
+from kvorum.guests.machine.process import end, left_over
 from kvorum.guests.machine.runtime import RunFiles
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.migration.recovery import recover_source
@@ -46,6 +47,8 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         services.add(GuestManager, manager)
         services.add(Incoming, incoming)
         waiting = await manager.attach()
+        if isinstance(launcher, SystemLauncher):
+            await asyncio.to_thread(_end_left_over)
         stack.push_async_callback(manager.detach)
         stack.push_async_callback(incoming.close)
         work = asyncio.create_task(_work(manager, incoming, waiting), name="guests")
@@ -54,6 +57,13 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
+
+
+def _end_left_over() -> None:
+    """End what a killed daemon had only just begun: it would hold disks that nobody knows to be in use."""
+    for pid in left_over():
+        log.warning("ending pid %d, which an earlier daemon had begun and not finished", pid)
+        end(pid)
 
 
 async def _work(manager: GuestManager, incoming: Incoming, waiting: list[RunningGuest]) -> None:

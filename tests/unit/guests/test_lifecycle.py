@@ -16,6 +16,7 @@ import pytest
 
 from kvorum.core.errors import NoQuorum
 from kvorum.guests.errors import GuestError, GuestLocked, StartFailed
+from kvorum.guests.machine.process import left_over
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.statistics import read_records
 
@@ -82,6 +83,30 @@ async def test_a_later_daemon_takes_a_guest_up_again(node: Node) -> None:
     await node.manager.attach()
     assert node.manager.record(100).pid == pid
     assert await node.manager.need_running(100).refresh() == "running"
+
+
+async def test_a_guest_whose_start_was_interrupted_is_ended_by_the_later_daemon(node: Node) -> None:
+    await configure(node, SMALL)
+    guest = await node.manager.workshop.start(node.manager.registry.config(100))
+    await guest.detach()  # the daemon dies before it lets the guest run
+    await node.manager.attach()
+    assert node.manager.record(100).status == "stopped"
+    assert not node.manager.workshop.files.vmids()
+    await node.manager.start(100)
+
+
+async def test_a_process_left_over_by_a_killed_daemon_is_ended_and_no_other(tmp_path: Path) -> None:
+    groups = {
+        "10": "0::/system.slice/pvedaemon.service\n",
+        "11": "0::/system.slice/pvedaemon.service\n",
+        "12": "0::/qemu.slice/100.scope\n",
+        "13": "0::/system.slice/pvedaemon.service.other\n",
+    }
+    for pid, text in groups.items():
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "cgroup").write_text(text)
+    assert left_over(tmp_path, 10) == [11]
+    assert left_over(tmp_path, 12) == [], "a scope is no service of ours: nothing there is left over"
 
 
 async def test_a_crash_is_noticed_and_logged_within_a_second(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -109,6 +110,35 @@ def start_time(pid: int) -> int:
         return 0
     fields = text.rpartition(")")[2].split()
     return 0 if fields[0] == "Z" else int(fields[19])
+
+
+def left_over(proc: Path = Path("/proc"), own: int = 0) -> list[int]:
+    """The processes that a killed daemon has left in our own service: what it had only just begun.
+
+    A guest's QEMU leaves the service for its scope before it may run, so none of these is a running guest.
+    Empty where we are no service. ``own`` is our pid (0: ours); we must not have children yet.
+    """
+    own = own or os.getpid()
+    ours = (proc / str(own) / "cgroup").read_text()
+    if not any(line.endswith(".service") for line in ours.splitlines()):
+        return []
+    found = []
+    for path in proc.glob("[0-9]*/cgroup"):
+        with contextlib.suppress(OSError):
+            if int(path.parent.name) != own and path.read_text() == ours:
+                found.append(int(path.parent.name))
+    return sorted(found)
+
+
+def end(pid: int) -> None:
+    """Kill a process that is not ours to wait for, and wait until it is gone, 10 s at most."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            select.select([descriptor], [], [], 10.0)
+        finally:
+            os.close(descriptor)
 
 
 def last_output(log: Path) -> str:
