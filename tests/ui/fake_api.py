@@ -62,6 +62,10 @@ class World:
     guests: dict[int, Json] = field(default_factory=dict)
     tasks: list[Task] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    storages: dict[str, bool] = field(default_factory=dict)
+    """Storages of the first node, and whether they answer."""
+    listed_on: dict[int, str] = field(default_factory=dict)
+    """Guests that the list of all guests still shows where they were before."""
     hold_at: int | None = None
     """Tasks stand still once their log has this many lines."""
     expired: bool = False
@@ -207,6 +211,13 @@ def guest_row(vmid: int, guest: Json) -> Json:
 async def resources(request: web.Request) -> web.Response:
     world = request.app[WORLD]
     rows = [guest_row(vmid, guest) for vmid, guest in world.guests.items()]
+    for row in rows:
+        row["node"] = world.listed_on.get(row["vmid"], row["node"])
+    for name, answers in world.storages.items():
+        row = {"id": f"storage/pve/{name}", "type": "storage", "node": "pve", "storage": name}
+        row |= {"plugintype": "dir", "content": "images,iso", "shared": 0}
+        row |= {"status": "available" if answers else "unknown"}
+        rows.append(row | ({"disk": 30 * GIB, "maxdisk": 100 * GIB} if answers else {}))
     for number, name in enumerate(NODES, 1):
         row: Json = {"id": f"node/{name}", "type": "node", "node": name, "maxcpu": 8, "maxmem": 32 * GIB}
         if name in world.online:

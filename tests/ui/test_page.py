@@ -119,6 +119,20 @@ class TestTree:
         expect(page.locator("#main h1")).to_contain_text("archive")
 
 
+class TestStorage:
+    def test_it_stands_under_its_node_with_its_room(self, page: Page, server: Any) -> None:
+        server.world.storages = {"local": True, "usb": False}
+        row = page.get_by_role("treeitem").filter(has_text="local")
+        expect(row).to_contain_text("available")
+        row.get_by_text("local", exact=True).click()
+        expect(page.locator("#main")).to_contain_text("30 GiB of 100 GiB")
+        expect(page.locator("#main")).to_contain_text("images, iso")
+        page.get_by_role("treeitem").get_by_text("usb", exact=True).click()
+        expect(page.get_by_role("main")).to_contain_text("pve does not say how storage usb is.")
+        page.get_by_role("treeitem").get_by_text("pve", exact=True).click()
+        expect(page.get_by_role("region", name="Storages").get_by_role("row")).to_have_count(3)
+
+
 class TestDatacenter:
     def test_it_explains_quorum_and_lists_the_nodes(self, page: Page) -> None:
         card = page.get_by_role("region", name="Quorum")
@@ -278,6 +292,21 @@ def brightness(page: Page) -> float:
     color = page.evaluate("getComputedStyle(document.body).backgroundColor")
     red, green, blue = map(float, re.findall(r"[\d.]+", color)[:3])
     return (red + green + blue) / 3
+
+
+def test_a_guest_that_has_just_moved_is_no_error(page: Page, server: Any) -> None:
+    """The list of all guests may name its old node for a moment, which no longer has it."""
+    choose_guest(page, "web")
+    expect(page.get_by_role("region", name="Configuration")).to_contain_text("scsi0")
+    world = server.world
+    with page.expect_response(lambda answer: answer.status == 500 and "/100/" in answer.url):
+        world.listed_on[100] = "pve"
+        world.guests[100]["node"] = "pve2"
+    expect(page.get_by_role("main").get_by_text("does not exist")).to_have_count(0)
+    world.listed_on.clear()
+    expect(page.locator(".kv-head")).to_contain_text("on pve2")
+    expect(page.get_by_role("region", name="Configuration")).to_contain_text("scsi0")
+    expect(page.get_by_role("main").get_by_text("does not exist")).to_have_count(0)
 
 
 def test_nothing_is_fetched_from_elsewhere_and_the_browser_has_nothing_to_complain_about(

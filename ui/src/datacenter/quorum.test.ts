@@ -96,3 +96,13 @@ test("a node without a cluster needs nobody's vote", () => {
   expect(quorum.quorate).toBe(true);
   expect(explain(quorum, en)).toEqual([en.quorum.standalone]);
 });
+
+test("a QDevice whose vote is missing is among those that would bring quorum back", () => {
+  const status: ClusterStatusRow[] = [
+    { type: "cluster", id: "cluster", name: "c", version: 1, nodes: 2, quorate: 0 },
+    { type: "node", id: "node/a", name: "a", nodeid: 1, online: 1 },
+    { type: "node", id: "node/b", name: "b", nodeid: 2, online: 0 },
+  ];
+  const quorum = readQuorum(status, [], { total: 3, present: 1, needed: 2, missing: ["b", "Qdevice"] });
+  expect(explain(quorum, en)[1]).toContain("b or Qdevice");
+});
