@@ -50,6 +50,7 @@ def build(target: Path) -> Path:
     """Build the package into ``target`` and return its path. Raises ``KvorumError``."""
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     os.environ["SOURCE_DATE_EPOCH"] = str(epoch())
+    os.umask(0o022)
     with tempfile.TemporaryDirectory(prefix="kvorum-deb-") as scratch:
         content = Path(scratch) / "content"
         content.mkdir(mode=0o755)
@@ -58,6 +59,7 @@ def build(target: Path) -> Path:
             shutil.copytree(root / HOME, content / HOME, symlinks=True)
         add_files(content, version)
         add_control(content, version)
+        date(content)
         target.mkdir(exist_ok=True)
         deb = target / f"kvorum_{version}_amd64.deb"
         unfinished = deb.with_suffix(".unfinished")
@@ -226,11 +228,18 @@ def add_files(content: Path, version: str) -> None:
     )
     modules = next((content / HOME).glob("lib/python3.*/site-packages")) / "kvorum"
     table = json.loads((modules / "cli/commands.json").read_text())["commands"]
+    put(content / "usr/share/kvorum/completion.bash", (modules / "cli/completion.bash").read_text())
+    completions = content / "usr/share/bash-completion/completions"
+    completions.mkdir(parents=True)
     for command in sorted({*ALWAYS, *table}):
         call = f"import sys\nfrom kvorum.cli.main import main\nsys.exit(main({command!r}))\n"
         put(content / "usr/sbin" / command, f"#!/{HOME}/bin/python -I\n{call}", 0o755)
+        (completions / command).symlink_to(
+            "../../kvorum/completion.bash"
+        )  # bash-completion looks for the command's name
     lab = f"#!/{HOME}/bin/python -I\nfrom kvorum.lab.main import main\nmain()\n"
     put(content / "usr/bin/kvorum", lab, 0o755)
+    put(content / "etc/pam.d/kvorum", (HERE / "kvorum.pam").read_text())
     documents = content / "usr/share/doc/kvorum"
     put(documents / "copyright", (HERE / "debian/copyright").read_text())
     entry = (HERE / "debian/changelog.in").read_text().replace("@VERSION@", version)
@@ -240,18 +249,27 @@ def add_files(content: Path, version: str) -> None:
 
 def add_control(content: Path, version: str) -> None:
     """The package's description and its maintainer scripts."""
-    files = [path for path in content.rglob("*") if path.is_file() and not path.is_symlink()]
+    files = sorted(path for path in content.rglob("*") if path.is_file() and not path.is_symlink())
+    configured = [path for path in files if content / "etc" in path.parents]
     size_kib = sum(-(-path.stat().st_size // 1024) for path in files)
     control = (HERE / "debian/control.in").read_text()
     control = control.replace("@VERSION@", version).replace("@SIZE@", str(size_kib))
     put(content / "DEBIAN/control", re.sub(r"^#.*\n", "", control, flags=re.MULTILINE))
     sums = [
         f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(content)}\n"
-        for path in sorted(files)
+        for path in files
+        if path not in configured
     ]
     put(content / "DEBIAN/md5sums", "".join(sums))
+    put(content / "DEBIAN/conffiles", "".join(f"/{path.relative_to(content)}\n" for path in configured))
     for script in ("postinst", "prerm", "postrm"):
         put(content / "DEBIAN" / script, (HERE / "debian" / script).read_text(), 0o755)
+
+
+def date(content: Path) -> None:
+    """Give everything the commit's time, also what is older: dependencies are kept between builds."""
+    for path in (content, *content.rglob("*")):
+        os.utime(path, (epoch(), epoch()), follow_symlinks=False)
 
 
 def put(path: Path, text: str, mode: int = 0o644) -> None:
@@ -269,5 +287,4 @@ def run(command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    os.umask(0o022)
     sys.exit(main())

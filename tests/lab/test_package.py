@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import builder_traces
 import pytest
 
 from kvorum.lab import plan
@@ -47,14 +50,42 @@ def machine(deb: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 def test_nothing_of_the_builder_is_in_it(content: Path) -> None:
-    secret = re.compile(
-        rb"opt/wheels|opt/pypi|/tmp/source|/tmp/ca\.crt|" + re.escape(str(REPOSITORY)).encode()
-    )
+    telling = builder_traces.all_of(REPOSITORY)
+    secret = re.compile(b"|".join(re.escape(text.encode()) for text in telling))
     files = [path for path in content.rglob("*") if path.is_file() and not path.is_symlink()]
-    assert [path for path in files if secret.search(path.read_bytes())] == []
+    found = {
+        str(path.relative_to(content)): sorted({hit.decode() for hit in secret.findall(path.read_bytes())})
+        for path in files
+    }
+    assert {path: hits for path, hits in found.items() if hits} == {}
     names = {path.name for path in files}
     assert not names & {"pip.conf", "direct_url.json", "ca-certificates.crt", "resolv.conf"}
     assert [path for path in files if path.suffix in (".pem", ".crt")] == []
+
+
+def test_the_page_and_the_completions_are_in_it(content: Path) -> None:
+    page = next(content.glob("usr/lib/kvorum/lib/python3.*/site-packages/kvorum/server/page"))
+    shown = (page / "index.html").read_text()
+    assert all((page / asset).is_file() for asset in re.findall(r'(?:src|href)="\./?([^"]+)"', shown))
+    assert "<script" in shown
+    completions = content / "usr/share/bash-completion/completions"
+    commands = {path.name for path in (content / "usr/sbin").iterdir()}
+    assert {path.name for path in completions.iterdir()} == commands
+    for path in completions.iterdir():
+        assert f" {path.name}" in path.read_text().splitlines()[-1]
+
+
+def test_two_builds_are_equal(tmp_path: Path) -> None:
+    build = (
+        "import sys; from pathlib import Path; sys.path.insert(0, 'packaging'); "
+        "import os, build_deb; os.umask(int(sys.argv[2], 8)); build_deb.build(Path(sys.argv[1]))"
+    )
+    epoch = {"SOURCE_DATE_EPOCH": "1700000000"}  # else a commit made meanwhile were a difference
+    for name, mask in (("one", "022"), ("two", "077")):
+        argv = [sys.executable, "-c", build, tmp_path / name, mask]
+        subprocess.run(argv, check=True, cwd=REPOSITORY, env=os.environ | epoch)
+    one, two = (next((tmp_path / name).iterdir()).read_bytes() for name in ("one", "two"))
+    assert hashlib.sha256(one).hexdigest() == hashlib.sha256(two).hexdigest()
 
 
 def test_compiled_modules_lie_in_the_environment_only(content: Path) -> None:
@@ -74,6 +105,7 @@ def test_install_remove_purge(machine: Path) -> None:
     drop_in = machine / "etc/systemd/system/corosync.service.d/kvorum.conf"
     assert "ConditionPathExists=/etc/corosync/authkey" in drop_in.read_text()
     assert not (machine / "etc/corosync/corosync.conf").exists()
+    assert "@include common-auth" in (machine / "etc/pam.d/kvorum").read_text()
     (machine / "var/lib/vz/disk.qcow2").write_text("a disk")
     (machine / "var/lib/pve-cluster/config.db").write_text("a database")
 
@@ -86,6 +118,7 @@ def test_install_remove_purge(machine: Path) -> None:
     assert (machine / "var/lib/vz/disk.qcow2").exists()
     assert (machine / "etc/corosync/corosync.conf").read_text() == sample
     assert not drop_in.exists()
+    assert not (machine / "etc/pam.d/kvorum").exists()
 
 
 def test_an_admins_corosync_configuration_is_left_alone_and_named(machine: Path) -> None:

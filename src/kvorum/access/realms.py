@@ -18,6 +18,15 @@ PAM_TIMEOUT_S = 20.0
 _PAM_AT_ONCE = 4
 
 
+PAM_SERVICE = "kvorum"
+"""Our service of PAM, which the package brings as /etc/pam.d/kvorum."""
+
+
+def pam_service(configured: Path = Path("/etc/pam.d")) -> str:
+    """The service to ask PAM for: ours where the package brought it, else ``login``."""
+    return PAM_SERVICE if (configured / PAM_SERVICE).is_file() else "login"
+
+
 class Realm(ABC):
     """One realm, named and described as the login dialog shows it."""
 
@@ -41,9 +50,9 @@ class Realm(ABC):
 class PamRealm(Realm):
     """The system's own users, by PAM (pam(7)). It needs root's rights to check other users' passwords."""
 
-    def __init__(self, service: str = "login") -> None:
+    def __init__(self, service: str | None = None) -> None:
         super().__init__("pam", "Linux PAM standard authentication")
-        self._service = service
+        self._service = service or pam_service()
         self._at_once = asyncio.Semaphore(_PAM_AT_ONCE)
 
     @property

@@ -28,7 +28,7 @@ _kvorum() {
     fi
 }
 
-declare -A _kvorum_next=(
+declare -gA _kvorum_next=(
     ['pvecm']='add apiver create expected nodes status'
     ['pvecm add']=''
     ['pvecm apiver']=''
@@ -61,7 +61,7 @@ declare -A _kvorum_next=(
     ['qm status']=''
     ['qm stop']=''
 )
-declare -A _kvorum_options=(
+declare -gA _kvorum_options=(
     ['pvecm add']='--fingerprint --force --link0 --nodeid --password --votes --help --output-format'
     ['pvecm apiver']='--help --output-format'
     ['pvecm create']='--link0 --nodeid --token-coefficient --votes --help --output-format'
@@ -89,7 +89,7 @@ declare -A _kvorum_options=(
     ['qm status']='--help --output-format'
     ['qm stop']='--keepActive --overrule-shutdown --skiplock --timeout --help --output-format'
 )
-declare -A _kvorum_arguments=(
+declare -gA _kvorum_arguments=(
     ['pvecm add']='hostname'
     ['pvecm apiver']=''
     ['pvecm create']='clustername'

@@ -71,6 +71,9 @@ def script(table: Mapping[str, Any]) -> str:
 
 
 def _array(name: str, content: Mapping[str, str]) -> str:
-    """A bash associative array; keys and values are words of the table, without quotes."""
+    """A bash associative array; keys and values are words of the table, without quotes.
+
+    It is global (-g), since bash-completion reads the file inside a function.
+    """
     lines = "".join(f"    ['{key}']='{value}'\n" for key, value in sorted(content.items()))
-    return f"declare -A {name}=(\n{lines})\n"
+    return f"declare -gA {name}=(\n{lines})\n"

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from kvorum.access import GeneratedPassword, PamRealm, Realms, stored_password
+from kvorum.access.realms import pam_service
 from kvorum.core.errors import AuthenticationError
 
 
@@ -36,3 +37,9 @@ async def test_pam_refuses_a_user_that_does_not_exist() -> None:
         await PamRealm("other").check("nobody-by-this-name", "x")
     with pytest.raises(AuthenticationError):
         await PamRealm("other").check("root", "x\0y")
+
+
+def test_our_service_of_pam_is_asked_where_there_is_one(tmp_path: Path) -> None:
+    assert pam_service(tmp_path) == "login"
+    (tmp_path / "kvorum").write_text("@include common-auth\n")
+    assert pam_service(tmp_path) == "kvorum"

@@ -98,7 +98,8 @@ def test_open_parameters_take_any_name() -> None:
 
 def test_the_completion_is_valid_bash_and_completes() -> None:
     text = script(build([declare()]))
-    probe = text + "COMP_WORDS=(qm x --o); COMP_CWORD=2; _kvorum; echo ${COMPREPLY[*]}"
+    load = f"load() {{\n{text}\n}}; load\n"  # as bash-completion does
+    probe = load + "COMP_WORDS=(qm x --o); COMP_CWORD=2; _kvorum; echo ${COMPREPLY[*]}"
     done = subprocess.run(["bash", "-c", probe], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.split() == ["--online", "--output-format"]
     assert done.stderr == ""
