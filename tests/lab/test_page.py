@@ -142,7 +142,7 @@ def test_every_nodes_page_shows_all_nodes_with_one_login(open_page: OpenPage) ->
     for node in NODES:
         page = open_page(node)
         for name in NODES:
-            row = page.get_by_role("main").get_by_role("row").filter(has=page.get_by_text(name, exact=True))
+            row = page.get_by_role("row").filter(has=page.locator(f"a[href='#/node/{name}']"))
             expect(row).to_contain_text("online")
             expect(row).to_contain_text(re.compile(r"% of \d+ CPU"))
         expect(page.get_by_role("region", name="Quorum")).to_contain_text("Any one of the 3 nodes")

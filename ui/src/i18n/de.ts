@@ -6,7 +6,7 @@ export const de: Dictionary = {
   node: "Knoten",
   nodes: "Knoten",
   guests: "Gäste",
-  storages: "Speicher",
+  storages: "Datenspeicher",
   guestCount: (running, others) => `Gäste: ${running} in Betrieb, ${others} nicht`,
   standalone: "Einzelner Knoten",
   cancel: "Abbrechen",
@@ -17,7 +17,7 @@ export const de: Dictionary = {
   gone: {
     node: (name) => `Einen Knoten ${name} gibt es nicht.`,
     guest: (vmid) => `Einen Gast ${vmid} gibt es nicht.`,
-    storage: (name, node) => `Auf ${node} gibt es keinen Speicher ${name}.`,
+    storage: (name, node) => `Auf ${node} gibt es keinen Datenspeicher ${name}.`,
   },
   login: {
     title: "Anmelden",
@@ -69,7 +69,7 @@ export const de: Dictionary = {
     uptime: "Laufzeit",
     votes: "Stimmen",
     guest: "Gast",
-    storage: "Speicher",
+    storage: "Datenspeicher",
     node: "Knoten",
     key: "Schlüssel",
     value: "Wert",
@@ -177,7 +177,7 @@ export const de: Dictionary = {
     offline: (name) => `${name} ist offline. Gezeigt wird der letzte bekannte Stand.`,
   },
   storageView: {
-    silent: (name, node) => `${node} sagt nicht, wie es um den Speicher ${name} steht.`,
+    silent: (name, node) => `${node} sagt nicht, wie es um den Datenspeicher ${name} steht.`,
     shared: "ja, alle seine Knoten sehen dieselben Daten",
     notShared: "nein, jeder Knoten hat seine eigenen",
   },
