@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import importlib.util
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +22,7 @@ from kvorum.core.paths import Paths
 from kvorum.store import StoreClient
 from kvorum.store.daemon import running_store
 from kvorum.store.host import Host
+from kvorum.store.protocol import Clock
 
 
 def _fixture() -> ModuleType:
@@ -168,12 +171,48 @@ def sh(place: Path, script: str) -> subprocess.CompletedProcess[str]:
          "700 root:www-data\n600 root:www-data\n640 root:www-data\n755 root:www-data\n"),
         ("tar cf /tmp/$$.tar nodes; rm -r nodes/n1/lxc; tar xf /tmp/$$.tar; ls nodes/n1; rm /tmp/$$.tar",
          "lxc\npriv\nqemu-server\n"),
+        ("echo 1 > .debug; cat .debug; echo 0 > .debug; cat .debug; stat -c %a .debug", "1\n0\n640\n"),
+        ("cd priv/lock; mkdir l; touch l; { touch -d @0 l; mv l m; } 2>&1 "
+         "| grep -o 'Permission denied'; ls; rmdir l; ls",
+         "Permission denied\nPermission denied\nl\n"),
     ],
 )  # fmt: skip
 def test_shells_find_a_file_system(mount: Path, script: str, shown: str) -> None:
     done = sh(mount, script)
     assert done.stdout == shown
     assert not done.stderr or "tar:" in done.stderr
+
+
+VIM = """
+import os
+def put(name, data, flags):
+    fd = os.open(name, flags, 0o640)
+    if data: os.write(fd, data)
+    os.fsync(fd); os.close(fd)
+new = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+os.close(os.open("4913", new | os.O_NOFOLLOW, 0o640)); os.unlink("4913")
+os.rename("f", "f~"); put("f", b"edited\\n", os.O_WRONLY | os.O_CREAT); os.unlink("f~")
+"""
+NANO = """
+import os
+fd = os.open("f", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+os.write(fd, b"edi"); os.write(fd, b"ted\\n"); os.fsync(fd); os.close(fd)
+"""
+MAPPED = """
+import mmap
+with open("f", "r+b") as f, mmap.mmap(f.fileno(), 0) as m:
+    m[0:7] = b"edited\\n"; m.flush()
+"""
+
+
+@needs_fuse
+@pytest.mark.parametrize("editor", [VIM, NANO, MAPPED], ids=["vim", "nano", "mmap"])
+def test_editors_and_mappings_write_whole_files(mount: Path, editor: str) -> None:
+    """The system calls of vim (backupcopy=auto) and nano, and a shared mapping."""
+    (mount / "f").write_text("before\n")
+    script = f"{sys.executable} - <<'END'\n{editor}\nEND\ncat f; ls | grep -c -e 4913 -e '~'"
+    done = sh(mount, script)
+    assert (done.stdout, done.stderr) == ("edited\n0\n", "")
 
 
 @needs_fuse
@@ -224,6 +263,55 @@ async def test_others_see_no_version_too_many(
         await asyncio.to_thread(sh, mount, "cat new; mkdir end")
         await asyncio.wait_for(watching, 10)
         assert seen in (versions, versions[-1:])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small file system needs root")
+async def test_a_full_disk_makes_the_node_read_only_until_there_is_room(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", small], check=True, timeout=10)
+    try:
+        paths = dataclasses.replace(Paths.under(tmp_path), database=small / "config.db")
+        async with (
+            running_store(paths, node="n1", fuse=False, corosync=False) as host,
+            StoreClient(paths.store_socket) as client,
+        ):
+            await client.write("before", b"1")
+            with contextlib.suppress(OSError), (small / "ballast").open("wb", buffering=0) as ballast:
+                while ballast.write(bytes(4096)):
+                    pass
+            writing = asyncio.ensure_future(client.write("big", bytes(500_000)))
+            await until(host, lambda: not host.status.writable, "the refusal")
+            assert "its disk is full" in host.status.reason
+            (small / "ballast").unlink()
+            await until(host, lambda: host.status.writable, "the way back")
+            with contextlib.suppress(KvorumError):
+                await writing
+            await client.write("after", b"2")
+            assert host.tree.read("before") and host.tree.read("after")
+    finally:
+        subprocess.run(["umount", small], check=True, timeout=10)
+
+
+@needs_ring
+async def test_a_pause_of_one_store_makes_it_leave_and_rejoin_within_the_ring(tmp_path: Path) -> None:
+    with rings.corosync_ring(3) as ring:
+        async with cluster(ring, tmp_path, 3) as nodes:
+            hosts = [host for host, _ in nodes]
+            seen: list[frozenset[int]] = []
+            forget = hosts[0].listen(lambda _: seen.append(hosts[0].status.members))
+            hosts[2]._told_at -= 10
+            hosts[2]._step(Clock(time.clock_gettime(time.CLOCK_BOOTTIME) + 5))
+            assert "stood still" in hosts[2].status.reason
+            await until(hosts[0], lambda: frozenset({1, 2}) in seen, "the leave")
+            for host in hosts:
+                await until(
+                    host, lambda h=host: h.status.writable and len(h.status.members) == 3, "the way back"
+                )
+            forget()
+            async with StoreClient(nodes[2][1].store_socket) as three:
+                await three.write("after", b"1")
+            assert len({host.root for host in hosts}) == 1
 
 
 @needs_ring

@@ -6,24 +6,33 @@ event loop, which answers it, that is a deadlock (seen within a second under loa
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
 QUEUE_MAX = 300_000
 """More than all entries of a full store."""
+STALL_SECONDS = 5.0
+"""The longest the kernel may take for one notification."""
 
 
 class Invalidation:
-    """A bounded queue of notifications; ``stalled`` is called when the kernel takes no more."""
+    """A bounded queue of notifications; ``stalled`` is called once when the kernel takes no more."""
 
     def __init__(self, stalled: Callable[[], None]) -> None:
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUE_MAX)
         self._stalled = stalled
+        self._loop = asyncio.get_running_loop()
+        self._look: asyncio.TimerHandle | None = None
+        self._began: float | None = None
+        """When the notification that is in the kernel now began."""
+        self._given_up = False
         self._thread = threading.Thread(target=self._run, name="store-invalidate", daemon=True)
         self._thread.start()
 
@@ -32,19 +41,39 @@ class Invalidation:
         try:
             self._queue.put_nowait(notify)
         except queue.Full:
-            log.critical("the kernel takes no notifications: /etc/pve is unmounted and the store restarts")
-            self._stalled()
+            self._give_up()
+        if self._look is None and not self._given_up:
+            self._look = self._loop.call_later(STALL_SECONDS, self._looked)
 
     def close(self) -> None:
         """Send nothing more after what is queued."""
+        if self._look is not None:
+            self._look.cancel()
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(None)
 
+    def _looked(self) -> None:
+        self._look = None
+        began = self._began
+        if began is not None and time.monotonic() - began >= STALL_SECONDS:
+            self._give_up()
+        elif began is not None or not self._queue.empty():
+            self._look = self._loop.call_later(STALL_SECONDS, self._looked)
+
+    def _give_up(self) -> None:
+        if not self._given_up:
+            self._given_up = True
+            log.critical("the kernel takes no notifications: /etc/pve is unmounted and the store restarts")
+            self._stalled()
+
     def _run(self) -> None:
         while (notify := self._queue.get()) is not None:
+            self._began = time.monotonic()
             try:
                 notify()
             except FileNotFoundError:
                 continue  # the kernel does not know the entry: normal
             except OSError as error:
                 log.warning("the kernel refused a notification: %s", error)
+            finally:
+                self._began = None

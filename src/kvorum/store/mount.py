@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,7 +26,7 @@ async def mounted(host: Host, membership: MembershipSource, place: Path) -> Asyn
     await _unmount(place)
     await asyncio.to_thread(place.mkdir, parents=True, exist_ok=True)
     pyfuse3.asyncio.enable()
-    filesystem = Filesystem(host, membership)
+    filesystem = Filesystem(host, membership, lambda: _abort(place))
     options = {*pyfuse3.default_options, "fsname=kvorum", "default_permissions", "allow_other"}
     if os.getuid() != 0:
         options.discard("allow_other")
@@ -43,6 +44,17 @@ async def mounted(host: Host, membership: MembershipSource, place: Path) -> Asyn
             await task
         filesystem.close()
         pyfuse3.close(unmount=True)
+
+
+def _abort(place: Path) -> None:
+    """End the kernel's side of the mount, so that nothing hangs on it, and this daemon."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        if fields[4] == str(place):
+            minor = fields[2].partition(":")[2]
+            with contextlib.suppress(OSError):  # the daemon's end closes it too
+                Path(f"/sys/fs/fuse/connections/{minor}/abort").write_text("1")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _unmount(place: Path) -> None:

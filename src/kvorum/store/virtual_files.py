@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 
 from kvorum.store.host import Host
 from kvorum.store.membership import MembershipSource
 
+_STORE_LOG = logging.getLogger("kvorum.store")
+DEBUG = ".debug"
 LINKS = ("local", "qemu-server", "lxc")
 CLUSTER_LOG_ENTRIES = 50
 
@@ -41,6 +44,7 @@ class VirtualFiles:
             ".version": self._version,
             ".clusterlog": self._clusterlog,
             ".rrd": self._rrd,
+            DEBUG: self._debug,
         }
 
     @property
@@ -51,6 +55,22 @@ class VirtualFiles:
     def content(self, name: str) -> bytes:
         """What the file holds now."""
         return self._makers[name]()
+
+    @staticmethod
+    def writable(name: str) -> bool:
+        """Whether something may be written to it: only ``.debug``."""
+        return name == DEBUG
+
+    def write(self, name: str, data: bytes) -> bool:
+        """Turn debug messages on (``1``) or off (``0``) on this node; ``False`` for anything else."""
+        wanted = data.strip()
+        if name != DEBUG or wanted not in (b"0", b"1"):
+            return False
+        _STORE_LOG.setLevel(logging.DEBUG if wanted == b"1" else logging.NOTSET)
+        return True
+
+    def _debug(self) -> bytes:
+        return b"1\n" if _STORE_LOG.level == logging.DEBUG else b"0\n"
 
     def _members(self) -> bytes:
         membership = self._membership.current

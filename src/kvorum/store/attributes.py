@@ -1,0 +1,72 @@
+"""What stat(2) shows of each path: owner, mode, size, times."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import stat
+
+from pyfuse3 import EntryAttributes, FUSEError, InodeT, ModeT
+
+from kvorum.store.face import File
+from kvorum.store.handles import Handle
+from kvorum.store.host import Host
+from kvorum.store.inodes import Inodes
+from kvorum.store.names import is_private
+from kvorum.store.virtual_files import LINKS, VirtualFiles, link_target
+
+BLOCK = 4096
+_CACHE_SECONDS = 3600.0
+
+
+class Attributes:
+    """Makes entries for the kernel: root:www-data, ``priv`` for root alone, no write bits without quorum."""
+
+    def __init__(
+        self, host: Host, virtual: VirtualFiles, inodes: Inodes, changing: dict[int, Handle], quorate: bool
+    ) -> None:
+        """``changing``: inode to the handle that has something to commit."""
+        self._host = host
+        self._tree = host.tree
+        self._virtual = virtual
+        self._inodes = inodes
+        self._changing = changing
+        self.quorate = quorate
+        try:
+            self.gid = grp.getgrnam("www-data").gr_gid
+        except KeyError:
+            self.gid = 0
+
+    def of(self, path: str) -> EntryAttributes:
+        """The entry at ``path``; raises ``FUSEError`` (ENOENT) when nothing is there."""
+        write = 0o222 if self.quorate else 0
+        private = is_private(path)
+        entry = EntryAttributes()
+        entry.st_uid, entry.st_gid, entry.st_blksize, entry.st_nlink = 0, self.gid, BLOCK, 1
+        entry.entry_timeout = entry.attr_timeout = _CACHE_SECONDS
+        when = self._host.started
+        file: File | None = None
+        inode = self._inodes.known(path)
+        handle = self._changing.get(inode) if inode is not None else None
+        if self._tree.is_directory(path):
+            entry.st_mode = ModeT(stat.S_IFDIR | ((0o700 if private else 0o755) & (0o555 | write)))
+            entry.st_nlink = 2
+        elif (file := self._tree.read(path)) is not None or (handle is not None and handle.dirty):
+            entry.st_mode = ModeT(stat.S_IFREG | ((0o600 if private else 0o640) & (0o440 | write)))
+            entry.st_size = len(file.data) if file else 0
+            when = file.mtime if file else when
+            if handle is not None and handle.dirty and handle.buffer is not None:
+                entry.st_size = len(handle.buffer)
+        elif path in LINKS:
+            entry.st_mode = ModeT(stat.S_IFLNK | (0o777 & (0o555 | write)))
+            entry.st_size = len(link_target(path, self._host.node))
+        elif path in self._virtual.names:
+            entry.st_mode = ModeT(stat.S_IFREG | (0o640 if self._virtual.writable(path) else 0o440))
+            entry.st_size = len(self._virtual.content(path))
+            entry.attr_timeout = 0
+        else:
+            raise FUSEError(errno.ENOENT)
+        entry.st_ino = InodeT(self._inodes.number(path))
+        entry.st_blocks = (entry.st_size + 511) // 512
+        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = int(when * 1e9)
+        return entry

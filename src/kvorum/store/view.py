@@ -1,0 +1,203 @@
+"""The part of the file system that only looks, and tells the kernel when what it cached has changed."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+
+import pyfuse3
+import pyfuse3.asyncio
+from pyfuse3 import (
+    EntryAttributes,
+    FileHandleT,
+    FileInfo,
+    FileNameT,
+    FUSEError,
+    InodeT,
+    ReaddirToken,
+    RequestContext,
+    StatvfsData,
+)
+
+from kvorum.core.errors import ParameterError
+from kvorum.store.attributes import BLOCK, Attributes
+from kvorum.store.handles import Handle
+from kvorum.store.host import Heard, Host
+from kvorum.store.inodes import ROOT, Inodes
+from kvorum.store.invalidation import Invalidation
+from kvorum.store.locks import Locks
+from kvorum.store.membership import MembershipSource
+from kvorum.store.names import check_path
+from kvorum.store.protocol import Changed, StatusChanged
+from kvorum.store.tree import MAX_ENTRIES, MAX_TOTAL_BYTES
+from kvorum.store.virtual_files import LINKS, VirtualFiles, link_target
+
+log = logging.getLogger(__name__)
+
+_WAIT_SECONDS = 20.0
+_WRITING = os.O_WRONLY | os.O_RDWR
+
+
+class View(pyfuse3.Operations):
+    """What only looks: names, attributes, links, directories; and what takes back what the kernel caches."""
+
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+
+    def __init__(
+        self,
+        host: Host,
+        membership: MembershipSource,
+        stalled: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGTERM),
+    ) -> None:
+        """``stalled`` is called when the kernel takes no notifications: the daemon must end."""
+        super().__init__()
+        self._host = host
+        self._tree = host.tree
+        self._membership = membership
+        self._virtual = VirtualFiles(host, membership)
+        self._inodes = Inodes()
+        self._handles: dict[int, Handle] = {}
+        self._listings: dict[int, list[tuple[str, int]]] = {}
+        self._next_handle = 1
+        self._changing: dict[int, Handle] = {}
+        """Inode to the handle that last wrote to it and has not committed."""
+        self._invalidation = Invalidation(stalled)
+        self._attributes = Attributes(
+            host, self._virtual, self._inodes, self._changing, membership.current.quorate
+        )
+        self._reserved = (*LINKS, *self._virtual.names)
+        self._locks = Locks(host)
+        self._forget = host.listen(self._heard)
+
+    def close(self) -> None:
+        """Take no further notice of changes."""
+        self._forget()
+        self._locks.close()
+        self._invalidation.close()
+
+    # Looking
+
+    async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
+        path = self._child(parent_inode, name)
+        attributes = self._attributes.of(path)
+        self._inodes.looked_up(attributes.st_ino)
+        return attributes
+
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        for inode, count in inode_list:
+            self._inodes.forget(inode, count)
+
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        return self._attributes.of(self._path(inode))
+
+    async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
+        path = self._path(inode)
+        if path not in LINKS:
+            raise FUSEError(errno.EINVAL)
+        return FileNameT(link_target(path, self._host.node).encode())
+
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        path = self._path(inode)
+        if not self._tree.is_directory(path):
+            raise FUSEError(errno.ENOTDIR)
+        names = list(self._tree.names(path))
+        if not path:
+            names += [name for name in (*LINKS, *self._virtual.names) if name not in names]
+        number = self._new_handle()
+        self._listings[number] = [(name, index + 1) for index, name in enumerate(names)]
+        self._handles[number] = Handle(inode)
+        return FileHandleT(number)
+
+    async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
+        inode = self._handles[fh].inode
+        directory = self._inodes.path(inode)
+        for name, following in self._listings[fh][start_id:]:
+            path = f"{directory}/{name}" if directory else name
+            try:
+                attributes = self._attributes.of(path)
+            except FUSEError:
+                continue  # gone since opendir
+            if not pyfuse3.readdir_reply(token, FileNameT(name.encode()), attributes, following):
+                return
+            self._inodes.looked_up(attributes.st_ino)
+
+    async def releasedir(self, fh: FileHandleT) -> None:
+        del self._listings[fh], self._handles[fh]
+
+    async def statfs(self, ctx: RequestContext) -> StatvfsData:
+        data = StatvfsData()
+        data.f_bsize = data.f_frsize = BLOCK
+        data.f_blocks = MAX_TOTAL_BYTES // BLOCK
+        data.f_bfree = data.f_bavail = (MAX_TOTAL_BYTES - self._tree.total_bytes) // BLOCK
+        data.f_files = MAX_ENTRIES
+        data.f_ffree = data.f_favail = MAX_ENTRIES - self._tree.entries
+        data.f_namemax = 255
+        return data
+
+    # Helpers
+
+    def _path(self, inode: int) -> str:
+        path = self._inodes.path(inode)
+        if path is None:
+            raise FUSEError(errno.ESTALE)
+        return path
+
+    def _child(self, parent: int, name: bytes) -> str:
+        directory = self._path(parent)
+        try:
+            text = name.decode()
+            path = f"{directory}/{text}" if directory else text
+            check_path(path)
+        except (UnicodeDecodeError, ParameterError):
+            raise FUSEError(errno.EINVAL) from None
+        return path
+
+    def _new_handle(self) -> int:
+        self._next_handle += 1
+        return self._next_handle
+
+    def _opened(self, handle: Handle) -> FileInfo:
+        number = self._new_handle()
+        self._handles[number] = handle
+        return FileInfo(fh=FileHandleT(number), keep_cache=True)
+
+    def _content(self, inode: int) -> bytes:
+        path = self._inodes.path(inode)
+        file = self._tree.read(path) if path is not None else None
+        return file.data if file is not None else b""
+
+    # Taking back what the kernel caches
+
+    def _heard(self, heard: Heard) -> None:
+        match heard:
+            case Changed(_, changes, _):
+                for change in changes:
+                    self._changed(change.path, change.file is not None or change.directory)
+            case StatusChanged():
+                quorate = self._membership.current.quorate
+                if quorate != self._attributes.quorate:
+                    self._attributes.quorate = quorate
+                    for inode in self._inodes.numbers():
+                        self._notify_inode(inode, attributes_only=True)
+
+    def _changed(self, path: str, exists: bool) -> None:
+        parent, _, name = path.rpartition("/")
+        inode = self._inodes.known(path)
+        if inode is not None and exists:
+            self._notify_inode(inode, attributes_only=False)
+        elif inode is not None:
+            above = self._inodes.known(parent)
+            if above is not None:
+                entry = functools.partial(pyfuse3.invalidate_entry, InodeT(above), FileNameT(name.encode()))
+                self._invalidation.put(entry)
+
+    def _notify_inode(self, inode: int, *, attributes_only: bool) -> None:
+        self._invalidation.put(functools.partial(pyfuse3.invalidate_inode, InodeT(inode), attributes_only))
+
+
+assert pyfuse3.ROOT_INODE == ROOT
