@@ -16,6 +16,7 @@ from kvorum.store.face import (
     Write,
     expect_digest,
 )
+from kvorum.store.stream import Revision
 
 __all__ = [
     "Change",
@@ -27,6 +28,7 @@ __all__ = [
     "Membership",
     "Operation",
     "Rename",
+    "Revision",
     "Store",
     "StoreClient",
     "Touch",

@@ -11,14 +11,16 @@ from typing import Self
 
 import msgspec
 
-from kvorum.core.errors import NoQuorum, OutcomeUnknown, Unreachable
+from kvorum.core.errors import KvorumError, NoQuorum, OutcomeUnknown, Unreachable
 from kvorum.store import stream
-from kvorum.store.face import Change, Expect, File, Membership, Operation, Store
+from kvorum.store.face import Change, Delete, Expect, File, Membership, Operation, Store, Write
+from kvorum.store.stream import Revision
 from kvorum.store.tree import Tree
 
 log = logging.getLogger(__name__)
 
 _RETRY_MIN, _RETRY_MAX = 0.05, 1.0
+_HISTORY_SECONDS = 10.0
 _GRACE = 2.0
 """Seconds added to a request's deadline before its answer is given up: the server's comes first."""
 
@@ -43,6 +45,7 @@ class StoreClient(Store):
         self._connected = asyncio.Event()
         self._snapshot: list[stream.Snapshot] = []
         self._waiting: dict[int, asyncio.Future[int]] = {}
+        self._histories: dict[int, tuple[Revision, ...]] = {}
         self._requests = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -137,6 +140,35 @@ class StoreClient(Store):
         self._requests += 1
         await self._ask(writer, stream.Adopt(self._requests), _GRACE)
 
+    async def history(self, path: str, most: int = 100) -> tuple[Revision, ...]:
+        """The changes of ``path`` that this node still knows, newest first, without contents.
+
+        Raises ``KvorumError`` when they can't be read, ``NoQuorum`` when pve-cluster is away.
+        """
+        return await self._ask_history(path, 0, most)
+
+    async def revision(self, path: str, number: int) -> Revision:
+        """One change of ``path`` with the content before it; raises ``KvorumError`` when it is not known."""
+        found = await self._ask_history(path, number, 1)
+        if not found:
+            raise KvorumError(f"the history of '{path}' has no revision {number} on this node")
+        return found[0]
+
+    async def restore(self, path: str, number: int, *, who: str = "") -> int:
+        """Make ``path`` what it was before the change ``number``; deletes it if it did not exist then.
+
+        Returns the store's new version. Raises as ``revision`` and ``transact`` do; ``Conflict`` when the
+        file changes meanwhile.
+        """
+        before = (await self.revision(path, number)).before
+        now = self._tree.read(path)
+        expect = Expect(path, None) if now is None else Expect.of(now)
+        if before is None and now is None:
+            return self._version
+        return await self.transact(
+            [Delete(path) if before is None else Write(path, before)], [expect], who=who
+        )
+
     def published(self, key: str) -> Mapping[str, bytes]:
         now = asyncio.get_running_loop().time()
         for name in [name for name, (_, until) in self._values.items() if until <= now]:
@@ -171,10 +203,17 @@ class StoreClient(Store):
         except TimeoutError:
             raise NoQuorum("the store (pve-cluster) does not answer; nothing was changed") from None
 
+    async def _ask_history(self, path: str, number: int, most: int) -> tuple[Revision, ...]:
+        writer = await self._wait_connected(_GRACE)
+        self._requests += 1
+        message = stream.ReadHistory(self._requests, path, number, most)
+        await self._ask(writer, message, _HISTORY_SECONDS)
+        return self._histories.pop(message.id)
+
     async def _ask(
         self,
         writer: asyncio.StreamWriter,
-        message: stream.Transact | stream.PublishValue | stream.Adopt,
+        message: stream.Transact | stream.PublishValue | stream.Adopt | stream.ReadHistory,
         timeout: float,
     ) -> int:
         data = stream.frame(message)
@@ -242,6 +281,11 @@ class StoreClient(Store):
                         future.set_exception(stream.ERRORS.get(error, stream.ERRORS["error"])(text))
                     else:
                         future.set_result(version)
+            case stream.History(number, revisions):
+                future = self._waiting.get(number)
+                if future is not None and not future.done():
+                    self._histories[number] = revisions
+                    future.set_result(0)
             case stream.Value(node, key, value, ttl):
                 self._values[node, key] = (value, asyncio.get_running_loop().time() + ttl)
             case stream.Members(membership):

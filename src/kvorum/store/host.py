@@ -76,6 +76,7 @@ class Host:
             # A standalone node that has become a cluster's first: its history is its own.
             stored.view = replace(stored.view, members={nodeid: node})
         self.node = node
+        self.database = database
         self.nodeid = nodeid
         self.started = time.time()
         self._replica = Replica(nodeid, node, f"{node}/{secrets.token_hex(8)}", stored, ballot)

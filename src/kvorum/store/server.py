@@ -16,6 +16,7 @@ import struct
 from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -26,6 +27,7 @@ from kvorum.store.host import Heard, Host
 from kvorum.store.membership import MembershipSource
 from kvorum.store.names import is_private
 from kvorum.store.protocol import Changed, Published, StatusChanged
+from kvorum.store.revisions import read_history
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ _BACKLOG = 2048
 _BACKLOG_BYTES = 4 << 20
 _BEHIND_BYTES = 192 << 20
 _REQUESTS = 256
+
+_Request: TypeAlias = stream.Transact | stream.PublishValue | stream.Adopt | stream.ReadHistory
 
 
 class _Client:
@@ -187,12 +191,14 @@ class Server:
         client.requests.add(task)
         task.add_done_callback(client.requests.discard)
 
-    async def _carry_out(
-        self, client: _Client, message: stream.Transact | stream.PublishValue | stream.Adopt
-    ) -> None:
+    async def _carry_out(self, client: _Client, message: _Request) -> None:
         try:
             version = 0
             match message:
+                case stream.ReadHistory(number, path, revision, most):
+                    found = await asyncio.to_thread(read_history, self._host.database, path, revision, most)
+                    client.send(stream.frame(stream.History(number, found)))
+                    return
                 case stream.Transact(_, operations, expect, who, timeout):
                     version = await self._host.transact(operations, expect, who, timeout)
                 case stream.PublishValue(_, key, value, ttl):

@@ -50,6 +50,16 @@ class Adopt(msgspec.Struct, frozen=True, array_like=True, tag=4):
     id: int
 
 
+class ReadHistory(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """What ``path`` was before; answered by ``History``, or by ``Reply`` with an error."""
+
+    id: int
+    path: str
+    number: int = 0
+    """One revision with its content; 0 asks for the list without contents."""
+    most: int = 100
+
+
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """First from the server."""
 
@@ -100,8 +110,32 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, tag=6):
     text: str = ""
 
 
-Asking: TypeAlias = Hello | Transact | PublishValue | Adopt
-Told: TypeAlias = Welcome | Snapshot | Changes | Members | Value | Reply
+class Revision(msgspec.Struct, frozen=True, array_like=True):
+    """One change of a file, as this node's database keeps it for some days."""
+
+    number: int
+    """Names the revision on this node."""
+    time: float
+    """Unix seconds, by the clock of the node that made the change."""
+    version: int
+    """The store's version that the change made."""
+    who: str
+    node: str
+    size: int | None
+    """Bytes the file had before the change; ``None`` when it did not exist."""
+    before: bytes | None = None
+    """What the file held before the change, where it was asked for."""
+
+
+class History(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """The answer to ``ReadHistory``, newest first."""
+
+    id: int
+    revisions: tuple[Revision, ...]
+
+
+Asking: TypeAlias = Hello | Transact | PublishValue | Adopt | ReadHistory
+Told: TypeAlias = Welcome | Snapshot | Changes | Members | Value | Reply | History
 
 _encoder = msgspec.msgpack.Encoder()
 asking = msgspec.msgpack.Decoder[Asking](Asking)

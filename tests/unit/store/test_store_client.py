@@ -137,3 +137,25 @@ async def test_a_damaged_database_is_set_aside(paths: Paths, caplog: pytest.LogC
         assert client.read("x") is None
     assert "is damaged" in caplog.text
     assert list(paths.database.parent.glob("config.db.damaged-*"))
+
+
+async def test_a_files_history_is_told_and_undone(paths: Paths) -> None:
+    async with store(paths), StoreClient(paths.store_socket) as client:
+        await client.write("f", b"one", who="root@pam")
+        await client.write("f", b"two", who="anna@pve")
+        await client.transact([Delete("f")], who="root@pam")
+        history = await client.history("f")
+        assert [(r.who, r.size, r.node) for r in history] == [
+            ("root@pam", 3, "n1"),
+            ("anna@pve", 3, "n1"),
+            ("root@pam", None, "n1"),
+        ]
+        assert (await client.revision("f", history[0].number)).before == b"two"
+        await client.restore("f", history[1].number, who="root@pam")
+        file = client.read("f")
+        assert file is not None and file.data == b"one"
+        await client.restore("f", history[2].number)
+        assert client.read("f") is None
+        with pytest.raises(KvorumError, match="no revision 99999"):
+            await client.revision("f", 99999)
+        assert await client.history("never") == ()
