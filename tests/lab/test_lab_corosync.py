@@ -4,54 +4,11 @@ import re
 
 import pytest
 
-CONF = """\
-totem {{
-    version: 2
-    cluster_name: lab
-    transport: knet
-    crypto_cipher: none
-    crypto_hash: none
-    token: 1000
-}}
-quorum {{
-    provider: corosync_votequorum
-}}
-logging {{
-    to_syslog: yes
-}}
-nodelist {{
-{nodes}
-}}
-"""
-NODE = """    node {{
-        name: n{i}
-        nodeid: {i}
-        ring0_addr: 198.18.10.{i}
-        ring1_addr: 198.18.11.{i}
-    }}"""
-
 
 @pytest.fixture
-def corosync(lab):
-    text = CONF.format(nodes="\n".join(NODE.format(i=i) for i in (1, 2, 3)))
-    for node in ("n1", "n2", "n3"):
-        lab.exec(node, ["tee", "/etc/corosync/corosync.conf"], input=text, check=True)
-        lab.exec(node, ["mkdir", "-p", "/etc/systemd/system/corosync.service.d"], check=True)
-        lab.exec(
-            node,
-            ["tee", "/etc/systemd/system/corosync.service.d/zz-test.conf"],
-            input="[Unit]\nConditionPathExists=\n",
-            check=True,
-        )
-        lab.exec(node, ["systemctl", "daemon-reload"], check=True)
-        lab.exec(node, ["systemctl", "restart", "corosync"], check=True)
-    for node in ("n1", "n2", "n3"):
-        wait_quorum(lab, node, quorate=True, members=3)
-    yield lab
-    lab.recover()
-    for node in ("n1", "n2", "n3"):
-        lab.exec(node, ["systemctl", "stop", "corosync"])
-        lab.exec(node, ["rm", "-r", "/etc/systemd/system/corosync.service.d/zz-test.conf"])
+def corosync(cluster):
+    """The product's own cluster: two links, all nodes members."""
+    return cluster.lab
 
 
 def wait_quorum(lab, node, *, quorate, members):
@@ -102,7 +59,6 @@ def test_a_cut_node_leaves_and_comes_back(corosync):
     corosync.cut("n3")
     wait_quorum(corosync, "n1", quorate=True, members=2)
     corosync.power("n3")
-    corosync.exec("n3", ["systemctl", "start", "corosync"], check=True)
     wait_quorum(corosync, "n3", quorate=True, members=3)
 
 

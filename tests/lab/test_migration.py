@@ -108,7 +108,7 @@ def no_bridge(cluster: Cluster, vmid: int) -> tuple[str, ...]:
 
 def no_room(cluster: Cluster, vmid: int) -> tuple[str, ...]:
     cluster.say("n1", "qm", "set", str(vmid), "--scsi1", "local:900000,format=qcow2")
-    return ("no room", "local", "900000.00 GiB needed", "n2")
+    return ("no room", "local", "900000.01 GiB needed", "n2")
 
 
 def no_storage(cluster: Cluster, vmid: int) -> tuple[str, ...]:

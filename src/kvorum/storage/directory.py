@@ -65,7 +65,7 @@ class DirectoryStorage(StorageKind):
         make = "0" not in (self.entry.options.get("mkdir"), self.entry.options.get("create-base-path"))
         try:
             if make:
-                self.root.mkdir(parents=True, exist_ok=True)
+                make_passable(self.root)
             if not self.root.is_dir():
                 raise StorageError(
                     f"unable to activate storage '{self.id}': directory '{self.root}' does not exist"
@@ -252,3 +252,11 @@ def _remove(path: Path, is_disk: bool) -> None:
     if is_disk:
         with contextlib.suppress(OSError):
             path.parent.rmdir()
+
+
+def make_passable(path: Path) -> None:
+    """Make a directory and what lacks above it, so that guests' uids can pass whatever our umask is."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)

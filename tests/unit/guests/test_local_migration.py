@@ -164,6 +164,28 @@ async def test_the_target_runs_the_guest_when_the_source_dies_right_after_the_co
     assert guest.status == "running"
 
 
+async def test_the_target_takes_back_when_the_sources_lock_goes_without_a_word(world: World) -> None:
+    """The source's daemon dies before any memory moves; the next one only unlocks the guest."""
+    await begin(world, "local")
+    migration, reached, over = world.migration(with_local_disks=True), asyncio.Event(), asyncio.Event()
+
+    async def dead() -> None:
+        reached.set()
+        await over.wait()
+
+    migration._send = dead
+    task = asyncio.create_task(migration.run())
+    await asyncio.wait_for(reached.wait(), 20)
+    watcher = world.nodes["n2"].incoming._sessions[100].watcher
+    await world.nodes["n1"].manager.registry.edit(100, {}, frozenset({"lock"}), who="root@pam")
+    await asyncio.wait_for(asyncio.shield(watcher), 10)
+    assert world.nodes["n2"].incoming._sessions == {}
+    assert [p.name for p in (world.root / "local/images/100").iterdir()] == ["vm-100-disk-0.qcow2"]
+    over.set()
+    with pytest.raises(MigrationFailed):
+        await asyncio.wait_for(task, 30)
+
+
 async def test_a_stopped_guest_moves_with_its_disk(world: World) -> None:
     await create(world, "local")
     await world.migration(with_local_disks=True).run()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -126,3 +128,13 @@ async def test_a_cancelled_import_leaves_nothing(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert files(storage) == []
+
+
+async def test_a_new_directory_lets_guests_pass_whatever_our_umask(tmp_path: Path) -> None:
+    entry = StorageEntry("dir", "deep", {"path": str(tmp_path / "new" / "deep"), "content": "images"})
+    before = os.umask(0o027)
+    try:
+        await DirectoryStorage(entry).activate()
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / p).stat().st_mode) for p in ("new", "new/deep")] == [0o755, 0o755]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import time
 from dataclasses import dataclass, field
@@ -301,18 +302,18 @@ class Incoming:
         """End the session by what happens: QEMU's end, the store, or a source that stays silent."""
         guest, vmid = session.guest, session.request.vmid
         assert guest is not None
-        ours = asyncio.create_task(self._until_ours(vmid))
+        word = asyncio.create_task(self._until_decided(session))
         ended = asyncio.create_task(guest.process.ended.wait())
         try:
-            while not (ours.done() or ended.done()):
-                await asyncio.wait({ours, ended}, timeout=ORPHAN_S, return_when=asyncio.FIRST_COMPLETED)
-                if not (ours.done() or ended.done()) and await self._orphaned(session):
+            while not (word.done() or ended.done()):
+                await asyncio.wait({word, ended}, timeout=ORPHAN_S, return_when=asyncio.FIRST_COMPLETED)
+                if not (word.done() or ended.done()) and await self._orphaned(session):
                     log.warning(
                         "VM %d: '%s' went silent; taking back what was made", vmid, session.request.source
                     )
                     await self._take_back(session)
                     return
-            if not ours.done():
+            if not word.done() or not word.result():
                 if not session.resumed:
                     await self._take_back(session)
                 return
@@ -322,9 +323,9 @@ class Incoming:
         except KvorumError as error:
             log.error("VM %d: on its way to here: %s", vmid, error)
         finally:
-            for task in (ours, ended):
+            for task in (word, ended):
                 task.cancel()
-            await asyncio.gather(ours, ended, return_exceptions=True)
+            await asyncio.gather(word, ended, return_exceptions=True)
 
     async def _orphaned(self, session: Session) -> bool:
         """Whether the source is gone, or has sent all its memory long ago and says nothing."""
@@ -334,13 +335,24 @@ class Incoming:
         assert session.guest is not None
         return session.request.online and await session.guest.refresh() != "inmigrate"
 
-    async def _until_ours(self, vmid: int) -> None:
-        """Wait until the store says that this node owns the guest."""
-        store = self._manager.store
-        path = config_path(store.node, vmid)
-        watch = store.watch(path)
-        while store.read(path) is None:
+    async def _until_decided(self, session: Session) -> bool:
+        """Wait for the store's word: true, this node owns the guest; false, its source let go of its lock.
+
+        The lock was taken before we were asked. So its end means that the source, or its next daemon, has
+        given up, whether or not it could tell us.
+        """
+        store, vmid = self._manager.store, session.request.vmid
+        here, there = config_path(store.node, vmid), config_path(session.request.source, vmid)
+        watch = store.watch("nodes")
+        locked = False
+        while store.read(here) is None:
+            file = store.read(there)
+            now = file is not None and _is_locked(file.text)
+            if locked and file is not None and not now:
+                return False
+            locked = locked or now
             await anext(watch)
+        return True
 
     async def _take_back(self, session: Session) -> None:
         """Remove what was made for a guest that doesn't come."""
@@ -383,6 +395,11 @@ def moved_config(vmid: int, text: str, volumes: dict[str, str]) -> GuestConfig:
         disk = config.disks[key]
         changes[key] = ",".join([volid, *(f"{name}={value}" for name, value in disk.options.items())])
     return config.edit(changes, frozenset({"lock"}) & config.settings.keys())
+
+
+def _is_locked(text: str) -> bool:
+    """Whether a configuration, also one that is wrong elsewhere, says that a migration is under way."""
+    return re.search(r"^lock:\s*migrate\s*$", text, re.MULTILINE) is not None
 
 
 def _bracket(address: str) -> str:
