@@ -14,13 +14,18 @@ UI := $(if $(wildcard ui/package.json),$(shell find ui -type f -not -path 'ui/no
 PAGE := $(if $(wildcard ui/package.json),src/kvorum/server/page/index.html,)
 TESTS := $(wildcard tests/unit tests/sim tests/lab tests/ui)
 
+# A second lab beside the first: make lab LAB_DIR=/var/tmp/lab PAGE_PORT=8106
+PAGE_PORT ?= 8006
+LAB := $(BIN)/kvorum lab$(if $(LAB_DIR), --dir $(LAB_DIR))
+BENCHES := migration commands memory
+export KVORUM_LAB_DIR := $(LAB_DIR)
+
 .PHONY: lab test unit lint ci deb page bench soak clean packages requirements
 .DEFAULT_GOAL := lab
 
 lab: build/packages build/venv $(DEB)
-	@if ! $(BIN)/kvorum lab status >/dev/null 2>&1; then $(BIN)/kvorum lab up; fi
-	@$(BIN)/kvorum lab status
-	@echo "Now see a VM move while it runs:  $(BIN)/kvorum lab demo"
+	@if ! $(LAB) status >/dev/null 2>&1; then $(LAB) up --page-port $(PAGE_PORT); else $(LAB) status; fi
+	@echo "Now see a VM move while it runs:  $(LAB) demo"
 
 test: build/packages build/venv $(PAGE) $(DEB)
 	$(BIN)/pytest $(TESTS)
@@ -40,8 +45,10 @@ deb: $(DEB)
 
 page: $(PAGE)
 
+# In this order: the first forms the cluster that the others look at.
 bench: build/packages build/venv $(DEB)
-	@for file in bench/*.py; do echo "$$file" >&2; $(BIN)/python "$$file"; done
+	@$(LAB) status >/dev/null 2>&1 || $(LAB) up --page-port $(PAGE_PORT)
+	@for name in $(BENCHES); do echo "bench/$$name.py" >&2; $(BIN)/python "bench/$$name.py"; done
 
 soak: build/packages build/venv $(PAGE) $(DEB)
 	KVORUM_SOAK=1 $(BIN)/pytest tests/sim tests/lab --timeout=14400

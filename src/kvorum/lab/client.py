@@ -40,9 +40,14 @@ class LabError(KvorumError):
 
 
 class Lab:
-    """One lab, by its places. Raises ``LabError`` with a sentence wherever something can't be done."""
+    """One lab, by its places. Raises ``LabError`` with a sentence wherever something can't be done.
+
+    Without a ``directory`` it is the one of ``KVORUM_LAB_DIR``, and without that this host's first lab.
+    """
 
     def __init__(self, directory: Path | None = None) -> None:
+        if directory is None and (named := os.environ.get("KVORUM_LAB_DIR")):
+            directory = Path(named)
         self.places = plan.Places.under(directory.resolve()) if directory else plan.Places()
 
     # --- the whole lab -------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def _telling(command: Callable[P, None]) -> Callable[P, None]:
     "--dir",
     "directory",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Keep the lab under this directory instead of /run/kvorum-lab and /var/lib/kvorum-lab.",
+    help="Keep the lab here (or in KVORUM_LAB_DIR), not in /run/kvorum-lab and /var/lib/kvorum-lab.",
 )
 @click.pass_context
 def lab(context: click.Context, directory: Path | None) -> None:

@@ -1,7 +1,9 @@
 from click.testing import CliRunner
 
+from kvorum.lab import Lab
 from kvorum.lab.commands import find_deb
 from kvorum.lab.main import main
+from kvorum.lab.plan import Places
 
 
 def run(tmp_path, *arguments):
@@ -40,3 +42,11 @@ def test_the_clocks_help_says_how_it_is_shifted():
     told = CliRunner().invoke(main, ["lab", "clock", "--help"]).output
     assert "libfaketime" in told
     assert "restarted" in told
+
+
+def test_the_environment_names_another_lab(tmp_path, monkeypatch):
+    monkeypatch.setenv("KVORUM_LAB_DIR", str(tmp_path / "second"))
+    assert Lab().places.state == tmp_path / "second" / "run"
+    assert Lab(tmp_path / "third").places.state == tmp_path / "third" / "run"
+    monkeypatch.delenv("KVORUM_LAB_DIR")
+    assert Lab().places.state == Places().state
