@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import signal
 import subprocess
@@ -18,6 +19,10 @@ from kvorum.core.errors import KvorumError
 from kvorum.store.filesystem import Filesystem
 from kvorum.store.host import Host
 from kvorum.store.membership import MembershipSource
+
+log = logging.getLogger(__name__)
+
+_END_DEADLINE_S = 10.0
 
 
 @contextlib.asynccontextmanager
@@ -39,11 +44,14 @@ async def mounted(host: Host, membership: MembershipSource, place: Path) -> Asyn
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        pyfuse3.terminate()  # requests under way end first: an answer after the close would crash
+        done, _ = await asyncio.wait({task}, timeout=_END_DEADLINE_S)
         filesystem.close()
-        pyfuse3.close(unmount=True)
+        if done:
+            pyfuse3.close(unmount=True)
+        else:
+            log.error("requests on '%s' did not end within %g s; it is detached", place, _END_DEADLINE_S)
+            await _detach(place)
 
 
 def _abort(place: Path) -> None:
@@ -63,4 +71,8 @@ async def _unmount(place: Path) -> None:
         await asyncio.to_thread(place.stat)
     except OSError as error:
         if error.errno == errno.ENOTCONN:
-            await asyncio.to_thread(subprocess.run, ["umount", "-l", str(place)], check=False, timeout=10)
+            await _detach(place)
+
+
+async def _detach(place: Path) -> None:
+    await asyncio.to_thread(subprocess.run, ["umount", "-l", str(place)], check=False, timeout=10)

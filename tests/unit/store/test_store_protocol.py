@@ -215,3 +215,16 @@ def test_paths_that_are_none(path: str) -> None:
 def test_what_is_private() -> None:
     assert is_private("priv") and is_private("priv/x") and is_private("nodes/n1/priv/key")
     assert not is_private("nodes/n1/privx") and not is_private("private") and not is_private("nodes/priv/x")
+
+
+def test_who_has_not_the_leaders_history_yet_does_not_come_directly_from_the_view_to_be() -> None:
+    """A walk lost a write so: cut off in its transfer, such a node went on alone with the QDevice's vote."""
+    replica = Replica(2, "n2", "n2/1", Stored(view=View(3, {1: "n1", 2: "n2"}), last_view=3), Ballot(1, 3))
+    replica.step(MembersChanged((1, 7), frozenset({(1, 10), (2, 20)}), 0.0))
+    ahead = replace(state(1, View(6, {1: "n1"})), tag=TAG, last_view=4, version=64, root=b"r" * 16)
+    behind = replace(state(2, replica.view), tag=TAG, last_view=3, version=0, root=replica.root)
+    for sender, told in ((1, ahead), (2, behind)):
+        for frame in frames.split(messages.encode(told)):
+            replica.step(Deliver(sender, frame))
+    replica.step(MembersChanged((2, 8), frozenset({(2, 20)}), 0.0))
+    assert replica.view.number == 6 and not replica._direct

@@ -116,6 +116,7 @@ class Replica:
         self._ballots: dict[int, Ballot] = {}
         self._states: dict[int, messages.State] = {}
         self._verdict: views.Verdict | None = None
+        self._forming: View | None = None
         self._leader = me
         self._ready: set[int] = set()
         self._fetched: transfer.Fetched | None = None
@@ -279,6 +280,7 @@ class Replica:
         self._states = {}
         self._ready = set()
         self._verdict = None
+        self._forming = None
         self._fetched = None
         self._sending = {}
         self._ready_at = None
@@ -322,6 +324,7 @@ class Replica:
         verdict = views.judge(self._states, self._ballots)
         self._verdict = verdict
         self._leader = views.leader(self._states)
+        self._forming = None
         history = views.history(self._states, verdict.newest)
         self._phase = Phase.SYNCING
         if not verdict.count.quorate:
@@ -338,8 +341,7 @@ class Replica:
             members = {node: state.name for node, state in self._states.items()}
             when = max(state.time for state in self._states.values())
             begun = f"{self._states[self._leader].name}-{when:.0f}-{self._tag.ring[0]}.{self._tag.ring[1]}"
-            self.view = View(verdict.newest.number + 1, members, when, history or begun)
-            self._direct = True
+            self._forming = View(verdict.newest.number + 1, members, when, history or begun)
         if self._states[self.me].root == self._states[self._leader].root:
             self._in_step((), ())
         else:
@@ -373,6 +375,10 @@ class Replica:
         if changes and self.root != lead.root:
             raise AssertionError(f"{self.name} has not the tree of {lead.name} after fetching its difference")
         self.version, self._last_view, self._origins = lead.version, lead.last_view, dict(lead.applied)
+        if self._forming is not None:
+            # Not before: who has not the leader's history yet must not come directly from this view.
+            self.view, self._forming = self._forming, None
+            self._direct = True
         who = f"fetched from {lead.name}" if changes else ""
         self._persist(view=self.view, changes=changes, before=before, origins=self._origins, who=who)
         self._ready_at = self._serial
