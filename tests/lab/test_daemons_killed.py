@@ -38,6 +38,7 @@ subprocess.run(["timeout", "30", "sh", "-c", f"until {again}; do sleep .05; done
 
 def kill(cluster: Cluster, node: str, *units: str) -> None:
     """-9, at once; systemd starts them again by itself."""
+    cluster.say(node, "systemctl", "reset-failed", *units)  # else systemd waits longer each time
     for unit in units:
         cluster.say(node, "systemctl", "kill", "--signal=KILL", "--kill-whom=main", unit)
 
@@ -76,7 +77,8 @@ def test_a_killed_daemon_leaves_the_guest_alone_and_takes_it_up_again(
 def test_a_start_that_is_interrupted_ends_whole_or_not_at_all(cluster: Cluster, guest: Maker) -> None:
     """The daemon is killed a little later into the start each time."""
     vmid = guest("n2", "--scsi0", "local:0.01,format=qcow2", "--net0", "virtio,bridge=vmbr0")
-    for delay_ms in range(0, 80, 10):
+    for delay_ms in (0, 15, 35, 60):
+        cluster.say("n2", "systemctl", "reset-failed", "pvedaemon")  # else systemd waits longer each time
         cluster.say("n2", "python3", "-c", _KILL_AT_START, str(vmid), str(delay_ms / 1000))
         cluster.settled()
         status = cluster.status("n2", vmid)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     ("line", "said"),
     [
         ("cores: many", ["'cores'", "1 to 4096"]),
-        ("bois: seabios", ["'bois'", "'bios'"]),
+        ("bois: seabios", ["'bois'", "such as bios"]),
         ("bios: coreboot", ["'bios'", "seabios", "ovmf"]),
         ("net0: vritio,bridge=vmbr0", ["'net0'", "vritio", "virtio"]),
         ("nonsense", ["nonsense"]),
