@@ -210,12 +210,10 @@ def tidy(root: Path) -> None:
         for info in packages.glob("*.dist-info"):
             for name in ("direct_url.json", "REQUESTED", "RECORD"):
                 (info / name).unlink(missing_ok=True)
-    for module in home.rglob("*.so"):
-        in_root(
-            root,
-            ["strip", "--strip-unneeded", f"/{module.relative_to(root)}"],
-            f"{module.name} can't be stripped",
-        )
+    # The build id of what is compiled here is a hash that the random name of pip's folder is in.
+    strip = ["strip", "--strip-unneeded", "--remove-section=.note.gnu.build-id"]
+    modules = sorted(f"/{module.relative_to(root)}" for module in home.rglob("*.so"))
+    in_root(root, [*strip, *modules], "The compiled modules can't be stripped")
 
 
 def add_files(content: Path, version: str) -> None:
