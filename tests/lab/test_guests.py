@@ -99,3 +99,11 @@ def test_a_crash_is_noticed_and_the_guest_starts_again(cluster: Cluster, guest: 
     assert cluster.traces("n1", vmid) == [f"/var/lib/vz/images/{vmid}"]
     cluster.say("n1", "qm", "start", str(vmid))
     assert cluster.status("n1", vmid) == "running"
+
+
+def test_a_lock_left_behind_is_named_and_taken_away_by_unlock(cluster: Cluster, guest: Maker) -> None:
+    vmid = guest("n1")
+    cluster.say("n1", "sh", "-c", f"echo 'lock: backup' >> /etc/pve/qemu-server/{vmid}.conf")
+    assert "VM is locked (backup)" in cluster.fails("n1", "qm", "start", str(vmid))
+    cluster.say("n1", "qm", "unlock", str(vmid))
+    cluster.say("n1", "qm", "start", str(vmid))

@@ -45,7 +45,7 @@ declare -gA _kvorum_next=(
     ['pvesm remove']=''
     ['pvesm set']=''
     ['pvesm status']=''
-    ['qm']='config create destroy disk list migrate reset set showcmd shutdown start status stop'
+    ['qm']='config create destroy disk list migrate reset set showcmd shutdown start status stop unlock'
     ['qm config']=''
     ['qm create']=''
     ['qm destroy']=''
@@ -60,6 +60,7 @@ declare -gA _kvorum_next=(
     ['qm start']=''
     ['qm status']=''
     ['qm stop']=''
+    ['qm unlock']=''
 )
 declare -gA _kvorum_options=(
     ['pvecm add']='--fingerprint --force --link0 --nodeid --password --votes --help --output-format'
@@ -88,6 +89,7 @@ declare -gA _kvorum_options=(
     ['qm start']='--skiplock --timeout --help --output-format'
     ['qm status']='--help --output-format'
     ['qm stop']='--keepActive --overrule-shutdown --skiplock --timeout --help --output-format'
+    ['qm unlock']='--help --output-format'
 )
 declare -gA _kvorum_arguments=(
     ['pvecm add']='hostname'
@@ -116,5 +118,6 @@ declare -gA _kvorum_arguments=(
     ['qm start']='vmid'
     ['qm status']='vmid'
     ['qm stop']='vmid'
+    ['qm unlock']='vmid'
 )
 complete -F _kvorum pvecm pvesh pvesm qm

@@ -229,6 +229,17 @@ async def import_disk(ctx: Context, p: ImportParameters) -> Work:
     return Work("imgcopy", str(p.vmid), run)
 
 
+@method("POST", "/kvorum/nodes/{node}/qemu/{vmid}/unlock", permission=RootOnly(), where=Where.NODE,
+        protected=True, commands=(Command("qm unlock", "vmid"),))  # fmt: skip
+async def unlock(ctx: Context, p: GuestPath) -> None:
+    """Remove the lock of a VM that no operation holds any more. One that is under way is not disturbed."""
+    manager = ctx.service(GuestManager)
+    async with manager.exclusive(p.vmid, "unlock"):
+        manager.check_quorum()
+        if manager.registry.config(p.vmid).lock:
+            await manager.registry.edit(p.vmid, {}, frozenset({"lock"}), who=ctx.identity.name)
+
+
 @method("GET", "/kvorum/nodes/{node}/qemu/{vmid}/showcmd", permission=RootOnly(), where=Where.NODE,
         protected=True, commands=(Command("qm showcmd", "vmid", output="qm_showcmd"),))  # fmt: skip
 async def show_command(ctx: Context, p: GuestPath) -> list[str]:
