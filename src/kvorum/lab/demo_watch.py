@@ -117,9 +117,14 @@ class EchoWatch(Watch):
         self._socket = lab.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._peer = (address, 7)
         self.arrivals: list[float] = []
-        self.sent = 0
-        """Packets since the first that was answered."""
+        self._next = 0
+        self._first_answered: int | None = None
         self.first_answer = threading.Event()
+
+    @property
+    def sent(self) -> int:
+        """Packets from the first that was answered on: what the guest could not hear is not counted."""
+        return 0 if self._first_answered is None else self._next - self._first_answered
 
     def watch(self) -> None:
         """Send on time, whatever comes back."""
@@ -127,8 +132,8 @@ class EchoWatch(Watch):
         due = time.monotonic()
         while not self._over.is_set():
             try:
-                self._socket.sendto(struct.pack("!Q", self.sent), self._peer)
-                self.sent += 1
+                self._socket.sendto(struct.pack("!Q", self._next), self._peer)
+                self._next += 1
             except (BlockingIOError, OSError):
                 pass  # no route or no neighbour yet: an echo that does not come is what is measured
             due += ECHO_INTERVAL_S
@@ -140,11 +145,11 @@ class EchoWatch(Watch):
 
     def _receive(self) -> None:
         try:
-            self._socket.recv(64)
-        except OSError:
+            (number,) = struct.unpack("!Q", self._socket.recv(64))
+        except (OSError, struct.error):
             return
-        if not self.arrivals:
-            self.sent = 1  # what was sent while the guest booted could not be answered
+        if self._first_answered is None or number < self._first_answered:
+            self._first_answered = number
         self.arrivals.append(time.monotonic())
         self.first_answer.set()
 
