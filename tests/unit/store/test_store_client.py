@@ -100,6 +100,9 @@ def StoreClient_(paths: Paths):
 
 async def test_published_values_reach_all_clients_also_later_ones_and_never_the_disk(paths: Paths) -> None:
     async with store(paths), StoreClient(paths.store_socket) as one:
+        changes = one.watch()
+        while not one.is_directory("nodes/n1/priv"):  # the daemon's own first change
+            await asyncio.wait_for(anext(changes), 10)
         before = one.version
         await one.publish("status", b"{}", ttl=60)
         assert dict(one.published("status")) == {"n1": b"{}"}
