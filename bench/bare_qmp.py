@@ -1,6 +1,7 @@
 """The baseline: a live migration by nothing but QMP. Runs inside a node, by its own python3.
 
-python3 bare_qmp.py SOCKET migrate tcp:HOST:PORT     prints {"total_ms", "downtime_ms"} when it is done
+python3 bare_qmp.py SOCKET migrate tcp:HOST:PORT [KEYS]   prints {"total_ms", "downtime_ms"} when it is done;
+                                                          with a folder of keys (tls-creds-psk), under TLS
 python3 bare_qmp.py SOCKET quit
 """
 
@@ -29,6 +30,10 @@ def main(path: str, verb: str, *arguments: str) -> None:
             run("quit")
             return
         run("migrate-set-parameters", **{"max-bandwidth": 1 << 40, "downtime-limit": 100})
+        if arguments[1:]:
+            creds = {"qom-type": "tls-creds-psk", "id": "out", "endpoint": "client", "username": "qemu"}
+            run("object-add", **creds, dir=arguments[1])
+            run("migrate-set-parameters", **{"tls-creds": "out"})
         run("migrate", uri=arguments[0])
         while (told := run("query-migrate"))["status"] not in ("completed", "failed", "cancelled"):
             time.sleep(0.01)

@@ -1,7 +1,8 @@
 """Our live migration against the same one by a bare QMP script: ``python bench/migration.py [ROUNDS]``.
 
 Both move the test guest back and forth between the same two nodes, with its disk on the directory that both
-see and the same devices, in turns, in the same run. The bare one has neither TLS nor a cluster to tell.
+see and the same devices, in turns, in the same run; the bare one has no cluster to tell. Both go under TLS in
+one round (``secure``, what users get) and without in the next (``insecure``).
 
 The standstill is the same thing for both: from QEMU's STOP event at the source to its RESUME event at the
 target, read from a QMP socket of its own. ``qemu_downtime_ms`` is what QEMU itself reports, for the bare one.
@@ -10,6 +11,7 @@ target, read from a QMP socket of its own. ``qemu_downtime_ms`` is what QEMU its
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import subprocess
 import sys
@@ -28,8 +30,24 @@ from kvorum.lab.image import build
 SCRIPT = Path(__file__).with_name("bare_qmp.py")
 EVENTS = Path(__file__).with_name("events.py")
 IMAGE = "kvorum-bench.qcow2"
+KEYS = "kvorum-bench-keys"
 PORT = 60999
 ROUNDS = 4
+
+
+class Figures:
+    """Named series of milliseconds."""
+
+    def __init__(self) -> None:
+        self._series: dict[str, list[float]] = {}
+
+    def add(self, name: str, value_ms: float) -> None:
+        """Note one value."""
+        self._series.setdefault(name, []).append(value_ms)
+
+    def medians(self) -> dict[str, float]:
+        """The median of each series."""
+        return {name: median(values) for name, values in self._series.items()}
 
 
 class Standstill:
@@ -89,6 +107,9 @@ class Bare:
         shutil.copyfile(build(), stage.lab.places.shared / IMAGE)
         for script in (SCRIPT, EVENTS):
             shutil.copyfile(script, stage.lab.places.shared / script.name)
+        keys = stage.lab.places.shared / KEYS
+        keys.mkdir(exist_ok=True)
+        (keys / "keys.psk").write_text(f"qemu:{secrets.token_hex(32)}\n")
 
     def launch(self, node: str, *more: str) -> None:
         """Start QEMU in a node; it goes into the background when its sockets are open."""
@@ -103,14 +124,18 @@ class Bare:
             "-qmp", f"unix:{self.socket(node)}.mon,server=on,wait=off", *more,
         )  # fmt: skip
 
-    def migrate(self, source: str, target: str) -> dict[str, float]:
+    def migrate(self, source: str, target: str, *, tls: bool) -> dict[str, float]:
         """Move it; milliseconds from the command to its end (the target's QEMU is started first), and
         QEMU's own total time and downtime."""
         began = time.monotonic()
-        self.launch(target, "-incoming", f"tcp:0.0.0.0:{PORT}")
+        keys = f"{SHARED_MOUNT}/{KEYS}"
+        secured = ["-object", f"tls-creds-psk,id=in,endpoint=server,dir={keys}",
+                   "-global", "migration.tls-creds=in"] if tls else []  # fmt: skip
+        self.launch(target, *secured, "-incoming", f"tcp:0.0.0.0:{PORT}")
         number = int(target.lstrip("n"))
         uri = f"tcp:{plan.address(plan.LINKS[0], number)}:{PORT}"
-        told: dict[str, float] = json.loads(self._qmp(source, "migrate", uri))
+        words = [uri, keys] if tls else [uri]
+        told: dict[str, float] = json.loads(self._qmp(source, "migrate", *words))
         wall_ms = (time.monotonic() - began) * 1000
         self._qmp(source, "quit")
         return {"total_ms": wall_ms, "qemu_downtime_ms": told["downtime_ms"]}
@@ -118,6 +143,7 @@ class Bare:
     def quit(self, node: str) -> None:
         """End QEMU and take the files away."""
         self._qmp(node, "quit")
+        shutil.rmtree(self._stage.lab.places.shared / KEYS, ignore_errors=True)
         for name in (IMAGE, SCRIPT.name, EVENTS.name):
             (self._stage.lab.places.shared / name).unlink(missing_ok=True)
 
@@ -136,8 +162,7 @@ def main(rounds: str = str(ROUNDS)) -> None:
     stage.offer_storage()
     stage.open_network()
     here, there = stage.nodes[:2]
-    ours: dict[str, list[float]] = {"total_ms": [], "standstill_ms": [], "longest_echo_gap_ms": []}
-    bare: dict[str, list[float]] = {"total_ms": [], "standstill_ms": [], "qemu_downtime_ms": []}
+    measured = {kind: {"ours": Figures(), "baseline": Figures()} for kind in ("secure", "insecure")}
     with ExitStack() as stack:
         guest = Demonstration.create(stage)
         place = {"ours": here, "bare": here}
@@ -152,25 +177,28 @@ def main(rounds: str = str(ROUNDS)) -> None:
             Standstill(stage, {node: f"{baseline.socket(node)}.mon" for node in pair})
         )
         of_ours = stack.enter_context(Standstill(stage, dict.fromkeys(pair, guest.monitor)))
-        for _ in range(int(rounds)):
+        for kind in (*measured,) * int(rounds):
             for source, target in ((here, there), (there, here)):
+                bare, ours = measured[kind]["baseline"], measured[kind]["ours"]
                 of_bare.begin()
-                for name, value in baseline.migrate(source, target).items():
-                    bare[name].append(value)
-                bare["standstill_ms"].append(of_bare.end_ms())
+                for name, value in baseline.migrate(source, target, tls=kind == "secure").items():
+                    bare.add(name, value)
+                bare.add("standstill_ms", of_bare.end_ms())
                 place["bare"] = target
                 of_ours.begin()
-                leg = guest.migrate(source, target, watches)
+                leg = guest.migrate(source, target, watches, "--migration_type", kind)
                 if leg.error:
                     sys.exit(f"our migration from {source} to {target} failed: {leg.error}")
                 place["ours"] = target
-                ours["total_ms"].append(leg.duration_s * 1000)
-                ours["longest_echo_gap_ms"].append(leg.longest_gap_ms)
-                ours["standstill_ms"].append(of_ours.end_ms())
-    own = {name: median(values) for name, values in ours.items()}
-    base = {name: median(values) for name, values in bare.items()}
-    ratios = {name: ratio(own[name], base[name]) for name in base if name in own}
-    show("migration", unit="ms", rounds=int(rounds) * 2, ours=own, baseline=base, ratio=ratios)
+                ours.add("total_ms", leg.duration_s * 1000)
+                ours.add("standstill_ms", of_ours.end_ms())
+                ours.add("longest_echo_gap_ms", leg.longest_gap_ms)
+    shown = {}
+    for kind, sides in measured.items():
+        ours, bare = sides["ours"].medians(), sides["baseline"].medians()
+        more = {name: ratio(ours[name], bare[name]) for name in bare if name in ours}
+        shown[kind] = {"ours": ours, "baseline": bare, "ratio": more}
+    show("migration", unit="ms", rounds=int(rounds) * 2, **shown)
 
 
 if __name__ == "__main__":

@@ -177,11 +177,11 @@ class Demonstration:
                 f"the guest did not answer within {BOOT_TIMEOUT_S:g} s: kvorum lab exec n1 -- qm status"
             )
 
-    def migrate(self, source: str, target: str, watches: Watches) -> Leg:
+    def migrate(self, source: str, target: str, watches: Watches, *options: str) -> Leg:
         """Move the guest while it runs; a failure is part of the result, not an exception."""
         time.sleep(AROUND_S)  # what is measured is time itself
         before = time.monotonic()
-        command = ["qm", "migrate", str(self._vmid), target, "--online", "1"]
+        command = ["qm", "migrate", str(self._vmid), target, "--online", "1", *options]
         done = self._stage.lab.exec(source, command, timeout_s=COMMAND_TIMEOUT_S)
         after = time.monotonic()
         time.sleep(AROUND_S)

@@ -74,6 +74,17 @@ async def test_a_running_guest_on_a_shared_storage_moves(world: World) -> None:
     assert not world.log.warnings
 
 
+@pytest.mark.parametrize("secure", [True, False])
+async def test_the_memory_goes_under_tls_unless_told_otherwise(world: World, secure: bool) -> None:
+    await begin(world)
+    await world.migration(secure=secure).run()
+    await assert_at_target(world)
+    guest = world.nodes["n2"].manager.running(100)
+    assert guest is not None
+    parameters = await guest.monitor.execute("query-migrate-parameters")
+    assert bool(parameters.get("tls-creds")) == secure
+
+
 async def test_a_running_guest_takes_its_local_disk_along(world: World) -> None:
     await begin(world, "local")
     old = world.root / "local/images/100/vm-100-disk-0.qcow2"

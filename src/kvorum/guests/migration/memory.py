@@ -43,7 +43,14 @@ class Memory:
         """From the guest's stop here to its going on there, as this node saw it."""
 
     async def send(
-        self, address: str, port: int, *, channels: int, downtime_ms: int, rate_bytes_s: int
+        self,
+        address: str,
+        port: int,
+        *,
+        channels: int,
+        downtime_ms: int,
+        rate_bytes_s: int,
+        secure: bool = True,
     ) -> None:
         """Send memory until only the rest that fits the downtime is left, and the guest stands still.
 
@@ -55,7 +62,7 @@ class Memory:
         states.append({"capability": "multifd", "state": channels > 0})
         await monitor.execute("migrate-set-capabilities", {"capabilities": states})
         parameters: dict[str, object] = {
-            "tls-creds": secret.OBJECT,
+            "tls-creds": secret.OBJECT if secure else "",
             "tls-hostname": address,
             "max-bandwidth": rate_bytes_s or _FULL_RATE,
             "downtime-limit": downtime_ms,

@@ -41,6 +41,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     memory_mib: int = 0
     key: str = ""
     """The pre-shared key of this migration's TLS, in hex."""
+    secure: bool = True
+    """The memory goes under TLS. Disks always do: theirs is the longer way, and costs little."""
     channels: int = 0
     """How many channels the memory takes beside the first one (multifd); 0: none."""
 

@@ -52,6 +52,8 @@ class Wish:
     storages: Mapping[str, str] | None = None
     """Storage here to storage there; the key ``*`` is for all others."""
     rate_kib_s: int = 0
+    secure: bool = True
+    """Whether the memory goes under TLS."""
     who: str = ""
 
     def storage(self, here: str) -> str:
@@ -256,6 +258,7 @@ class Migration:
             version=record.version if record else "",
             memory_mib=config.memory_mib,
             key=secret.new_key(),
+            secure=wish.secure,
             channels=min(4, config.cpus + 1) if big else 0,
         )
 
@@ -324,6 +327,7 @@ class Migration:
             channels=self._request.channels,
             downtime_ms=downtime_ms,
             rate_bytes_s=self._wish.rate_kib_s * 1024,
+            secure=self._wish.secure,
         )
 
     async def _copy(self) -> None:

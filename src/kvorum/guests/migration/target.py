@@ -210,7 +210,7 @@ class Incoming:
         await monitor.execute(
             "migrate-set-capabilities", {"capabilities": [{"capability": n, "state": True} for n in names]}
         )
-        parameters: dict[str, object] = {"tls-creds": secret.OBJECT}
+        parameters: dict[str, object] = {"tls-creds": secret.OBJECT if request.secure else ""}
         if request.channels:
             parameters["multifd-channels"] = request.channels
         await monitor.execute("migrate-set-parameters", parameters)
