@@ -17,16 +17,22 @@ def test_another_nodes_bridge_is_told_with_its_port_and_address(cluster: Cluster
     assert cluster.get("n1", "/nodes/n3/network/vmbr0") == bridge
 
 
+AVAILABLE = """
+import json, sys
+told = {row["id"] for row in json.load(sys.stdin) if row["status"] == "available"}
+sys.exit(not told.issuperset(sys.argv[1:]))
+"""
+
+
 def test_all_nodes_storages_are_listed_with_their_room(cluster: Cluster) -> None:
+    wanted = [f"storage/{node}/{name}" for node in NODES for name in ("local", SHARED)]
+    asked = "pvesh get /cluster/resources --type storage --output-format json"
     for node in NODES:
-        cluster.until(
-            node, f"pvesh get /cluster/resources --type storage --noborder | grep -q 'storage/n3/{SHARED}'"
-        )
+        cluster.until(node, f"{asked} | python3 -c '{AVAILABLE}' {' '.join(wanted)}")
         rows = cluster.get(node, "/cluster/resources")
         assert isinstance(rows, list)
         storages = {row["id"]: row for row in rows if row["type"] == "storage"}
-        assert set(storages) == {f"storage/{n}/{name}" for n in NODES for name in ("local", SHARED)}
-        for row in storages.values():
-            assert (row["status"], row["plugintype"]) == ("available", "dir")
+        for row in (storages[name] for name in wanted):
+            assert row["plugintype"] == "dir"
             assert 0 < row["disk"] < row["maxdisk"]
             assert row["shared"] == int(row["storage"] == SHARED)
