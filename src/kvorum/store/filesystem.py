@@ -255,9 +255,10 @@ class Filesystem(View):
 
     async def _touch(self, path: str, inode: int, mtime: float) -> None:
         handle = self._changing.get(inode)
-        if handle is not None and handle.dirty:
+        committing = handle is not None and handle.committing
+        if handle is not None and handle.dirty and not committing:
             handle.mtime = mtime
-        elif self._tree.read(path) is not None:
+        elif committing or self._tree.read(path) is not None:
             await self._transact(None, Touch(path, mtime))
 
     async def _touch_lock(self, ctx: RequestContext, path: str, mtime_ns: int) -> None:
@@ -285,12 +286,14 @@ class Filesystem(View):
         if handle.mtime is not None:
             operations.append(Touch(path, handle.mtime))
         written, pending, mtime = handle.written, handle.pending, handle.mtime
-        handle.written = False
+        handle.written, handle.committing = False, True
         try:
             await self._transact(None, *operations)
         except BaseException:
             handle.written, handle.pending, handle.mtime = written, pending, mtime
             raise
+        finally:
+            handle.committing = False
         if not handle.written:
             handle.committed()
             if self._changing.get(handle.inode) is handle:

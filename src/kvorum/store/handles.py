@@ -28,6 +28,8 @@ class Handle:
     """Created, or opened with O_TRUNC, and nothing committed yet."""
     mtime: float | None = None
     """Set through the handle while it has a change to commit."""
+    committing: bool = False
+    """A commit is under way: what is set now comes after it."""
 
     @property
     def dirty(self) -> bool:
