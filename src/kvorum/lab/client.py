@@ -374,6 +374,8 @@ class Lab:
             try:
                 asking.sendall(json.dumps({"op": op, **more}).encode() + b"\n")
                 data, descriptors = _receive(asking)
+            except ConnectionError:
+                data, descriptors = b"", []  # it was killed before it had read what we asked
             except TimeoutError:
                 raise DeadlineExceeded(
                     f"The lab's warden did not answer '{op}' within {_REQUEST_S:g} s"
