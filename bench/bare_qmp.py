@@ -29,7 +29,7 @@ def main(path: str, verb: str, *arguments: str) -> None:
         if verb == "quit":
             run("quit")
             return
-        run("migrate-set-parameters", **{"max-bandwidth": 1 << 40, "downtime-limit": 100})
+        run("migrate-set-parameters", **{"max-bandwidth": 1 << 40, "downtime-limit": 100, "tls-creds": ""})
         if arguments[1:]:
             creds = {"qom-type": "tls-creds-psk", "id": "out", "endpoint": "client", "username": "qemu"}
             run("object-add", **creds, dir=arguments[1])
