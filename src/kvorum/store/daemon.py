@@ -26,6 +26,7 @@ from kvorum.store.host import Host
 from kvorum.store.membership import MembershipSource, read_nodes
 from kvorum.store.protocol import Ballot
 from kvorum.store.server import Server
+from kvorum.systemd import notify
 
 log = logging.getLogger(__name__)
 
@@ -129,20 +130,6 @@ def _nodeid(config: Path, node: str) -> int:
     raise KvorumError(f"'{config}' does not list this node, '{node}', only: {names}")
 
 
-def notify_systemd(state: str) -> None:
-    """Tell systemd a state such as ``READY=1`` (sd_notify(3)); does nothing without systemd."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as datagram:
-        try:
-            datagram.sendto(state.encode(), address)
-        except OSError as error:
-            log.warning("systemd can't be told '%s': %s", state, error)
-
-
 async def _main(paths: Paths, node: str, fuse: bool) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -152,10 +139,10 @@ async def _main(paths: Paths, node: str, fuse: bool) -> None:
     async with running_store(paths, node=node, fuse=fuse, corosync=corosync) as host:
         if not corosync:
             await asyncio.wait_for(_writable(host), 30)
-        notify_systemd("READY=1")
+        notify("READY=1")
         log.info("the store is up: node %s, %s", node, "in a cluster" if corosync else "standalone")
         await stop.wait()
-        notify_systemd("STOPPING=1")
+        notify("STOPPING=1")
 
 
 async def _writable(host: Host) -> None:
