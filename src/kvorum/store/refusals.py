@@ -8,7 +8,29 @@ from collections.abc import Collection
 from pyfuse3 import FUSEError
 
 from kvorum.store.locks import is_lock
-from kvorum.store.tree import MAX_ENTRIES, Tree, guest_id
+from kvorum.store.tree import MAX_ENTRIES, MAX_FILE_BYTES, MAX_TOTAL_BYTES, Tree, guest_id
+
+_SENTENCES = (
+    ("no room for", errno.ENOSPC),
+    ("bytes; at most", errno.EFBIG),
+    ("does not exist", errno.ENOENT),
+    ("is a directory", errno.EISDIR),
+    ("is a file, not", errno.ENOTDIR),
+    ("is not empty", errno.ENOTEMPTY),
+)
+
+
+def errno_of(sentence: str) -> int:
+    """The errno for a sentence of ``Tree``'s: what the group refused, since another node was first."""
+    return next((number for part, number in _SENTENCES if part in sentence), errno.EEXIST)
+
+
+def check_size(tree: Tree, old: int, new: int) -> None:
+    """Raise EFBIG or ENOSPC unless a file of ``old`` bytes may have ``new``."""
+    if new > MAX_FILE_BYTES:
+        raise FUSEError(errno.EFBIG)
+    if new > old and tree.total_bytes - old + new > MAX_TOTAL_BYTES:
+        raise FUSEError(errno.ENOSPC)
 
 
 def check_new(tree: Tree, reserved: Collection[str], path: str) -> None:

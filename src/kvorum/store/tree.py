@@ -150,8 +150,8 @@ class Tree:
             raise Conflict(f"'{path}' has {len(file.data)} bytes; at most {MAX_FILE_BYTES} are allowed")
         if self._bytes - (len(old.data) if old else 0) + len(file.data) > MAX_TOTAL_BYTES:
             raise Conflict(f"no room for '{path}': the store holds at most {MAX_TOTAL_BYTES} bytes")
-        if old is None and len(self._files) + len(self._directories) >= MAX_ENTRIES:
-            raise Conflict(f"no room for '{path}': the store holds at most {MAX_ENTRIES} entries")
+        if old is None:
+            self._require_room(path)
         guest = _GUEST.fullmatch(path)
         if guest and self._guests.get(guest[3], path) != path:
             raise Conflict(f"VM {guest[3]} already exists: '{self._guests[guest[3]]}'")
@@ -214,7 +214,12 @@ class Tree:
         self._make_parents(parent, undo)
         self._make_directory(parent, undo)
 
+    def _require_room(self, path: str) -> None:
+        if self.entries >= MAX_ENTRIES:
+            raise Conflict(f"no room for '{path}': the store holds at most {MAX_ENTRIES} entries")
+
     def _make_directory(self, path: str, undo: list[tuple[str, File | None, bool]]) -> None:
+        self._require_room(path)
         undo.append((path, None, False))
         self._add_directory(path)
 
