@@ -51,12 +51,12 @@ class Attributes:
         if self._tree.is_directory(path):
             entry.st_mode = ModeT(stat.S_IFDIR | ((0o700 if private else 0o755) & (0o555 | write)))
             entry.st_nlink = 2
-        elif (file := self._tree.read(path)) is not None or (handle is not None and handle.dirty):
+        elif (file := self._tree.read(path)) is not None or (handle is not None and handle.seen is not None):
             entry.st_mode = ModeT(stat.S_IFREG | ((0o600 if private else 0o640) & (0o440 | write)))
             entry.st_size = len(file.data) if file else 0
             when = file.mtime if file else when
-            if handle is not None and handle.dirty and handle.buffer is not None:
-                entry.st_size = len(handle.buffer)
+            if handle is not None and handle.seen is not None:
+                entry.st_size = len(handle.seen)
         elif path in LINKS:
             entry.st_mode = ModeT(stat.S_IFLNK | (0o777 & (0o555 | write)))
             entry.st_size = len(link_target(path, self._host.node))
@@ -66,7 +66,22 @@ class Attributes:
             entry.attr_timeout = 0
         else:
             raise FUSEError(errno.ENOENT)
-        entry.st_ino = InodeT(self._inodes.number(path))
+        return self._finished(entry, self._inodes.number(path), when)
+
+    def of_removed(self, inode: int, file: File) -> EntryAttributes:
+        """A file without a name that somebody still has open; it held what ``file`` does."""
+        entry = EntryAttributes()
+        entry.st_uid, entry.st_gid, entry.st_blksize, entry.st_nlink = 0, self.gid, BLOCK, 0
+        entry.entry_timeout = entry.attr_timeout = 0
+        entry.st_mode = ModeT(stat.S_IFREG | (0o600 if is_private(file.path) else 0o640))
+        handle = self._changing.get(inode)
+        own = handle.seen if handle is not None else None
+        entry.st_size = len(file.data if own is None else own)
+        return self._finished(entry, inode, file.mtime)
+
+    @staticmethod
+    def _finished(entry: EntryAttributes, inode: int, when: float) -> EntryAttributes:
+        entry.st_ino = InodeT(inode)
         entry.st_blocks = (entry.st_size + 511) // 512
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = int(when * 1e9)
         return entry

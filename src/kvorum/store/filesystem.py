@@ -6,13 +6,16 @@ entries, attributes and pages; each applied change takes them back.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import stat
+from pathlib import Path
 
 import pyfuse3
 import pyfuse3.asyncio
+from msgspec.structs import replace
 from pyfuse3 import (
     EntryAttributes,
     FileHandleT,
@@ -27,11 +30,10 @@ from pyfuse3 import (
 )
 
 from kvorum.core.errors import Conflict, KvorumError, NoQuorum
-from kvorum.store.face import Delete, MakeDirectory, Operation, Rename, Touch, Write
+from kvorum.store.face import Delete, File, MakeDirectory, Operation, Rename, Touch, Write
 from kvorum.store.handles import Handle
 from kvorum.store.locks import LOCK_SECONDS, is_lock
-from kvorum.store.refusals import check_guest, check_new, check_rename
-from kvorum.store.tree import MAX_FILE_BYTES, MAX_TOTAL_BYTES
+from kvorum.store.refusals import check_guest, check_new, check_rename, check_size, errno_of
 from kvorum.store.view import View
 
 log = logging.getLogger(__name__)
@@ -53,12 +55,13 @@ class Filesystem(View):
             number = self._new_handle()
             self._handles[number] = Handle(inode, self._virtual.content(path), fixed=True)
             return FileInfo(fh=FileHandleT(number), direct_io=True)
-        handle = Handle(inode, writing=bool(flags & _WRITING))
-        if handle.writing:
-            self._need_quorum()
-            if flags & os.O_TRUNC:
-                handle.buffer, handle.pending = bytearray(), True
-                self._changing[inode] = handle
+        if not flags & _WRITING:
+            return self._opened(Handle(inode))
+        self._need_quorum()
+        handle = Handle(inode, who=_who(ctx))
+        if flags & os.O_TRUNC:
+            handle.buffer, handle.pending = bytearray(), True
+            self._changing[inode] = handle
         return self._opened(handle)
 
     async def create(
@@ -69,7 +72,7 @@ class Filesystem(View):
         check_new(self._tree, self._reserved, path)
         self._inodes.removed(path)
         inode = self._inodes.number(path)
-        handle = Handle(inode, writing=True, buffer=bytearray(), pending=True)
+        handle = Handle(inode, who=_who(ctx), buffer=bytearray(), pending=True)
         self._changing[inode] = handle
         info = self._opened(handle)
         self._inodes.looked_up(inode)
@@ -80,10 +83,9 @@ class Filesystem(View):
         content: bytes | bytearray
         if handle.fixed:
             content = handle.content
-        elif handle.dirty and handle.buffer is not None:
-            content = handle.buffer
         else:
-            content = self._content(handle.inode)
+            own = handle.seen
+            content = self._content(handle.inode) if own is None else own
         return bytes(content[off : off + size])
 
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
@@ -92,23 +94,25 @@ class Filesystem(View):
             if not self._virtual.write(self._path(handle.inode), buf):
                 raise FUSEError(errno.EINVAL)
             return len(buf)
-        if off + len(buf) > MAX_FILE_BYTES:
-            raise FUSEError(errno.EFBIG)
-        if self._tree.total_bytes + len(buf) > MAX_TOTAL_BYTES:
-            raise FUSEError(errno.ENOSPC)
-        handle.write(off, buf, self._content(handle.inode))
+        self._need_quorum()
+        check_guest(self._tree, self._inodes.path(handle.inode) or "", "")
+        present, own = self._content(handle.inode), handle.seen
+        check_size(self._tree, len(present), max(len(present if own is None else own), off + len(buf)))
+        handle.write(off, buf, present)
         self._changing[handle.inode] = handle
         return len(buf)
 
     async def flush(self, fh: FileHandleT) -> None:
         handle = self._handles[fh]
-        if handle.written:
-            await self._commit(handle)
+        async with handle.commits:
+            if handle.written:
+                await self._commit(handle)
 
     async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
         handle = self._handles[fh]
-        if handle.dirty:
-            await self._commit(handle)
+        async with handle.commits:
+            if handle.dirty:
+                await self._commit(handle)
 
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
         """Nothing to do: what was answered is on disk."""
@@ -116,8 +120,9 @@ class Filesystem(View):
     async def release(self, fh: FileHandleT) -> None:
         handle = self._handles[fh]
         try:
-            if handle.dirty:
-                await self._commit(handle)
+            async with handle.commits:
+                if handle.dirty:
+                    await self._commit(handle)
         except FUSEError as error:
             path = self._inodes.path(handle.inode)
             log.warning("'%s' was closed and could not be written: %s", path, os.strerror(error.errno))
@@ -125,6 +130,8 @@ class Filesystem(View):
             del self._handles[fh]
             if self._changing.get(handle.inode) is handle:
                 del self._changing[handle.inode]
+            if not self._is_open(handle.inode):
+                self._removed.pop(handle.inode, None)
 
     async def setattr(
         self,
@@ -135,7 +142,9 @@ class Filesystem(View):
         ctx: RequestContext,
     ) -> EntryAttributes:
         path = self._path(inode)
-        if self._virtual.writable(path) and fields.update_size:
+        if path in self._virtual.names and fields.update_size:
+            if not self._virtual.writable(path):
+                raise FUSEError(errno.EACCES)
             return self._attributes.of(path)  # a shell truncates what it writes to
         self._need_quorum()
         now = self._attributes.of(path)
@@ -146,12 +155,12 @@ class Filesystem(View):
             raise FUSEError(errno.EPERM)
         handle = self._handles.get(fh) if fh is not None else None
         if fields.update_size:
-            await self._truncate(path, inode, attr.st_size, handle)
+            await self._truncate(ctx, path, inode, attr.st_size, handle)
         if fields.update_mtime and is_lock(path) and self._tree.is_directory(path):
             await self._touch_lock(ctx, path, attr.st_mtime_ns)
             return now
         if fields.update_mtime:
-            await self._touch(path, inode, attr.st_mtime_ns / 1e9)
+            await self._touch(ctx, path, inode, attr.st_mtime_ns / 1e9)
         return self._attributes.of(path)
 
     # Names
@@ -186,14 +195,14 @@ class Filesystem(View):
         if path in self._reserved:
             raise FUSEError(errno.EACCES)
         inode = self._inodes.known(path)
-        handle = self._changing.pop(inode, None) if inode is not None else None
-        if handle is not None:
-            handle.committed()
-        if self._tree.read(path) is not None:
-            await self._transact(ctx, Delete(path))
-        elif handle is None:
-            raise FUSEError(errno.EISDIR if self._tree.is_directory(path) else errno.ENOENT)
-        self._inodes.removed(path)
+        handle = self._changing.get(inode) if inode is not None else None
+        async with handle.commits if handle is not None else contextlib.nullcontext():
+            file = self._tree.read(path)
+            if file is not None:
+                await self._transact(ctx, Delete(path))
+            elif handle is None:
+                raise FUSEError(errno.EISDIR if self._tree.is_directory(path) else errno.ENOENT)
+            self._lost_its_name(path, file)
 
     async def rename(
         self,
@@ -211,10 +220,16 @@ class Filesystem(View):
             raise FUSEError(errno.EINVAL)
         inode = self._inodes.known(source)
         handle = self._changing.get(inode) if inode is not None else None
-        if handle is not None and handle.dirty:
-            await self._commit(handle)
+        if handle is not None:
+            async with handle.commits:
+                if handle.dirty:
+                    await self._commit(handle)
         check_rename(self._tree, self._reserved, source, target, bool(flags & pyfuse3.RENAME_NOREPLACE))
+        if source == target:
+            return
+        replaced = self._tree.read(target)
         await self._transact(ctx, Rename(source, target))
+        self._lost_its_name(target, replaced)
         self._inodes.renamed(source, target)
 
     async def link(
@@ -241,9 +256,20 @@ class Filesystem(View):
         if not self._membership.current.quorate:
             raise FUSEError(errno.EROFS)
 
-    async def _truncate(self, path: str, inode: int, size: int, handle: Handle | None) -> None:
-        if size > MAX_FILE_BYTES:
-            raise FUSEError(errno.EFBIG)
+    def _is_open(self, inode: int) -> bool:
+        return any(handle.inode == inode for handle in self._handles.values())
+
+    def _lost_its_name(self, path: str, file: File | None) -> None:
+        """What was at ``path`` is there no more; who has it open reads on what ``file`` was."""
+        inode = self._inodes.known(path)
+        if inode is not None and self._is_open(inode):
+            self._removed[inode] = file or File(path, b"", 0, self._host.started)
+        self._inodes.removed(path)
+
+    async def _truncate(
+        self, ctx: RequestContext, path: str, inode: int, size: int, handle: Handle | None
+    ) -> None:
+        check_size(self._tree, len(self._content(inode)), size)
         if handle is None:
             handle = self._changing.get(inode)
         if handle is not None:
@@ -251,15 +277,15 @@ class Filesystem(View):
             self._changing[inode] = handle
         else:
             data = self._content(inode)[:size]
-            await self._transact(None, Write(path, data + bytes(size - len(data))))
+            await self._transact(ctx, Write(path, data + bytes(size - len(data))))
 
-    async def _touch(self, path: str, inode: int, mtime: float) -> None:
+    async def _touch(self, ctx: RequestContext, path: str, inode: int, mtime: float) -> None:
         handle = self._changing.get(inode)
         committing = handle is not None and handle.committing
         if handle is not None and handle.dirty and not committing:
             handle.mtime = mtime
         elif committing or self._tree.read(path) is not None:
-            await self._transact(None, Touch(path, mtime))
+            await self._transact(ctx, Touch(path, mtime))
 
     async def _touch_lock(self, ctx: RequestContext, path: str, mtime_ns: int) -> None:
         """Time 0 asks to break the lock, which only an expired one allows; any other renews it."""
@@ -276,9 +302,15 @@ class Filesystem(View):
             raise FUSEError(errno.EACCES)
 
     async def _commit(self, handle: Handle) -> None:
-        """Make the handle's buffer the file's content; a file that was removed meanwhile stays removed."""
+        """Make the handle's buffer the file's content; a file that was removed meanwhile stays removed.
+
+        To be called with ``handle.commits`` held.
+        """
         path = self._inodes.path(handle.inode)
         if path is None or handle.buffer is None:
+            removed = self._removed.get(handle.inode)
+            if removed is not None and handle.buffer is not None:
+                self._removed[handle.inode] = replace(removed, data=bytes(handle.buffer))
             handle.committed()
             return
         check_guest(self._tree, path, "")
@@ -288,7 +320,7 @@ class Filesystem(View):
         written, pending, mtime = handle.written, handle.pending, handle.mtime
         handle.written, handle.committing = False, True
         try:
-            await self._transact(None, *operations)
+            await self._transact(handle.who, *operations)
         except BaseException:
             handle.written, handle.pending, handle.mtime = written, pending, mtime
             raise
@@ -299,15 +331,24 @@ class Filesystem(View):
             if self._changing.get(handle.inode) is handle:
                 del self._changing[handle.inode]
 
-    async def _transact(self, ctx: RequestContext | None, *operations: Operation) -> None:
-        who = f"uid {ctx.uid} pid {ctx.pid}" if ctx is not None else "file system"
+    async def _transact(self, by: RequestContext | str, *operations: Operation) -> None:
+        who = by if isinstance(by, str) else _who(by)
         try:
             await self._host.transact(operations, (), who, _WAIT_SECONDS)
         except NoQuorum as error:
             raise FUSEError(errno.EROFS) from error
         except Conflict as error:
             log.info("refused: %s", error)
-            raise FUSEError(errno.ENOSPC if "no room" in str(error) else errno.EEXIST) from error
+            raise FUSEError(errno_of(str(error))) from error
         except KvorumError as error:
             log.warning("%s", error)
             raise FUSEError(errno.EIO) from error
+
+
+def _who(ctx: RequestContext) -> str:
+    """Who asks, for the history: a process's name is known only while it lives, so it is looked up now."""
+    try:
+        name = Path(f"/proc/{ctx.pid}/comm").read_text(errors="replace").strip()
+    except OSError:
+        name = ""
+    return f"uid {ctx.uid} pid {ctx.pid} {name}".rstrip()

@@ -7,7 +7,8 @@ that it has just truncated before it writes; ``release`` commits what is then st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -16,10 +17,12 @@ class Handle:
 
     inode: int
     content: bytes = b""
-    """What the file held when it was opened, for virtual files for all of the handle's life."""
+    """What reads see of a file that is made when it is opened."""
     fixed: bool = False
     """A virtual file: reads come from ``content``."""
     writing: bool = False
+    who: str = ""
+    """Who opened it, for the history."""
     buffer: bytearray | None = None
     """The content as this handle sees it, once it differs."""
     written: bool = False
@@ -30,11 +33,18 @@ class Handle:
     """Set through the handle while it has a change to commit."""
     committing: bool = False
     """A commit is under way: what is set now comes after it."""
+    commits: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False, compare=False)
+    """Held during a commit: whoever closes or syncs meanwhile waits for its fate."""
 
     @property
     def dirty(self) -> bool:
         """Whether there is something to commit at release."""
         return self.written or self.pending
+
+    @property
+    def seen(self) -> bytearray | None:
+        """What this handle sees of its own and nobody else does yet; ``None`` when it sees the file."""
+        return self.buffer if self.dirty or self.committing else None
 
     def write(self, offset: int, data: bytes, base: bytes) -> None:
         """Write into the buffer, which begins as ``base``; a gap is filled with zeros."""
@@ -60,6 +70,7 @@ class Handle:
         self.mtime = None
 
     def _own(self, base: bytes) -> bytearray:
-        if self.buffer is None or not self.dirty:
-            self.buffer = bytearray(base)
-        return self.buffer
+        buffer = self.seen
+        if buffer is None:
+            buffer = self.buffer = bytearray(base)
+        return buffer

@@ -25,6 +25,7 @@ from pyfuse3 import (
 
 from kvorum.core.errors import ParameterError
 from kvorum.store.attributes import BLOCK, Attributes
+from kvorum.store.face import File
 from kvorum.store.handles import Handle
 from kvorum.store.host import Heard, Host
 from kvorum.store.inodes import ROOT, Inodes
@@ -37,9 +38,6 @@ from kvorum.store.tree import MAX_ENTRIES, MAX_TOTAL_BYTES
 from kvorum.store.virtual_files import LINKS, VirtualFiles, link_target
 
 log = logging.getLogger(__name__)
-
-_WAIT_SECONDS = 20.0
-_WRITING = os.O_WRONLY | os.O_RDWR
 
 
 class View(pyfuse3.Operations):
@@ -66,6 +64,8 @@ class View(pyfuse3.Operations):
         self._next_handle = 1
         self._changing: dict[int, Handle] = {}
         """Inode to the handle that last wrote to it and has not committed."""
+        self._removed: dict[int, File] = {}
+        """What a file held that lost its name while somebody had it open: they read it to its end."""
         self._invalidation = Invalidation(stalled)
         self._attributes = Attributes(
             host, self._virtual, self._inodes, self._changing, membership.current.quorate
@@ -93,6 +93,9 @@ class View(pyfuse3.Operations):
             self._inodes.forget(inode, count)
 
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        removed = self._removed.get(inode)
+        if removed is not None:
+            return self._attributes.of_removed(inode, removed)
         return self._attributes.of(self._path(inode))
 
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
@@ -151,10 +154,13 @@ class View(pyfuse3.Operations):
         directory = self._path(parent)
         try:
             text = name.decode()
-            path = f"{directory}/{text}" if directory else text
-            check_path(path)
-        except (UnicodeDecodeError, ParameterError):
+        except UnicodeDecodeError:
             raise FUSEError(errno.EINVAL) from None
+        path = f"{directory}/{text}" if directory else text
+        try:
+            check_path(path)
+        except ParameterError:  # the kernel hands on single names, never "." or "..": only the length is left
+            raise FUSEError(errno.ENAMETOOLONG) from None
         return path
 
     def _new_handle(self) -> int:
@@ -168,7 +174,7 @@ class View(pyfuse3.Operations):
 
     def _content(self, inode: int) -> bytes:
         path = self._inodes.path(inode)
-        file = self._tree.read(path) if path is not None else None
+        file = self._tree.read(path) if path is not None else self._removed.get(inode)
         return file.data if file is not None else b""
 
     # Taking back what the kernel caches
