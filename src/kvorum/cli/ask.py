@@ -56,7 +56,7 @@ def _confirm(confirm: Confirm, given: Given, client: Client, read: Read) -> str:
         except EOFError:
             answer = "no"
         if answer == "yes":
-            return value
+            return _filled(confirm.accepted, {"value": value})
         if answer == "no":
             raise NotConfirmed("not confirmed: nothing was changed")
         question = "Please type 'yes' or 'no': "

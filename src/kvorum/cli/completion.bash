@@ -4,6 +4,7 @@ _kvorum_words() {
     case "$1" in
         vmid) for f in /etc/pve/qemu-server/*.conf; do [ -e "$f" ] && basename "$f" .conf; done ;;
         target|node) ls /etc/pve/nodes 2>/dev/null ;;
+        path) (cd /etc/pve 2>/dev/null && find . -type f ! -name '.*' -printf '%P\n') ;;
     esac
 }
 
@@ -29,9 +30,15 @@ _kvorum() {
 }
 
 declare -gA _kvorum_next=(
-    ['pvecm']='add apiver create expected nodes status'
+    ['pvecm']='add adopt apiver config create expected nodes status'
     ['pvecm add']=''
+    ['pvecm adopt']=''
     ['pvecm apiver']=''
+    ['pvecm config']='diff history restore show'
+    ['pvecm config diff']=''
+    ['pvecm config history']=''
+    ['pvecm config restore']=''
+    ['pvecm config show']=''
     ['pvecm create']=''
     ['pvecm expected']=''
     ['pvecm nodes']=''
@@ -64,7 +71,12 @@ declare -gA _kvorum_next=(
 )
 declare -gA _kvorum_options=(
     ['pvecm add']='--fingerprint --force --link0 --nodeid --password --votes --help --output-format'
+    ['pvecm adopt']='--yes --help --output-format'
     ['pvecm apiver']='--help --output-format'
+    ['pvecm config diff']='--revision --help --output-format'
+    ['pvecm config history']='--limit --help --output-format'
+    ['pvecm config restore']='--digest --revision --help --output-format'
+    ['pvecm config show']='--revision --help --output-format'
     ['pvecm create']='--link0 --nodeid --token-coefficient --votes --help --output-format'
     ['pvecm expected']='--help --output-format'
     ['pvecm nodes']='--help --output-format'
@@ -93,7 +105,12 @@ declare -gA _kvorum_options=(
 )
 declare -gA _kvorum_arguments=(
     ['pvecm add']='hostname'
+    ['pvecm adopt']=''
     ['pvecm apiver']=''
+    ['pvecm config diff']='path'
+    ['pvecm config history']='path'
+    ['pvecm config restore']='path'
+    ['pvecm config show']='path'
     ['pvecm create']='clustername'
     ['pvecm expected']='expected'
     ['pvecm nodes']=''

@@ -15,6 +15,7 @@ _kvorum_words() {
     case "$1" in
         vmid) for f in /etc/pve/qemu-server/*.conf; do [ -e "$f" ] && basename "$f" .conf; done ;;
         target|node) ls /etc/pve/nodes 2>/dev/null ;;
+        path) (cd /etc/pve 2>/dev/null && find . -type f ! -name '.*' -printf '%P\\n') ;;
     esac
 }
 

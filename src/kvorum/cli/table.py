@@ -25,12 +25,14 @@ class Confirm:
     """How a value is proposed: ``method`` (``GET /path``) is called with the parameters named in ``given``.
 
     ``show`` says what it found (``{value}``, and the given ones by name), ``ask`` is the yes-or-no question.
+    ``accepted`` is what the parameter becomes at a yes: what was found, or a fixed text.
     """
 
     method: str
     given: tuple[str, ...]
     show: str
     ask: str
+    accepted: str = "{value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,4 +198,5 @@ def _parameter(name: str, raw: Mapping[str, Any]) -> Parameter:
 
 
 def _confirm(raw: Mapping[str, Any]) -> Confirm:
-    return Confirm(raw["method"], tuple(raw["given"]), raw["show"], raw["ask"])
+    accepted = raw.get("accepted", "{value}")
+    return Confirm(raw["method"], tuple(raw["given"]), raw["show"], raw["ask"], accepted)

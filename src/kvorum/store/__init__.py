@@ -16,6 +16,7 @@ from kvorum.store.face import (
     Write,
     expect_digest,
 )
+from kvorum.store.names import is_private
 from kvorum.store.stream import Revision
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "Touch",
     "Write",
     "expect_digest",
+    "is_private",
 ]

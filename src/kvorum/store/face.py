@@ -11,11 +11,14 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from kvorum.core.errors import Conflict
+
+if TYPE_CHECKING:
+    from kvorum.store.stream import Revision
 
 
 class File(msgspec.Struct, frozen=True):
@@ -124,6 +127,8 @@ class Membership(msgspec.Struct, frozen=True):
     reason: str = ""
     """Why nothing may be changed, as a sentence; empty when quorate."""
     config_version: int = 0
+    adoptable: bool = False
+    """Nothing but members who may know later changes are missing: ``Store.adopt`` goes on without them."""
 
 
 class Store(ABC):
@@ -185,6 +190,24 @@ class Store(ABC):
     @abstractmethod
     def published(self, key: str) -> Mapping[str, bytes]:
         """What each node last published under ``key``: node name to value, without the forgotten."""
+
+    @abstractmethod
+    async def history(self, path: str, most: int = 100) -> tuple[Revision, ...]:
+        """The changes of ``path`` that this node still knows, newest first, without contents.
+
+        Raises ``KvorumError`` when they can't be read.
+        """
+
+    @abstractmethod
+    async def revision(self, path: str, number: int) -> Revision:
+        """One change of ``path`` with the content before it; raises ``KvorumError`` when it is not known."""
+
+    @abstractmethod
+    async def adopt(self) -> None:
+        """An admin's word that the missing members are lost: the store goes on with this partition's history.
+
+        The membership tells when that has had its effect. Raises ``NoQuorum`` when pve-cluster is away.
+        """
 
     async def write(self, path: str, data: bytes | str, *, who: str = "", digest: str | None = None) -> int:
         """Replace one file; with ``digest`` only if its content still has that SHA-1.

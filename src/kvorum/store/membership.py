@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from kvorum.store.face import Member, Membership
 from kvorum.store.protocol import Status
 
@@ -33,19 +35,18 @@ class MembershipSource:
         old = self.current
         quorate = old.quorate if status.changing else status.writable
         reason = old.reason if status.changing else status.reason
+        adoptable = not quorate and waits_for_members(reason)
         if self._config is None:
-            new = Membership(None, old.members, quorate, old.version, reason)
+            new = Membership(None, old.members, quorate, old.version, reason, 0, adoptable)
         else:
             cluster, config_version, listed = self._read(self._config)
             members = tuple(
                 Member(m.name, m.nodeid, m.address, m.nodeid in status.members, m.votes) for m in listed
             )
-            new = Membership(cluster, members, quorate, old.version, reason, config_version)
+            new = Membership(cluster, members, quorate, old.version, reason, config_version, adoptable)
         if new == old:
             return False
-        self.current = Membership(
-            new.cluster, new.members, new.quorate, old.version + 1, new.reason, new.config_version
-        )
+        self.current = replace(new, version=old.version + 1)
         return True
 
     def _read(self, config: Path) -> tuple[str, int, tuple[Member, ...]]:
@@ -57,6 +58,11 @@ class MembershipSource:
         except (OSError, ValueError):
             return self._listed
         return self._listed
+
+
+def waits_for_members(reason: str) -> bool:
+    """Whether a status's sentence is of the rule of views: a majority is here, and others may know more."""
+    return reason.startswith("waiting for ") and ("last seen together" in reason or "never met" in reason)
 
 
 def read_nodes(text: str) -> tuple[str, int, tuple[Member, ...]]:

@@ -6,8 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from kvorum.core.errors import NoQuorum
+from msgspec.structs import replace
+
+from kvorum.core.errors import KvorumError, NoQuorum
 from kvorum.store.face import Change, Expect, File, Member, Membership, Operation, Store
+from kvorum.store.stream import Revision
 from kvorum.store.tree import Tree
 
 
@@ -26,6 +29,7 @@ class MemoryStore(Store):
         )
         self._watchers: set[asyncio.Queue[Change]] = set()
         self._membership_changed = asyncio.Event()
+        self._revisions: list[tuple[str, Revision]] = []
         self._published: dict[str, dict[str, tuple[bytes, float]]] = {}
 
     @property
@@ -62,8 +66,14 @@ class MemoryStore(Store):
     ) -> int:
         if not self._membership.quorate:
             raise NoQuorum(self._membership.reason or "no quorum")
+        touched = [
+            getattr(operation, name, "") for operation in operations for name in ("path", "target", "source")
+        ]
+        before = {path: self._tree.read(path) for path in touched}
         changes = self._tree.apply(operations, expect, self._version + 1, time.time())
         self._version += 1
+        for change in changes:
+            self._remember(change, before.get(change.path), who)
         for change in changes:
             for queue in self._watchers:
                 queue.put_nowait(change)
@@ -85,6 +95,27 @@ class MemoryStore(Store):
             changed = self._membership_changed
             yield self._membership
             await changed.wait()
+
+    async def history(self, path: str, most: int = 100) -> tuple[Revision, ...]:
+        found = [replace(revision, before=None) for of, revision in self._revisions if of == path]
+        return tuple(reversed(found))[:most]
+
+    async def revision(self, path: str, number: int) -> Revision:
+        for of, revision in self._revisions:
+            if of == path and revision.number == number:
+                return revision
+        raise KvorumError(f"the history of '{path}' has no revision {number} on this node")
+
+    async def adopt(self) -> None:
+        if self._membership.adoptable:
+            self.set_membership(replace(self._membership, quorate=True, reason="", adoptable=False))
+
+    def _remember(self, change: Change, old: File | None, who: str) -> None:
+        if change.file is not None or old is not None:
+            number, data = len(self._revisions) + 1, old.data if old else None
+            size = None if data is None else len(data)
+            revision = Revision(number, time.time(), change.version, who, self._node, size, data)
+            self._revisions.append((change.path, revision))
 
     async def publish(self, key: str, value: bytes, ttl: float = 30.0) -> None:
         self._published.setdefault(key, {})[self._node] = (value, time.monotonic() + ttl)

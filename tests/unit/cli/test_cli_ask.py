@@ -117,3 +117,41 @@ def test_without_a_terminal_nobody_is_asked(api, tmp_path: Path, monkeypatch: py
     assert main("pvecm", ["add", "198.18.10.1"]) == 0
     assert joins(api) == [{"hostname": "198.18.10.1", "password": "secret"}]
     assert not [path for verb, path, _ in api.asked if verb == "GET"]
+
+
+WAITING = "waiting for n1, last seen together at 2026-11-28 05:00:00 UTC"
+
+
+def test_adopting_says_who_is_missing_and_wants_a_yes(api, tmp_path: Path) -> None:
+    api.answer("GET /kvorum/cluster/adopt", WAITING)
+    api.answer("POST /kvorum/cluster/adopt", None)
+    terminal = Terminal(tmp_path, "adopt")
+    terminal.expect(f"This node is {WAITING}\n")
+    terminal.expect("Go on without them (yes/no)? ")
+    terminal.type("yes")
+    assert terminal.end() == 0
+    assert joins(api) == [{"yes": "1"}]
+
+
+def test_whoever_does_not_say_yes_adopts_nothing(api, tmp_path: Path) -> None:
+    api.answer("GET /kvorum/cluster/adopt", WAITING)
+    terminal = Terminal(tmp_path, "adopt")
+    terminal.expect("(yes/no)? ")
+    terminal.type("no")
+    assert terminal.end() == 255
+    assert joins(api) == []
+
+
+def test_who_says_so_beforehand_is_not_asked(api, tmp_path: Path) -> None:
+    api.answer("POST /kvorum/cluster/adopt", None)
+    terminal = Terminal(tmp_path, "adopt", "--yes")
+    assert terminal.end() == 0
+    assert joins(api) == [{"yes": "1"}] and len(api.asked) == 1
+
+
+def test_a_node_that_waits_for_nobody_asks_nothing(api, tmp_path: Path) -> None:
+    sentence = "nothing to adopt: this node waits for nobody"
+    api.refuse("GET /kvorum/cluster/adopt", f"500 {sentence}", {"message": sentence})
+    terminal = Terminal(tmp_path, "adopt")
+    assert terminal.end() == 255
+    assert terminal.seen == f"{sentence}\n" and joins(api) == []

@@ -1,9 +1,10 @@
 import json
+import time
 
 import pytest
 
 from kvorum.cli.arguments import Presentation
-from kvorum.cli.output import boxes, guests, plain, storages
+from kvorum.cli.output import boxes, guests, history, plain, storages
 from kvorum.cli.output.formats import encode
 
 SHOWN = Presentation()
@@ -114,3 +115,22 @@ def test_yaml_quotes_what_could_be_read_as_something_else() -> None:
         '---\nlist:\n  - k: "no"\n    l:\n      - 1\n  - []\n'
         'none: null\nnum: "1"\nodd: "a: b"\ntext: plain text\n'
     )
+
+
+def test_a_history_is_a_line_for_each_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    rows = [
+        {"revision": 12, "until": 1_000_000_000, "size": 4, "node": "n1", "who": "root@pam", "version": 9},
+        {"revision": 7, "until": 999_999_000, "size": None, "node": "", "who": "", "version": 3},
+    ]
+    assert history.rows(rows, SHOWN) == (
+        "REVISION UNTIL                   SIZE NODE CHANGED BY\n"
+        "      12 2001-09-09 01:46:40        4 n1   root@pam\n"
+        "       7 2001-09-09 01:30:00        - -    -\n"
+    )
+    assert history.rows([], SHOWN) == ""
+    assert history.content({"content": "a: b\n"}, SHOWN) == "a: b\n"
+    assert history.diff({"diff": "", "digest": "x"}, SHOWN) == ""
+    monkeypatch.undo()
+    time.tzset()

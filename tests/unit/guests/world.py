@@ -22,7 +22,7 @@ from kvorum.guests.migration.source import Migration, Services, Wish
 from kvorum.guests.migration.target import Incoming
 from kvorum.interface import Peers
 from kvorum.storage import Storages
-from kvorum.store import Change, Expect, File, Member, Membership, Operation, Store
+from kvorum.store import Change, Expect, File, Member, Membership, Operation, Revision, Store
 from kvorum.store.memory import MemoryStore
 
 QEMU = os.environ.get("KVORUM_TEST_QEMU", "qemu-system-x86_64")
@@ -84,6 +84,15 @@ class NodeView(Store):
 
     def published(self, key: str) -> Mapping[str, bytes]:
         return self._shared.published(key)
+
+    async def history(self, path: str, most: int = 100) -> tuple[Revision, ...]:
+        return await self._shared.history(path, most)
+
+    async def revision(self, path: str, number: int) -> Revision:
+        return await self._shared.revision(path, number)
+
+    async def adopt(self) -> None:
+        await self._shared.adopt()
 
 
 class Node:
