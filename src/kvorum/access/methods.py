@@ -23,6 +23,10 @@ from kvorum.interface import (
     Parameters,
     method,
 )
+from kvorum.store import ClusterLog, Severity
+
+_TICKET = "PVE:"
+"""How a ticket begins, which may stand in the password's place."""
 
 
 class Login(Parameters):
@@ -75,7 +79,14 @@ async def login(ctx: Context, p: Login) -> Ticket:
         raise ParameterError({"username": f"'{user}' does not look like a user: write name@realm"})
     authentication = ctx.service(Authentication)
     async with ctx.service(Throttle).attempt(ctx.identity.address, user):
-        await _check(ctx, user, p.password)
+        try:
+            await _check(ctx, user, p.password)
+        except AuthenticationError:
+            text = f"authentication failure; rhost={ctx.identity.address or 'localhost'} user={user}"
+            _note(ctx, user, text, Severity.WARNING)
+            raise
+    if not p.password.startswith(_TICKET):  # a renewal is no login
+        _note(ctx, user, f"successful auth for user '{user}'", Severity.INFO)
     ticket, csrf = authentication.issue(user)
     return Ticket(
         username=user,
@@ -86,9 +97,15 @@ async def login(ctx: Context, p: Login) -> Ticket:
     )
 
 
+def _note(ctx: Context, user: str, text: str, severity: Severity) -> None:
+    told = ctx.services.find(ClusterLog)
+    if told is not None:
+        told.note(user, text, severity)
+
+
 async def _check(ctx: Context, user: str, password: str) -> None:
     """Take the password, or in its place a valid ticket of the same user (a renewal)."""
-    if password.startswith("PVE:"):
+    if password.startswith(_TICKET):
         if ctx.service(Authentication).ticket_user(password) == user:
             return
         raise AuthenticationError(FAILURE)

@@ -159,6 +159,10 @@ class Services:
         except KeyError:
             raise KvorumError(f"this daemon does not provide {kind.__name__}") from None
 
+    def find(self, kind: type[S]) -> S | None:
+        """The service of this type, ``None`` when this daemon does not hold one."""
+        return self._by_type.get(kind)  # type: ignore[return-value]  # keyed by its own type
+
 
 @dataclass(frozen=True, slots=True)
 class Context:

@@ -1,6 +1,7 @@
 """The replicated configuration store, and its face as a file system at /etc/pve."""
 
 from kvorum.store.client import StoreClient
+from kvorum.store.cluster_log import ClusterLog, Severity, log_entries
 from kvorum.store.face import (
     Change,
     Delete,
@@ -21,6 +22,7 @@ from kvorum.store.stream import Revision
 
 __all__ = [
     "Change",
+    "ClusterLog",
     "Delete",
     "Expect",
     "File",
@@ -30,10 +32,12 @@ __all__ = [
     "Operation",
     "Rename",
     "Revision",
+    "Severity",
     "Store",
     "StoreClient",
     "Touch",
     "Write",
     "expect_digest",
     "is_private",
+    "log_entries",
 ]

@@ -6,13 +6,15 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 
+import msgspec
+
+from kvorum.store import cluster_log
 from kvorum.store.host import Host
 from kvorum.store.membership import MembershipSource
 
 _STORE_LOG = logging.getLogger("kvorum.store")
 DEBUG = ".debug"
 LINKS = ("local", "qemu-server", "lxc")
-CLUSTER_LOG_ENTRIES = 50
 
 OBSERVED = (
     "corosync.conf", "corosync.conf.new", "storage.cfg", "user.cfg", "domains.cfg", "notifications.cfg",
@@ -116,16 +118,9 @@ class VirtualFiles:
         return _json({**shown, "kvstore": kvstore})
 
     def _clusterlog(self) -> bytes:
-        """Each node publishes its newest entries under ``clusterlog`` as a JSON list."""
-        entries: list[dict[str, object]] = []
-        for (_, key), (value, _) in self._host.published().items():
-            if key == "clusterlog":
-                try:
-                    entries += json.loads(value)
-                except ValueError:
-                    continue
-        entries.sort(key=lambda entry: str(entry.get("time", "")), reverse=True)
-        return _json({"data": entries[:CLUSTER_LOG_ENTRIES]})
+        values = self._host.published().items()
+        told = {node: value for (node, key), (value, _) in values if key == cluster_log.KEY}
+        return _json({"data": [msgspec.structs.asdict(entry) for entry in cluster_log.merged(told)]})
 
     def _rrd(self) -> bytes:
         """Each node publishes its lines under ``rrd``."""

@@ -22,6 +22,7 @@ from kvorum.interface import (
     Where,
     method,
 )
+from kvorum.store import log_entries
 from kvorum.tasks.archive import Archive
 from kvorum.tasks.cluster_tasks import cluster_rows
 from kvorum.tasks.record import Filter, TaskRow, newest_first, row
@@ -55,6 +56,10 @@ class TaskList(Parameters):
     errors: Boolean = Field(False, description="Only tasks that failed.")
 
 
+class LogParameters(Parameters):
+    max: int = Field(50, ge=1, description="Maximum number of entries.")
+
+
 class TaskLogPart(TaskPath):
     start: int = Field(0, ge=0, description="First line, from 0.")
     limit: int = Field(50, ge=0, description="At most this many lines; 0 for all.")
@@ -66,6 +71,20 @@ class LogLine(TypedDict):
 
     n: int
     t: str
+
+
+class LogEntry(TypedDict):
+    """One entry of the cluster's log; ``pri`` is syslog's severity."""
+
+    id: str
+    uid: int
+    time: int
+    pri: int
+    tag: str
+    pid: int
+    node: str
+    user: str
+    msg: str
 
 
 class TaskStatus(TypedDict):
@@ -92,6 +111,28 @@ async def cluster_tasks(ctx: Context, p: NoParameters) -> list[TaskRow]:
     """List recent tasks (cluster wide)."""
     sees_all = ctx.allowed("/", "Sys.Audit")
     return [r for r in cluster_rows(ctx.store) if sees_all or r["user"] == ctx.identity.user]
+
+
+@method("GET", "/cluster/log", permission=LoggedIn())
+async def cluster_log(ctx: Context, p: LogParameters) -> list[LogEntry]:
+    """Read cluster log."""
+    sees_all = ctx.allowed("/", "Sys.Syslog")
+    entries = log_entries(ctx.store, 10_000)
+    seen = [entry for entry in entries if sees_all or entry.user == ctx.identity.name]
+    return [
+        LogEntry(
+            id=f"{entry.uid}:{entry.node}",
+            uid=entry.uid,
+            time=entry.time,
+            pri=entry.pri,
+            tag=entry.tag,
+            pid=entry.pid,
+            node=entry.node,
+            user=entry.user,
+            msg=entry.msg,
+        )
+        for entry in seen[: p.max]
+    ]
 
 
 @method("GET", "/nodes/{node}/tasks", permission=LoggedIn(), where=Where.NODE, protected=True)

@@ -34,12 +34,20 @@ class _Running:
 
 
 class TaskRunner:
-    """The tasks of this daemon. ``changed`` is called whenever one begins or ends."""
+    """The tasks of this daemon. ``changed`` is called whenever one begins or ends, ``note`` with the sentence
+    that the cluster's log has of it: user, sentence, whether it went well."""
 
-    def __init__(self, node: str, archive: Archive, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        node: str,
+        archive: Archive,
+        changed: Callable[[], None] = lambda: None,
+        note: Callable[[str, str, bool], None] = lambda user, text, well: None,
+    ) -> None:
         self._node = node
         self._archive = archive
         self._changed = changed
+        self._note = note
         self._pid = os.getpid()
         self._ticks = start_ticks(self._pid) or 0
         self._count = 0
@@ -80,6 +88,7 @@ class TaskRunner:
         task.add_done_callback(lambda _: self._never_began(upid, file))
         self._write_active()
         self._changed()
+        self._note(user, f"starting task {upid}", True)
         return str(upid)
 
     async def wait(self, upid: str, timeout: float | None = None) -> TaskRecord:
@@ -196,6 +205,8 @@ class TaskRunner:
             log.error("the end of task %s can't be noted on disk: %s", record.upid, error)
         running.done.set()
         self._changed()
+        well = record.status == OK or record.status.startswith("WARNINGS: ")
+        self._note(record.upid.user, f"end task {record.upid} {record.status}", well)
 
     def _note_interrupted(self, record: TaskRecord) -> None:
         ended = record.ended(int(time.time()), "interrupted: pvedaemon restarted")

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from kvorum.core.paths import Paths
 from kvorum.interface import Services
-from kvorum.store import Store
+from kvorum.store import ClusterLog, Severity, Store
 from kvorum.tasks.archive import Archive
 from kvorum.tasks.cluster_tasks import TaskNews
 from kvorum.tasks.runner import TaskRunner
@@ -19,14 +19,24 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
     """Register the ``TaskRunner``; at the end running tasks are cancelled and get time to clean up."""
     changed = asyncio.Event()
     archive = Archive(paths.log / "tasks")
-    runner = TaskRunner(store.node, archive, changed.set)
+    told = ClusterLog(store, "pvedaemon")
+
+    def note(user: str, text: str, well: bool) -> None:
+        told.note(user, text, Severity.INFO if well else Severity.ERROR)
+
+    runner = TaskRunner(store.node, archive, changed.set, note)
     await asyncio.to_thread(runner.recover)
     services.add(TaskRunner, runner)
     services.add(Archive, archive)
-    news = asyncio.create_task(TaskNews(store, runner, changed).run(), name="publish tasks")
+    services.add(ClusterLog, told)
+    telling = [
+        asyncio.create_task(TaskNews(store, runner, changed).run(), name="publish tasks"),
+        asyncio.create_task(told.run(), name="publish the cluster's log"),
+    ]
     try:
         yield
     finally:
         await runner.shut_down()
-        news.cancel()
-        await asyncio.gather(news, return_exceptions=True)
+        for task in telling:
+            task.cancel()
+        await asyncio.gather(*telling, return_exceptions=True)

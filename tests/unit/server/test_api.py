@@ -330,3 +330,34 @@ async def test_proxmoxer_works_unchanged(cluster: "Cluster") -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         await asyncio.to_thread(use)
+
+
+async def test_logins_and_tasks_stand_in_the_clusters_log(cluster: "Cluster") -> None:
+    form = {"username": "root@pam", "password": "wrong"}
+    async with cluster.client.post(f"{cluster.n1.url}/api2/json/access/ticket", data=form) as answer:
+        assert answer.status == 401
+    headers = await cluster.login()
+
+    async def log(what: str) -> list[dict[str, object]]:
+        async with cluster.client.get(
+            f"{cluster.n1.url}/api2/json/cluster/log{what}", headers=headers
+        ) as answer:
+            assert answer.status == 200
+            rows: list[dict[str, object]] = (await answer.json())["data"]
+            return rows
+
+    async with asyncio.timeout(10):
+        while len(rows := await log("")) < 2:
+            await asyncio.sleep(0.02)  # what is published has no event here
+    newest, oldest = rows
+    assert (newest["user"], newest["pri"], newest["node"]) == ("root@pam", 6, "n1")
+    assert newest["msg"] == "successful auth for user 'root@pam'"
+    assert (oldest["user"], oldest["pri"]) == ("root@pam", 4)
+    assert str(oldest["msg"]).startswith("authentication failure; rhost=127.0.0.1 user=root@pam")
+    assert set(newest) == {"id", "uid", "time", "pri", "tag", "pid", "node", "user", "msg"}
+    assert await log("?max=1") == [newest]
+    async with cluster.client.post(f"{cluster.n1.url}/api2/json/nodes/n1/work", headers=headers) as answer:
+        upid = (await answer.json())["data"]
+    async with asyncio.timeout(10):
+        while f"starting task {upid}" not in [row["msg"] for row in await log("")]:
+            await asyncio.sleep(0.02)

@@ -198,3 +198,23 @@ def test_only_whole_lines_of_a_log_are_read(tmp_path: Path) -> None:
     assert archive.log_lines(upid) == []
     archive.log_file(upid).write_text("one\ntw")
     assert archive.log_lines(upid) == ["one"]
+
+
+async def test_a_tasks_start_and_end_are_noted_for_the_clusters_log(archive: Archive) -> None:
+    noted: list[tuple[str, str, bool]] = []
+    runner = TaskRunner("n1", archive, note=lambda *what: noted.append(what))
+    runner.recover()
+
+    async def bad(log: TaskLog) -> None:
+        raise KvorumError("VM 100 is locked")
+
+    good = runner.start(Work("qmstart", "100", fine), "root@pam")
+    await runner.wait(good, 5)
+    failed = runner.start(Work("qmstop", "100", bad), "joe@pve")
+    await runner.wait(failed, 5)
+    assert noted == [
+        ("root@pam", f"starting task {good}", True),
+        ("root@pam", f"end task {good} OK", True),
+        ("joe@pve", f"starting task {failed}", True),
+        ("joe@pve", f"end task {failed} VM 100 is locked", False),
+    ]

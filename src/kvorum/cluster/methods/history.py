@@ -26,7 +26,17 @@ from kvorum.interface import (
     Where,
     method,
 )
-from kvorum.store import Delete, Expect, File, Operation, Revision, Write, expect_digest, is_private
+from kvorum.store import (
+    ClusterLog,
+    Delete,
+    Expect,
+    File,
+    Operation,
+    Revision,
+    Write,
+    expect_digest,
+    is_private,
+)
 
 _BASE = "/kvorum/nodes/{node}/history"
 _MOUNT = "/etc/pve/"
@@ -171,6 +181,8 @@ async def restore(ctx: Context, p: Restored) -> str:
     )
     done = "is removed, as" if revision.before is None else f"({len(revision.before)} bytes) is as"
     _log.info("%s brought revision %d of '%s' back", who, p.revision, path)
+    if told := ctx.services.find(ClusterLog):
+        told.note(who, f"brought revision {p.revision} of '{path}' back (pvecm config restore)")
     return f"'{path}' {done} it was until {_until(revision)}"
 
 
