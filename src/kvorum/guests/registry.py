@@ -48,6 +48,12 @@ class Registry:
             raise GuestError(f"Configuration file '{path}' does not exist")
         return file
 
+    def check_digest(self, vmid: int, digest: str | None) -> None:
+        """Raise ``Conflict`` when the caller saw another configuration than the present one."""
+        if digest:
+            file = self.file(vmid)
+            expect_digest(file, file.path, digest)
+
     def config(self, vmid: int) -> GuestConfig:
         """A guest's configuration; raises ``GuestError`` or ``GuestConfigError``."""
         file = self.file(vmid)

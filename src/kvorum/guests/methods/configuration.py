@@ -161,7 +161,9 @@ async def update(ctx: Context, p: ConfigParameters) -> None:
 async def update_task(ctx: Context, p: ConfigParameters) -> Work:
     """Set virtual machine options in a task."""
     settings_of(p, _CONFIG_OWN)
-    ctx.service(GuestManager).registry.file(p.vmid)
+    registry = ctx.service(GuestManager).registry
+    registry.file(p.vmid)
+    registry.check_digest(p.vmid, p.digest)
 
     async def run(log: TaskLog) -> None:
         await _change(ctx, p, log.line)
@@ -269,6 +271,7 @@ async def _change(ctx: Context, p: ConfigBase, say: object) -> None:
     _check_files(ctx, settings)
     async with manager.exclusive(p.vmid, "config"):
         manager.check_quorum()
+        manager.registry.check_digest(p.vmid, p.digest)
         config = manager.registry.config(p.vmid)
         manager.check_unlocked(config, p.skiplock)
         late = sorted((settings.keys() | delete) - _LIVE)
