@@ -33,6 +33,10 @@ def test_a_files_history_is_told_compared_and_brought_back(cluster: Cluster) -> 
         assert cluster.say(node, "cat", _PATH) == "first\n"
     assert "(pvecm config restore, revision " in cluster.say("n3", "pvecm", "config", "history", _NAME)
 
+    cluster.until("n3", f"grep -q \"of '{_NAME}' back\" /etc/pve/.clusterlog")
+    rows = cluster.get("n1", "/cluster/log")
+    assert isinstance(rows, list) and any(f"of '{_NAME}' back" in row["msg"] for row in rows)
+
     digest = compared.split("digest ")[1].split("\n")[0]
     refused = cluster.fails(
         "n2", "pvecm", "config", "restore", _NAME, "--revision", revision, "--digest", digest

@@ -20,7 +20,6 @@ class Handle:
     """What reads see of a file that is made when it is opened."""
     fixed: bool = False
     """A virtual file: reads come from ``content``."""
-    writing: bool = False
     who: str = ""
     """Who opened it, for the history."""
     buffer: bytearray | None = None

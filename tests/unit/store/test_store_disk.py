@@ -94,7 +94,7 @@ def test_quorum_stays_as_it_was_while_members_compare_their_states(tmp_path: Pat
 
 
 def test_a_handle_knows_what_to_commit() -> None:
-    handle = Handle(2, writing=True)
+    handle = Handle(2)
     assert not handle.dirty
     handle.write(2, b"xy", b"abc")
     assert handle.buffer == b"abxy" and handle.written
@@ -103,7 +103,7 @@ def test_a_handle_knows_what_to_commit() -> None:
     assert handle.buffer == b"nther", "a second write begins from what the file holds then"
     handle.truncate(1, b"")
     assert handle.buffer == b"n"
-    truncated = Handle(2, writing=True, buffer=bytearray(), pending=True)
+    truncated = Handle(2, buffer=bytearray(), pending=True)
     assert truncated.dirty and not truncated.written
     truncated.write(1, b"z", b"old content")
     assert truncated.buffer == b"\0z"
