@@ -1,6 +1,7 @@
 """The lab's own promises, on real machines: what a node is, what exec does, what cut, freeze and power do."""
 
 import stat
+import subprocess
 import time
 
 import pytest
@@ -13,6 +14,37 @@ CAP_SYS_TIME = 25
 def test_exec_passes_input_output_and_exit_status(lab):
     done = lab.exec("n1", ["sh", "-c", "cat; echo wrong >&2; exit 7"], input="through")
     assert (done.stdout, done.stderr, done.returncode) == ("through", "wrong\n", 7)
+
+
+def test_a_command_that_its_machine_stops_and_continues_ends(lab):
+    """As a machine that goes down does to all its processes; who waits for one must not stay stopped."""
+    stopped = lab.popen("n1", ["sh", "-c", "echo $$; kill -STOP $$; exit 5"], stdout=subprocess.PIPE)
+    try:
+        pid = int(stopped.stdout.readline())
+        go_on = f"until grep -q '^State:.T' /proc/{pid}/status; do sleep 0.02; done; kill -CONT {pid}"
+        lab.exec("n1", ["timeout", "10", "sh", "-c", go_on], check=True)
+        assert stopped.wait(10) == 5
+    finally:
+        stopped.kill()
+        stopped.wait()
+        stopped.stdout.close()
+
+
+def test_a_command_that_is_not_there_ends_like_a_shells(lab):
+    done = lab.exec("n1", ["no-such-command"])
+    assert done.returncode == 127
+    assert "no-such-command" in done.stderr
+
+
+def test_ending_what_entered_a_machine_ends_the_command(lab):
+    for end in (subprocess.Popen.terminate, subprocess.Popen.kill):
+        running = lab.popen("n1", ["sh", "-c", "echo $$; exec sleep 300"], stdout=subprocess.PIPE)
+        pid = int(running.stdout.readline())
+        end(running)
+        running.wait(10)
+        running.stdout.close()
+        gone = f"while kill -0 {pid}; do sleep 0.02; done"
+        lab.exec("n1", ["timeout", "10", "sh", "-c", gone], check=True)
 
 
 def test_each_node_is_a_debian_13_of_its_own(lab):

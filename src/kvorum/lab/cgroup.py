@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,21 @@ class Cgroup:
                 Path(folder).rmdir()
             except FileNotFoundError:
                 continue
+
+    def clear(self, deadline_s: float) -> bool:
+        """Kill what is in it and remove it; returns whether it is gone within the deadline.
+
+        A process that joins it between the two delays that: it is killed too.
+        """
+        end = time.monotonic() + deadline_s
+        while self.path.exists():
+            self.kill()
+            left = end - time.monotonic()
+            if left <= 0 or not self.wait_empty(left):
+                return False
+            with suppress(OSError):
+                self.remove()
+        return True
 
     def _wait(self, key: str, value: int, deadline_s: float) -> bool:
         end = time.monotonic() + deadline_s

@@ -13,26 +13,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from kvorum.core.errors import Conflict, DeadlineExceeded, KvorumError
-from kvorum.lab import kernel, needs, plan
+from kvorum.core.errors import DeadlineExceeded, KvorumError
+from kvorum.lab import enter, needs, plan
 from kvorum.lab.cgroup import Cgroup, hierarchy
 
 _UP_S = 180.0
 _REQUEST_S = 90.0
 _DOWN_S = 30.0
-_ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": "/root",
-    "USER": "root",
-    "LOGNAME": "root",
-    "SHELL": "/bin/bash",
-    "LANG": "C.UTF-8",
-}
 
 
 class LabError(KvorumError):
@@ -232,34 +224,13 @@ class Lab:
         machine: str,
         argv: Sequence[str],
         *,
-        stdin: int | IO[bytes] | None = None,
-        stdout: int | IO[bytes] | None = None,
-        stderr: int | IO[bytes] | None = None,
+        stdin: enter.Stream = None,
+        stdout: enter.Stream = None,
+        stderr: enter.Stream = None,
     ) -> subprocess.Popen[bytes]:
         """Start ``argv`` as root in a machine, or (``switch``) with the host's files in the lab's network."""
-        answer, descriptors = self._ask("enter", machine=machine)
-        pid_descriptor = descriptors[0]
-        try:
-            pid = _pid_of(pid_descriptor)
-        finally:
-            os.close(pid_descriptor)
-        environment = dict(_ENVIRONMENT, TERM=os.environ.get("TERM", "dumb"))
-        group = answer["cgroup"]
-        cgroup = Cgroup(self._cgroup().path / str(group)) if group else None
-        if group:
-            # nsenter stays between us and the command: who ends it means the command.
-            enter = ["nsenter", f"--target={pid}", "--all", "--wdns=/root", "--"]
-            enter += ["setpriv", "--pdeathsig", "TERM", "--", *argv]
-        else:
-            enter = ["nsenter", f"--target={pid}", "--net", "--", *argv]
-        return subprocess.Popen(
-            enter,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            env=environment if group else None,
-            preexec_fn=_entering(cgroup),
-        )
+        with self._init_of(machine) as (init, group):
+            return _started(machine, init, group, argv, (stdin, stdout, stderr))
 
     def exec(
         self,
@@ -272,23 +243,23 @@ class Lab:
     ) -> subprocess.CompletedProcess[str]:
         """Run ``argv`` as root in a machine and return what it said, as text, with its exit status.
 
-        ``check`` raises ``LabError`` with its words when it fails; ``DeadlineExceeded`` after ``timeout_s``.
+        Raises ``LabError`` with its words when it fails and ``check`` is set, and when the machine went down
+        under it; ``DeadlineExceeded`` after ``timeout_s``.
         """
-        process = self.popen(
-            machine,
-            argv,
-            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        try:
-            out, err = process.communicate(None if input is None else input.encode(), timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            raise DeadlineExceeded(
-                f"'{' '.join(argv)}' on {machine} did not end within {timeout_s:g} s"
-            ) from None
+        given = None if input is None else input.encode()
+        streams = (subprocess.DEVNULL if given is None else subprocess.PIPE, subprocess.PIPE, subprocess.PIPE)
+        with self._init_of(machine) as (init, group):
+            process = _started(machine, init, group, argv, streams)
+            try:
+                out, err = process.communicate(given, timeout=timeout_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                raise DeadlineExceeded(
+                    f"'{' '.join(argv)}' on {machine} did not end within {timeout_s:g} s"
+                ) from None
+            if process.returncode and not enter.is_there(init):
+                raise LabError(f"{machine} went down while it ran '{' '.join(argv)}'")
         done = subprocess.CompletedProcess(
             list(argv), process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
         )
@@ -296,6 +267,16 @@ class Lab:
             said = (done.stderr or done.stdout).strip()
             raise LabError(f"'{' '.join(argv)}' on {machine} ended with {done.returncode}: {said}")
         return done
+
+    @contextmanager
+    def _init_of(self, machine: str) -> Iterator[tuple[int, Cgroup | None]]:
+        """A pidfd of the machine's init and the control group that who enters it joins (``switch``: none)."""
+        answer, (init,) = self._ask("enter", machine=machine)
+        group = answer["cgroup"]
+        try:
+            yield init, Cgroup(self._cgroup().path / str(group)) if group else None
+        finally:
+            os.close(init)
 
     def socket(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
         """A new socket in the lab's own network, from which every machine and every guest can be reached."""
@@ -404,22 +385,15 @@ def _receive(asking: socket.socket) -> tuple[bytes, list[int]]:
     return data, descriptors
 
 
-def _pid_of(pid_descriptor: int) -> int:
-    """The process behind a pidfd, as this process namespace numbers it (proc_pid_fdinfo(5))."""
-    for line in Path(f"/proc/self/fdinfo/{pid_descriptor}").read_text().splitlines():
-        key, _, value = line.partition(":")
-        if key == "Pid" and int(value) > 0:
-            return int(value)
-    raise Conflict("The machine went down just now: try again when it runs.")
-
-
-def _entering(cgroup: Cgroup | None) -> Callable[[], None]:
-    def prepare() -> None:
-        kernel.drop_clock_capability()
-        if cgroup:
-            cgroup.join()
-
-    return prepare
+def _started(
+    machine: str, init: int, group: Cgroup | None, argv: Sequence[str], streams: tuple[enter.Stream, ...]
+) -> subprocess.Popen[bytes]:
+    try:
+        return enter.start(init, group, argv, *streams)
+    except enter.NotEntered:
+        raise LabError(f"{machine} went down just now: try again when it runs") from None
+    except OSError as error:
+        raise LabError(f"'{argv[0]}' can't be started on {machine}: {error}") from error
 
 
 def _loop_backings() -> list[str]:

@@ -8,8 +8,13 @@ import secrets
 from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+MACHINE_NAMESPACES = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
+"""What systemd-nspawn gives a machine of its own (no user namespace: the lab's nodes have real roots)."""
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_SLAVE = 0x80000

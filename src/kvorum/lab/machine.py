@@ -29,7 +29,7 @@ _TOOL_S = 60.0
 
 
 class MachineRuntime:
-    """A machine's processes, mounts and ports; ``state`` is running, frozen, off or cut."""
+    """A machine's processes, mounts and ports; ``state`` is booting, running, frozen, off or cut."""
 
     def __init__(self, machine: plan.Machine, lab: plan.Plan, places: plan.Places, cgroup: Cgroup) -> None:
         self.machine = machine
@@ -131,7 +131,17 @@ class MachineRuntime:
 
         Raises ``KvorumError`` with the console's last line when it does not come up.
         """
-        self._cgroup.remove()
+        self.state = "booting"
+        try:
+            await self._boot()
+        except BaseException:
+            self.state = "off"
+            raise
+        self.state = "running"
+
+    async def _boot(self) -> None:
+        if not await asyncio.to_thread(self._cgroup.clear, _KILL_S):  # who entered too late is in it still
+            raise DeadlineExceeded(f"{self.machine.name}'s old processes did not die within {_KILL_S:g} s")
         self._cgroup.create()
         self._cgroup.hand_down_controllers()
         if self._has_lossy:
@@ -154,7 +164,6 @@ class MachineRuntime:
             )
             await self._wait_ready(heard, self._nspawn)
         notify.unlink(missing_ok=True)
-        self.state = "running"
         self._watch = asyncio.create_task(self._follow(self._nspawn))
 
     async def _wait_ready(self, heard: socket.socket, nspawn: asyncio.subprocess.Process) -> None:

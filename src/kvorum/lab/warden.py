@@ -168,13 +168,20 @@ class Warden:
         if request.get("machine") == "switch":
             return {"cgroup": None}, [os.pidfd_open(os.getpid())]
         machine = self._find(request)
-        if machine.state != "running" or machine.leader is None:
+        name = machine.machine.name
+        if machine.state == "booting":
+            raise Conflict(f"{name} is booting: try again when it runs")
+        if machine.state != "running":
             hint = "thaw" if machine.state == "frozen" else "power"
-            name = machine.machine.name
             raise Conflict(f"{name} is {machine.state}: first `kvorum lab {hint} {name}`")
         inside = Cgroup(machine.cgroup.path / "exec")
-        inside.create()
-        return {"cgroup": f"{machine.machine.name}/exec"}, [os.pidfd_open(machine.leader)]
+        try:
+            if machine.leader is None:
+                raise ProcessLookupError
+            inside.create()
+            return {"cgroup": f"{name}/exec"}, [os.pidfd_open(machine.leader)]
+        except (ProcessLookupError, FileNotFoundError):
+            raise Conflict(f"{name} went down just now: try again when it runs") from None
 
     async def _socket(self, request: dict[str, object]) -> Answer:
         made = socket.socket(int(str(request["family"])), int(str(request["type"])))
