@@ -18,6 +18,8 @@ import pytest
 import store_face
 from store_face import Face
 
+from kvorum.store import Delete, Operation, Rename, Write
+
 pytestmark = pytest.mark.skipif(bool(store_face.unavailable()), reason=store_face.unavailable() or "-")
 
 OLD = "old\n"
@@ -127,6 +129,53 @@ async def test_whoever_has_a_file_open_reads_it_whole_when_another_takes_its_pla
     assert done.stdout == "1000\n399000\nnew\n"
     done = await face.sh("exec 3<f; rm f; cat <&3; stat -L -c '%s %h' /dev/fd/3", check=True)
     assert done.stdout == "new\n4 0\n"
+
+
+READER = """
+import os, sys
+f = os.open("f", os.O_RDONLY)
+print(len(os.read(f, 1000)), flush=True)
+sys.stdin.readline()
+rest = b""
+while part := os.read(f, 65536):
+    rest += part
+print(len(rest), set(rest) == {0}, os.fstat(f).st_size, open("f").read(), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [[Rename("g", "f")], [Write("f", b"new\n")], [Delete("f"), Rename("g", "f")]],
+    ids=["renamed over", "written", "removed and made anew"],
+)
+async def test_whoever_has_a_file_open_reads_it_whole_when_another_node_replaces_it(
+    face: Face, operations: list[Operation]
+) -> None:
+    """A change through the store's socket comes to the file system as one of another node does."""
+    await face.client.transact([Write("f", bytes(400_000)), Write("g", b"new\n")])
+    async with face.running([sys.executable, "-c", READER]) as process:
+        assert await process.line() == "1000"
+        await face.client.transact(operations)
+        process.tell("go")
+        assert await process.line() == "399000 True 400000 new"
+
+
+async def test_whoever_has_a_file_open_for_writing_sees_what_another_node_makes_of_it(face: Face) -> None:
+    await face.client.write("f", b"old\n")
+    script = (
+        "import os, sys\nf = os.open('f', os.O_RDWR)\nprint(os.read(f, 9), flush=True)\n"
+        "sys.stdin.readline()\nprint(os.pread(f, 9, 0), flush=True)\n"
+        "os.pwrite(f, b'N', 0)\nos.close(f)\nprint('closed', flush=True)\n"
+    )
+    async with face.running([sys.executable, "-c", script]) as process:
+        assert await process.line() == r"b'old\n'"
+        await face.client.write("f", b"new\n")
+        await face.sh("cat f", check=True)  # the kernel has taken the notification by now, or asks anyway
+        process.tell("go")
+        assert await process.line() == r"b'new\n'"
+        assert await process.line() == "closed"
+    file = face.client.read("f")
+    assert file is not None and file.text == "New\n"
 
 
 # Editors at a terminal

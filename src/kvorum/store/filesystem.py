@@ -56,7 +56,7 @@ class Filesystem(View):
             self._handles[number] = Handle(inode, self._virtual.content(path), fixed=True)
             return FileInfo(fh=FileHandleT(number), direct_io=True)
         if not flags & _WRITING:
-            return self._opened(Handle(inode))
+            return self._opened(Handle(inode, file=self._tree.read(path)))
         self._need_quorum()
         handle = Handle(inode, who=_who(ctx))
         if flags & os.O_TRUNC:
@@ -333,6 +333,8 @@ class Filesystem(View):
 
     async def _transact(self, by: RequestContext | str, *operations: Operation) -> None:
         who = by if isinstance(by, str) else _who(by)
+        paths = [path for operation in operations for path in _paths(operation)]
+        self._here.update(paths)
         try:
             await self._host.transact(operations, (), who, _WAIT_SECONDS)
         except NoQuorum as error:
@@ -343,6 +345,12 @@ class Filesystem(View):
         except KvorumError as error:
             log.warning("%s", error)
             raise FUSEError(errno.EIO) from error
+        finally:
+            self._here.subtract(paths)
+
+
+def _paths(operation: Operation) -> tuple[str, ...]:
+    return (operation.source, operation.target) if isinstance(operation, Rename) else (operation.path,)
 
 
 def _who(ctx: RequestContext) -> str:

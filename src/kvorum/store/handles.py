@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from kvorum.store.face import File
+
 
 @dataclass(slots=True)
 class Handle:
@@ -21,7 +23,9 @@ class Handle:
     fixed: bool = False
     """A virtual file: reads come from ``content``."""
     who: str = ""
-    """Who opened it, for the history."""
+    """Who opened it for writing, for the history; empty when it only reads."""
+    file: File | None = None
+    """What it reads, when it only reads."""
     buffer: bytearray | None = None
     """The content as this handle sees it, once it differs."""
     written: bool = False

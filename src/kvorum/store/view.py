@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pyfuse3
@@ -25,7 +26,7 @@ from pyfuse3 import (
 
 from kvorum.core.errors import ParameterError
 from kvorum.store.attributes import BLOCK, Attributes
-from kvorum.store.face import File
+from kvorum.store.face import Change, File
 from kvorum.store.handles import Handle
 from kvorum.store.host import Heard, Host
 from kvorum.store.inodes import ROOT, Inodes
@@ -66,6 +67,8 @@ class View(pyfuse3.Operations):
         """Inode to the handle that last wrote to it and has not committed."""
         self._removed: dict[int, File] = {}
         """What a file held that lost its name while somebody had it open: they read it to its end."""
+        self._here: Counter[str] = Counter()
+        """Paths that are being changed through this file system."""
         self._invalidation = Invalidation(stalled)
         self._attributes = Attributes(
             host, self._virtual, self._inodes, self._changing, membership.current.quorate
@@ -183,7 +186,7 @@ class View(pyfuse3.Operations):
         match heard:
             case Changed(_, changes, _):
                 for change in changes:
-                    self._changed(change.path, change.file is not None or change.directory)
+                    self._changed(change)
             case StatusChanged():
                 quorate = self._membership.current.quorate
                 if quorate != self._attributes.quorate:
@@ -191,16 +194,34 @@ class View(pyfuse3.Operations):
                     for inode in self._inodes.numbers():
                         self._notify_inode(inode, attributes_only=True)
 
-    def _changed(self, path: str, exists: bool) -> None:
-        parent, _, name = path.rpartition("/")
-        inode = self._inodes.known(path)
-        if inode is not None and exists:
+    def _changed(self, change: Change) -> None:
+        parent, _, name = change.path.rpartition("/")
+        inode = self._inodes.known(change.path)
+        if inode is None:
+            return
+        if not self._kept_for_readers(inode, change) and (change.file is not None or change.directory):
             self._notify_inode(inode, attributes_only=False)
-        elif inode is not None:
+        else:
             above = self._inodes.known(parent)
             if above is not None:
                 entry = functools.partial(pyfuse3.invalidate_entry, InodeT(above), FileNameT(name.encode()))
                 self._invalidation.put(entry)
+
+    def _kept_for_readers(self, inode: int, change: Change) -> bool:
+        """Whether a change from elsewhere found nothing but readers: they read on what was there, whole.
+
+        The path then has another number, as if the new file had been renamed over it here.
+        """
+        handles = [handle for handle in self._handles.values() if handle.inode == inode]
+        old = next((handle.file for handle in handles if handle.file is not None), None)
+        here = self._here[change.path] > 0 or any(handle.who for handle in handles)
+        if old is None or here or (change.file is not None and change.file.data == old.data):
+            for handle in handles:
+                handle.file = change.file or handle.file
+            return False
+        self._removed[inode] = old
+        self._inodes.removed(change.path)
+        return True
 
     def _notify_inode(self, inode: int, *, attributes_only: bool) -> None:
         self._invalidation.put(functools.partial(pyfuse3.invalidate_inode, InodeT(inode), attributes_only))
