@@ -15,6 +15,8 @@ from kvorum.lab import Lab
 BUDGETS_MIB = {"pve-cluster": 45, "pvedaemon": 70, "pveproxy": 55, "pve-ha-crm": 25, "pve-ha-lrm": 25}
 TOGETHER_MIB = 220
 IDLE_S = 30
+IDLE_CPU_PERCENT = 1
+"""Of one core."""
 PROBE = """
 import json, os, sys, time
 from pathlib import Path
@@ -66,6 +68,7 @@ def main(node: str = "n1") -> None:
         baseline={**BUDGETS_MIB, "together": TOGETHER_MIB},
         ratio=ratio(together, TOGETHER_MIB),
         idle_cpu_percent={unit: round(figures["cpu_percent"], 2) for unit, figures in seen.items()},
+        idle_cpu_goal_percent=IDLE_CPU_PERCENT,
         not_running=sorted(set(BUDGETS_MIB) - set(seen)),
     )
 
