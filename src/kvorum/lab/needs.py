@@ -28,6 +28,7 @@ class Host:
     filesystems: str
     mountinfo: str
     fuse: bool
+    loop: bool
     cgroup_kill: bool
 
 
@@ -40,6 +41,7 @@ def look(which: Callable[[str], str | None] = shutil.which) -> Host:
         filesystems=Path("/proc/filesystems").read_text(),
         mountinfo=mountinfo,
         fuse=Path("/dev/fuse").exists(),
+        loop=Path("/dev/loop-control").exists(),
         cgroup_kill=tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2]) >= (5, 14),
     )
 
@@ -63,6 +65,8 @@ def missing(host: Host) -> str | None:
         )
     if not host.fuse:
         return "The lab needs /dev/fuse, which this host lacks: try `modprobe fuse`."
+    if not host.loop:
+        return "The lab needs loop devices, and this host lacks /dev/loop-control: try `modprobe loop`."
     if not host.cgroup_kill:
         return "The lab needs Linux 5.14 or newer, to kill a machine's processes at once."
     return None

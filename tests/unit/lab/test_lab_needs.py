@@ -17,6 +17,7 @@ GOOD = needs.Host(
     filesystems="nodev\tcgroup2\nnodev\toverlay\n\tbtrfs\n",
     mountinfo=HYBRID,
     fuse=True,
+    loop=True,
     cgroup_kill=True,
 )
 
@@ -33,6 +34,7 @@ def test_a_good_host_lacks_nothing():
         (replace(GOOD, filesystems="nodev\tcgroup2\n\tbtrfs\n"), "overlay"),
         (replace(GOOD, mountinfo=HYBRID.splitlines()[0] + "\n"), "mount -t cgroup2"),
         (replace(GOOD, fuse=False), "/dev/fuse"),
+        (replace(GOOD, loop=False), "modprobe loop"),
         (replace(GOOD, cgroup_kill=False), "5.14"),
     ],
 )
