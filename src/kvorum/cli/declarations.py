@@ -21,6 +21,7 @@ import kvorum
 from kvorum.cli.local import LOCAL, VERB
 from kvorum.cli.output import known
 from kvorum.interface import Command, Method, NodeOnly, declared
+from kvorum.interface.openapi import directories
 
 _NUMBERED = re.compile(r"(.*[^0-9])(0|[1-9][0-9]*)")
 _WITHOUT = frozenset(("cli", "lab"))
@@ -43,9 +44,10 @@ def build(methods: Iterable[Method]) -> dict[str, Any]:
     entries: dict[str, Any] = {}
     commands: dict[str, dict[str, Any]] = {}
     aliases: dict[str, dict[str, str]] = {}
-    for method in methods:
-        if isinstance(method.permission, NodeOnly):
-            continue
+    shown = [method for method in methods if not isinstance(method.permission, NodeOnly)]
+    for path in directories(shown):
+        entries[f"GET {path}"] = {"summary": "Directory index.", "columns": ["name"]}
+    for method in shown:
         key = f"{method.verb} {method.path}"
         entries[key] = _method(method)
         for command in method.commands:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from kvorum.cli.arguments import Presentation, read_words
 from kvorum.cli.client import Client, quote
 from kvorum.cli.failures import CallRefused, CommandFailure, UsageFailure
-from kvorum.cli.table import Entry, MethodEntry, Table
-from kvorum.cli.usage import command_help
+from kvorum.cli.table import Entry, MethodEntry, Parameter, Table
+from kvorum.cli.usage import command_help, synopsis
+
+OPENAPI = Path(__file__).parents[1] / "interface" / "openapi.json"
 
 VERBS = {"get": "GET", "set": "PUT", "create": "POST", "delete": "DELETE"}
 USAGE = """USAGE: pvesh <COMMAND> [ARGS] [OPTIONS]
@@ -18,7 +21,7 @@ USAGE = """USAGE: pvesh <COMMAND> [ARGS] [OPTIONS]
        pvesh create <api_path> [OPTIONS] [FORMAT_OPTIONS]
        pvesh delete <api_path> [OPTIONS] [FORMAT_OPTIONS]
        pvesh ls <api_path>
-       pvesh usage <api_path> [--command <get | set | create | delete>]
+       pvesh usage <api_path> [--command <get | set | create | delete>] [--returns] [--verbose]
 
        FORMAT_OPTIONS: --output-format <text | json | json-pretty | yaml> --noborder --noheader --quiet
 """
@@ -131,20 +134,44 @@ def _instances(client: Client, path: str, key: str) -> list[str]:
 
 
 def usage(table: Table, words: list[str]) -> str:
-    """``pvesh usage``: the parameters of each method at a path, or of the one that ``--command`` names."""
-    if not words:
-        raise UsageFailure("400 not enough arguments", "usage")
-    options = dict(zip(words[1::2], words[2::2], strict=False))
-    commands = [options["--command"]] if "--command" in options else list(VERBS)
+    """``pvesh usage``: the line of each method at a path, or of the one that ``--command`` names.
+
+    ``--verbose`` adds what its parameters mean, ``--returns`` the JSON schema of its answer. Raises
+    ``UsageFailure`` for words that make no sense and ``NoSuchHandler`` when there is no such method.
+    """
+    asked = read_words(_USAGE, words, "usage")
+    if len(asked.positions) != 1:
+        raise UsageFailure(f"400 {'not enough' if not asked.positions else 'too many'} arguments", "usage")
+    path, named = asked.positions[0], asked.parameters.get("command")
+    commands = [str(named)] if named else list(VERBS)
     if unknown := [command for command in commands if command not in VERBS]:
         raise UsageFailure(f"400 command: '{unknown[0]}' is not one of {', '.join(VERBS)}", "usage")
     texts = []
     for command in commands:
-        if found := resolve(table, VERBS[command], words[0]):
+        if found := resolve(table, VERBS[command], path):
             method = found[0]
             shown = {n: p for n, p in method.parameters.items() if f"{{{n}}}" not in method.path}
-            entry = Entry("pvesh", f"{command} {words[0]}", replace(method, parameters=shown))
-            texts.append(command_help(entry))
+            entry = Entry("pvesh", f"{command} {path}", replace(method, parameters=shown))
+            verbose = asked.presentation.verbose or named is not None
+            text = command_help(entry) if verbose else f"USAGE: {synopsis(entry)}\n"
+            if asked.parameters.get("returns") == "1":
+                text += f"\nReturns: {_returned(method)}\n"
+            texts.append(text)
     if not texts:
-        raise NoSuchHandler(f"No '{commands[0]}' handler defined for '{words[0]}'")
+        raise NoSuchHandler(f"No '{commands[0]}' handler defined for '{path}'")
     return "\n".join(texts)
+
+
+_USAGE = MethodEntry(
+    "GET", "/", parameters={"command": Parameter("command"), "returns": Parameter("returns", "boolean")}
+)
+
+
+def _returned(method: MethodEntry) -> str:
+    """The JSON schema of a method's answer, as the OpenAPI document has it."""
+    import json
+
+    document = json.loads(OPENAPI.read_bytes())
+    answer = document["paths"][method.path][method.verb.lower()]["responses"]["200"]
+    schema = answer["content"]["application/json"]["schema"]["properties"]["data"]
+    return json.dumps(schema, indent=3, sort_keys=True, ensure_ascii=False)

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 from kvorum.core import ids, property_string
 from kvorum.core.errors import KvorumError
@@ -50,7 +50,11 @@ def _boolean(value: object) -> object:
 
 
 NodeName = Annotated[str, AfterValidator(ids.node_name)]
-Vmid = Annotated[int, BeforeValidator(lambda value: ids.vmid(value))]
+Vmid = Annotated[
+    int,
+    BeforeValidator(lambda value: ids.vmid(value)),
+    WithJsonSchema({"type": "integer", "minimum": ids.VMID_MIN, "maximum": ids.VMID_MAX}),
+]
 StorageName = Annotated[str, AfterValidator(ids.storage_name)]
 Boolean = Annotated[bool, BeforeValidator(_boolean)]
 """1/0, on/off, yes/no, true/false on input; 1/0 on output."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from kvorum.core.errors import NotImplementedHere
-from kvorum.interface.declare import Method
+from kvorum.interface.declare import Method, NodeOnly
 from kvorum.interface.decode import Decoder
 
 _GREEDY = "volume"
@@ -51,13 +51,16 @@ class _Node:
     parameter: _Node | None = None
     name: str = ""
     routes: dict[str, Route] = field(default_factory=dict)
+    shown: bool = False
+    """Whether users find a method here or below; what nodes alone may call is not listed."""
 
     def match(self, verb: str, values: Mapping[str, str]) -> Match | None:
         route = self.routes.get(verb)
         if route is not None:
             return Match(route, values)
-        if verb == "GET" and (self.static or self.parameter):
-            return Match(Listing(tuple(sorted(self.static))), values)
+        if verb == "GET" and self.shown and (self.static or self.parameter):
+            names = sorted(name for name, child in self.static.items() if child.shown)
+            return Match(Listing(tuple(names)), values)
         return None
 
 
@@ -104,6 +107,8 @@ class Router:
 
     def _add(self, method: Method) -> None:
         node = self._root
+        shown = not isinstance(method.permission, NodeOnly)
+        node.shown |= shown
         for segment in method.path.split("/"):
             if not segment:
                 continue
@@ -117,6 +122,7 @@ class Router:
                 node = node.parameter
             else:
                 node = node.static.setdefault(segment, _Node())
+            node.shown |= shown
         node.routes[method.verb] = Route(method, Decoder(method.parameters))
 
     def _collect(self, node: _Node, path: str) -> None:

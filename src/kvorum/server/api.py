@@ -28,6 +28,7 @@ from kvorum.interface import (
     read_json,
 )
 from kvorum.server import credentials, replies
+from kvorum.server.description import Description
 from kvorum.server.forward import FORWARDED, DaemonForwarder, NodeForwarder
 from kvorum.store import Store
 
@@ -67,11 +68,14 @@ class Api:
         self._nodes = nodes
         self._daemon = daemon
         self._trusted = trusted
+        self._description = Description()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request whose path begins with ``/api2/``. It never raises but when it is cancelled."""
         path, _, query = request.raw_path.partition("?")
         flavour, slash, rest = path[len(PREFIX) :].partition("/")
+        if self._description.answers(path):
+            return self._description.handle(request, path)
         try:
             if flavour not in replies.FORMATS:
                 raise NotImplementedHere(f"unknown format '{flavour[:20]}': use /api2/json")
