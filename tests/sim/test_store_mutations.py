@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from kvorum.store.protocol import Clock, Replica, messages, views
+from kvorum.store.protocol.entries import Entries, Refused
 from kvorum.store.protocol.replica import Phase
 from kvorum.store.protocol.requests import Requests
 
@@ -29,7 +31,7 @@ Patch = pytest.MonkeyPatch
 def answer_when_the_first_has_it(patch: Patch) -> None:
     def on_disk_at(self: Replica, sender: int, message: messages.OnDisk) -> None:
         if self._phase is Phase.ACTIVE and message.view == self.view.number:
-            self._effects += self._requests.on_disk(message.version)
+            self._wishes.effects += self._requests.on_disk(message.version)
 
     patch.setattr(Replica, "_on_disk_at", on_disk_at)
 
@@ -40,7 +42,7 @@ def say_on_disk_before_it_is(patch: Patch) -> None:
     def hasty(self: Replica, sender: int, change: messages.Change) -> None:
         on_change(self, sender, change)
         if self._phase is Phase.ACTIVE:
-            self._send(messages.OnDisk(self.view.number, self.version))
+            self._wishes.send(messages.OnDisk(self.view.number, self.version))
 
     patch.setattr(Replica, "_on_change", hasty)
 
@@ -49,9 +51,9 @@ def begin_views_without_an_entry(patch: Patch) -> None:
     begin_view = Replica._begin_view
 
     def quiet(self: Replica) -> None:
-        last = self._states[self._leader].last_view
+        last = self._round.lead.last_view
         begin_view(self)
-        self._last_view = last
+        self._entries.last_view = last
 
     patch.setattr(Replica, "_begin_view", quiet)
 
@@ -71,11 +73,15 @@ def count_the_qdevice_at_once(patch: Patch) -> None:
 
 
 def send_all_again_after_a_change(patch: Patch) -> None:
-    patch.setattr(Requests, "resume", lambda self, origin, version: list(self._pending))
+    def resume(self: Requests, origin: object, version: int) -> None:
+        self._flying.clear()
+        self._unsent = deque(self._pending)
+
+    patch.setattr(Requests, "resume", resume)
     on_change = Replica._on_change
 
     def forgetful(self: Replica, sender: int, change: messages.Change) -> None:
-        self._origins.pop(change.origin, None)
+        self._entries.origins.pop(change.origin, None)
         on_change(self, sender, change)
 
     patch.setattr(Replica, "_on_change", forgetful)
@@ -94,6 +100,27 @@ def promise_that_a_lost_request_never_happened(patch: Patch) -> None:
         return give_up(self, pending, reason)  # type: ignore[arg-type]
 
     patch.setattr(Requests, "_give_up", sure)
+
+
+def owe_nothing_for_what_a_refused_change_met(patch: Patch) -> None:
+    """Who made the change that another's met says nothing when it is on disk: the other waits for ever."""
+    owe, apply = Replica._owe, Entries.apply
+    refused: set[int] = set()
+
+    def noting(self: Entries, change: messages.Change) -> object:
+        done = apply(self, change)
+        if isinstance(done, Refused):
+            refused.add(id(self))
+        return done
+
+    def stingy(self: Replica) -> None:
+        if id(self._entries) in refused:
+            refused.discard(id(self._entries))
+        else:
+            owe(self)
+
+    patch.setattr(Entries, "apply", noting)
+    patch.setattr(Replica, "_owe", stingy)
 
 
 def answer_a_conflict_with_what_is_not_on_disk(patch: Patch) -> None:
@@ -118,6 +145,7 @@ MUTATIONS = [
     Mutation(send_all_again_after_a_change),
     Mutation(answer_a_conflict_with_what_is_not_on_disk, 400),
     Mutation(promise_that_a_lost_request_never_happened),
+    Mutation(owe_nothing_for_what_a_refused_change_met),
 ]
 
 

@@ -1,5 +1,6 @@
 """The store's replication as a pure state machine: events in, effects out; no I/O, no clock, no chance."""
 
+from kvorum.store.protocol.entries import Stored
 from kvorum.store.protocol.events import (
     Answer,
     BallotChanged,
@@ -30,7 +31,7 @@ from kvorum.store.protocol.events import (
     Withdraw,
 )
 from kvorum.store.protocol.messages import Ballot, Origin, View
-from kvorum.store.protocol.replica import Replica, Stored
+from kvorum.store.protocol.replica import Replica
 from kvorum.store.protocol.vigil import PAUSE_SECONDS
 
 __all__ = [

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from kvorum.store.face import Change, Expect, File, Operation
+from kvorum.store.face import Change, Expect, File, Operation, Write
 from kvorum.store.protocol.messages import Ballot, Origin, View
 
 
@@ -75,6 +75,11 @@ class Request:
     expect: tuple[Expect, ...]
     who: str
     now: float
+
+    @property
+    def size(self) -> int:
+        """The bytes of the contents it carries."""
+        return sum(len(one.data) for one in self.operations if isinstance(one, Write))
 
 
 @dataclass(frozen=True, slots=True)

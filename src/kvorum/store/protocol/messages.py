@@ -122,7 +122,7 @@ class Change(msgspec.Struct, frozen=True, array_like=True, tag=6):
 
 
 class OnDisk(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """The sender has everything up to ``version`` on disk."""
+    """The sender has everything up to ``version`` on disk; said where another member waits for it."""
 
     view: int
     version: int
@@ -138,7 +138,13 @@ class Publish(msgspec.Struct, frozen=True, array_like=True, tag=8):
     """Seconds."""
 
 
-Message: TypeAlias = State | Votes | Index | Piece | Ready | Change | OnDisk | Publish
+class Changes(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """Several requests of one sender, one after the other."""
+
+    changes: tuple[Change, ...]
+
+
+Message: TypeAlias = State | Votes | Index | Piece | Ready | Change | OnDisk | Publish | Changes
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -7,6 +7,7 @@ exactly when the history that leads does not hold it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,10 @@ from kvorum.store.protocol.messages import Change, Origin
 
 _ORIGINS = 64
 _FAILED = 1024
+BATCH_CHANGES = 64
+BATCH_BYTES = 192 * 1024
+FLYING_MAX = 2
+"""Messages with requests of ours that may be on their way at once; what comes meanwhile shares the next."""
 
 LOST_TEXT = (
     "the change was sent off and the cluster changed meanwhile; "
@@ -42,25 +47,40 @@ class Requests:
         self.origin = origin
         self._seq = 0
         self._pending: dict[int, _Pending] = {}
+        self._unsent: deque[int] = deque()
+        self._flying: deque[int] = deque()
+        """The last number of each message on its way."""
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    def add(self, request: Request) -> int:
-        """Queue a request; returns its number."""
+    def add(self, request: Request) -> None:
+        """Queue a request."""
         self._seq += 1
         self._pending[self._seq] = _Pending(request, self._seq)
-        return self._seq
+        self._unsent.append(self._seq)
 
-    def message(self, seq: int, view: int) -> Change:
-        """The request as the group gets it; it counts as sent from now on."""
-        pending = self._pending[seq]
+    def take(self, view: int) -> Iterator[tuple[Change, ...]]:
+        """Messages to send now, each with as many requests as it holds; they count as sent from now on."""
+        while self._unsent and len(self._flying) < FLYING_MAX:
+            changes: list[Change] = []
+            size = 0
+            while self._unsent and len(changes) < BATCH_CHANGES and size < BATCH_BYTES:
+                pending = self._pending.get(self._unsent.popleft())
+                if pending is not None:
+                    changes.append(self._message(pending, view))
+                    size += pending.request.size
+            if changes:
+                self._flying.append(changes[-1].seq)
+                yield tuple(changes)
+
+    def _message(self, pending: _Pending, view: int) -> Change:
         pending.sent = True
         request = pending.request
         return Change(
             view=view,
             origin=self.origin,
-            seq=seq,
+            seq=pending.seq,
             floor=next(iter(self._pending)),
             operations=request.operations,
             expect=request.expect,
@@ -68,13 +88,19 @@ class Requests:
             time=request.now,
         )
 
+    def _landed(self, seq: int) -> None:
+        while self._flying and self._flying[0] <= seq:
+            self._flying.popleft()
+
     def applied(self, seq: int, version: int) -> None:
         """The request was carried out as ``version``."""
+        self._landed(seq)
         if seq in self._pending:
             self._pending[seq].version = version
 
     def refused(self, seq: int, text: str, version: int) -> None:
         """The request met a conflict with what is there at ``version``: nothing happened."""
+        self._landed(seq)
         if seq in self._pending:
             self._pending[seq].version, self._pending[seq].refusal = version, text
 
@@ -99,21 +125,21 @@ class Requests:
         for pending in list(self._pending.values()):
             yield self._give_up(pending, reason)
 
-    def resume(self, origin: Origin | None, version: int) -> list[int]:
+    def resume(self, origin: Origin | None, version: int) -> None:
         """A new view began at ``version`` with what the leading history holds of ours.
 
-        Returns the numbers to send again; the rest is answered when ``version`` is on disk everywhere.
+        What it does not hold is sent again; the rest is answered when ``version`` is on disk everywhere.
         """
-        again: list[int] = []
-        for pending in list(self._pending.values()):
+        self._unsent.clear()
+        self._flying.clear()
+        for pending in self._pending.values():
             if origin is None or pending.seq > origin.seq:
                 pending.version, pending.refusal = None, ""
-                again.append(pending.seq)
+                self._unsent.append(pending.seq)
             elif pending.seq in origin.failed:
                 pending.version, pending.refusal = version, pending.refusal or REFUSED_TEXT
             else:
                 pending.version, pending.refusal = version, ""
-        return again
 
     def _give_up(self, pending: _Pending, reason: str) -> Answer:
         del self._pending[pending.seq]
