@@ -127,6 +127,7 @@ class Ring:
         return (
             "totem {\n  version: 2\n  cluster_name: kvtest\n  transport: knet\n  secauth: on\n"
             f"  config_version: {self.config_version}\n  token: {self.token_ms}\n  token_coefficient: 125\n"
+            "  seqno_unchanged_const: 1\n"
             "  interface {\n    linknumber: 0\n  }\n}\n"
             f"nodelist {{\n{nodes}}}\n"
             f"quorum {{\n  provider: corosync_votequorum\n{two_node}}}\n"

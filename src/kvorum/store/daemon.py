@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
@@ -164,6 +165,8 @@ def main() -> None:
     parser.add_argument("--no-fuse", action="store_true", help="mount nothing")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    # The default of 5 ms lets a busy loop keep the database's thread waiting, and the other way round.
+    sys.setswitchinterval(0.0005)
     paths = Paths.under(options.root) if options.root else Paths.system()
     try:
         asyncio.run(_main(paths, options.node, not options.no_fuse))

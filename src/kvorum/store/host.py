@@ -13,7 +13,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from kvorum.core.errors import Conflict, KvorumError, NoQuorum, OutcomeUnknown
-from kvorum.store.disk import Disk, load
+from kvorum.store.database import load
+from kvorum.store.disk import Disk
 from kvorum.store.face import Expect, Operation
 from kvorum.store.group import Group
 from kvorum.store.names import check_operations
@@ -54,8 +55,8 @@ VALUE_BYTES = 32 * 1024
 CLOCK_SECONDS = 0.5
 """How often the replica is told the time."""
 
-Heard = Changed | StatusChanged | Published
-"""What listeners are told."""
+Heard = Changed | StatusChanged | Published | DiskSynced
+"""What listeners are told; ``DiskSynced`` when what they were told before is on this node's disk."""
 
 
 @dataclass(slots=True)
@@ -158,6 +159,10 @@ class Host:
             deadline.cancel()
             del self._waiting[number]
 
+    async def settle(self) -> None:
+        """Return once the database has every change that this node has seen: its history is whole then."""
+        await self._disk.settle()
+
     def publish(self, key: str, value: bytes, ttl: float) -> None:
         """Tell all nodes a value; raises ``KvorumError`` when it is larger than 32 KiB."""
         if len(value) > VALUE_BYTES:
@@ -252,7 +257,9 @@ class Host:
                 self.feed(Tell(key, value, ttl))
 
     def _synced(self, serial: int) -> None:
-        self.feed(DiskSynced(serial))
+        synced = DiskSynced(serial)
+        self.feed(synced)
+        self._tell(synced)
 
     def _disk_refused(self, sentence: str) -> None:
         self.feed(DiskRefused(sentence))

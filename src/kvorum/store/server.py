@@ -14,7 +14,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,7 +26,7 @@ from kvorum.store.face import File
 from kvorum.store.host import Heard, Host
 from kvorum.store.membership import MembershipSource
 from kvorum.store.names import is_private
-from kvorum.store.protocol import Changed, Published, StatusChanged
+from kvorum.store.protocol import Changed, DiskSynced, Published, StatusChanged
 from kvorum.store.revisions import read_history
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,9 @@ _BACKLOG = 2048
 _BACKLOG_BYTES = 4 << 20
 _BEHIND_BYTES = 192 << 20
 _REQUESTS = 256
+
+_HELD_SECONDS = 0.05
+"""The longest that a change is held back until it is on this node's disk."""
 
 _Request: TypeAlias = stream.Transact | stream.PublishValue | stream.Adopt | stream.ReadHistory
 
@@ -45,9 +48,13 @@ class _Client:
         self.private = private
         """May see ``priv`` and change things."""
         self.ready = False
+        self.queued: list[bytes] = []
+        """Changes that it is told with whatever is sent next."""
         self.requests: set[asyncio.Task[None]] = set()
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes = b"") -> None:
+        if self.queued:
+            data, self.queued = b"".join((*self.queued, data)), []
         if self.writer.transport.get_write_buffer_size() > _BEHIND_BYTES:
             log.warning("a local reader of the store does not keep up and is cut off")
             self.writer.transport.abort()
@@ -66,6 +73,7 @@ class Server:
         self._backlog: deque[tuple[bytes, stream.Changes]] = deque()
         self._backlog_bytes = 0
         self._mark = host.root
+        self._held: asyncio.TimerHandle | None = None
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -82,6 +90,7 @@ class Server:
         finally:
             forget()
             server.close()
+            self._release()
             for client in list(self._clients):
                 client.writer.transport.abort()
             self._path.unlink(missing_ok=True)
@@ -98,7 +107,9 @@ class Server:
             case Changed(version, changes, root):
                 message = stream.Changes(version, root, changes)
                 self._remember(message)
-                self._broadcast(message)
+                self._hold(message)
+            case DiskSynced():
+                self._release()
             case StatusChanged():
                 self.refresh()
             case Published(node, key, value, ttl):
@@ -111,7 +122,29 @@ class Server:
         while len(self._backlog) > _BACKLOG or self._backlog_bytes > _BACKLOG_BYTES:
             self._backlog_bytes -= _size(self._backlog.popleft()[1])
 
+    def _hold(self, message: stream.Changes) -> None:
+        """Tell readers once this node's disk has it: the way to the answer is clear by then.
+
+        Waking them at once would cost the writer more than them: they compete for the same processors.
+        """
+        for client, data in self._framed(message):
+            client.queued.append(data)
+        if self._held is None:
+            self._held = asyncio.get_running_loop().call_later(_HELD_SECONDS, self._release)
+
+    def _release(self) -> None:
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+            for client in list(self._clients):
+                if client.queued:
+                    client.send()
+
     def _broadcast(self, message: stream.Told) -> None:
+        for client, data in self._framed(message):
+            client.send(data)
+
+    def _framed(self, message: stream.Told) -> Iterator[tuple[_Client, bytes]]:
         whole: bytes | None = None
         public: bytes | None = None
         for client in self._clients:
@@ -119,10 +152,10 @@ class Server:
                 continue
             if client.private:
                 whole = whole or stream.frame(message)
-                client.send(whole)
+                yield client, whole
             else:
                 public = public or stream.frame(_public(message))
-                client.send(public)
+                yield client, public
 
     def _greet(self, client: _Client, mark: bytes) -> None:
         host = self._host
@@ -196,6 +229,7 @@ class Server:
             version = 0
             match message:
                 case stream.ReadHistory(number, path, revision, most):
+                    await self._host.settle()
                     found = await asyncio.to_thread(read_history, self._host.database, path, revision, most)
                     client.send(stream.frame(stream.History(number, found)))
                     return

@@ -24,7 +24,7 @@ def test_a_new_cluster_says_what_its_users_know() -> None:
         "    ring0_addr: 10.0.0.1\n    ring1_addr: 10.1.0.1\n  }\n}\n"
         "quorum {\n  provider: corosync_votequorum\n}\n"
         "totem {\n  cluster_name: home\n  config_version: 1\n  ip_version: ipv4-6\n  link_mode: passive\n"
-        "  secauth: on\n  token: 1000\n  token_coefficient: 125\n  version: 2\n"
+        "  secauth: on\n  seqno_unchanged_const: 1\n  token: 1000\n  token_coefficient: 125\n  version: 2\n"
         "  interface {\n    linknumber: 0\n    knet_link_priority: 20\n  }\n"
         "  interface {\n    linknumber: 1\n  }\n}\n"
     )

@@ -7,7 +7,8 @@ import sqlite3
 from pathlib import Path
 
 from kvorum.store import Change, File, Member
-from kvorum.store.disk import Disk, load
+from kvorum.store.database import load
+from kvorum.store.disk import Disk
 from kvorum.store.handles import Handle
 from kvorum.store.inodes import ROOT, Inodes
 from kvorum.store.membership import MembershipSource, read_nodes
@@ -70,6 +71,70 @@ async def test_what_was_synced_is_read_back(tmp_path: Path) -> None:
     rows = history.execute("SELECT version, path, who, before FROM history ORDER BY id").fetchall()
     history.close()
     assert rows == [(1, "a", "", None), (2, "a", "root@pam", b"old")]
+
+
+def record(serial: int, path: str, data: bytes) -> Record:
+    file = File(path, data, serial, 1.0)
+    return Record(serial, serial, 1, changes=(Change(serial, path, file),), before=(None,))
+
+
+async def test_what_only_the_journal_had_is_there_after_a_crash_and_so_is_what_follows(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "config.db"
+    load(path)
+    synced: asyncio.Queue[int] = asyncio.Queue()
+
+    async def until(serial: int) -> None:
+        while await asyncio.wait_for(synced.get(), 10) < serial:
+            pass
+
+    for life in range(3):
+        disk = Disk(path, synced.put_nowait, failed, failed)
+        first = 3 * life + 1
+        disk.write(record(first, f"a{life}", b"at once"))
+        await until(first)
+        disk._taker.put = lambda *_args, **_kwargs: None  # type: ignore[method-assign]  # it dies too early
+        for number in (1, 2):
+            disk.write(record(first + number, f"a{life}", b"%d" % number))
+            await until(first + number)
+        crashed = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+        await disk.close()
+        for file in tmp_path.iterdir():
+            file.unlink()
+        for name, content in crashed.items():
+            (tmp_path / name).write_bytes(content)
+        stored = load(path)
+        assert stored.version == first + 2
+        assert {f.path: f.data for f in stored.tree.files()} == {f"a{n}": b"2" for n in range(life + 1)}
+
+
+async def test_a_spoilt_journal_sets_the_database_aside(tmp_path: Path) -> None:
+    path = tmp_path / "config.db"
+    load(path)
+    disk = Disk(path, lambda _: None, failed, failed)
+    await disk.settle()
+    disk._taker.put = lambda *_args, **_kwargs: None  # type: ignore[method-assign]
+    for serial in (1, 2, 3):
+        disk.write(record(serial, "a", b"x"))
+        while disk._flushed[1] < serial:
+            await asyncio.sleep(0.01)
+    await disk.close()
+    log = tmp_path / "config.db-log"
+    content = bytearray(log.read_bytes())
+    content[50] ^= 255
+    log.write_bytes(content)
+    assert load(path).version == 0
+    assert len(list(tmp_path.glob("config.db.damaged-*-log"))) == 1
+
+
+async def test_records_too_large_for_the_journal_keep_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "config.db"
+    load(path)
+    await written(path, *(record(n, "a", bytes([n]) * (3_000_000 if n % 2 else 10)) for n in range(1, 9)))
+    stored = load(path)
+    (file,) = stored.tree.files()
+    assert stored.version == 8 and file.data == b"\x08" * 10
 
 
 def test_nodes_are_read_from_corosync_conf() -> None:

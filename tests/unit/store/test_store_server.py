@@ -10,7 +10,7 @@ from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.store import StoreClient, Write, server
 from kvorum.store.daemon import running_store
-from kvorum.store.disk import load
+from kvorum.store.database import load
 from kvorum.store.group import LocalGroup
 from kvorum.store.host import Host
 from kvorum.store.protocol import Ballot

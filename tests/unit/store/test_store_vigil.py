@@ -14,7 +14,8 @@ from kvorum.core.errors import KvorumError, NoQuorum
 from kvorum.core.paths import Paths
 from kvorum.store import StoreClient, Write
 from kvorum.store.daemon import running_store
-from kvorum.store.disk import Disk
+from kvorum.store.database import Database
+from kvorum.store.flush import Done, KernelFlusher, ThreadFlusher
 from kvorum.store.host import Host
 from kvorum.store.protocol import (
     Ballot,
@@ -162,16 +163,16 @@ class Faulty:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, error: sqlite3.OperationalError | None) -> None:
         self.mended = threading.Event()
-        commit = Disk._commit
+        commit = Database.commit
 
-        def faulty(disk: Disk, *args: object) -> None:
+        def faulty(database: Database, *args: object) -> None:
             if not self.mended.is_set():
                 if error is not None:
                     raise error
                 self.mended.wait(20)
-            commit(disk, *args)  # type: ignore[arg-type]
+            commit(database, *args)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(Disk, "_commit", faulty)
+        monkeypatch.setattr(Database, "commit", faulty)
 
 
 def full() -> sqlite3.OperationalError:
@@ -184,16 +185,32 @@ async def test_a_full_disk_turns_the_node_read_only_until_there_is_room(
     store: tuple[Host, StoreClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host, client = store
-    monkeypatch.setattr("kvorum.store.disk._RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("kvorum.store.taker.RETRY_SECONDS", 0.05)
     faulty = Faulty(monkeypatch, full())
-    writing = asyncio.ensure_future(client.write("second", b"2"))
+    await client.write("second", b"2")  # the journal has room
     assert "its disk is full" in await until(client, False)
     with pytest.raises(NoQuorum):
         await client.transact([Write("third", b"3")], timeout=0.2)
     faulty.mended.set()
     await until(client, True)
-    await asyncio.wait_for(writing, 10)
+    await client.write("fourth", b"4")
     assert host.tree.read("second") is not None and host.tree.read("third") is None
+
+
+async def test_what_the_journal_has_no_room_for_waits_for_the_database(
+    store: tuple[Host, StoreClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, client = store
+    monkeypatch.setattr("kvorum.store.taker.RETRY_SECONDS", 0.05)
+    faulty = Faulty(monkeypatch, full())
+    writing = [asyncio.ensure_future(client.write(f"big-{n}", bytes(1_000_000))) for n in range(8)]
+    assert "its disk is full" in await until(client, False)
+    faulty.mended.set()
+    await until(client, True)
+    for done in await asyncio.wait_for(asyncio.gather(*writing, return_exceptions=True), 20):
+        assert isinstance(done, int | KvorumError)
+    await client.write("after", b"1")
+    assert host.tree.read("after") is not None
 
 
 async def test_a_slow_disk_turns_the_node_read_only_until_it_catches_up(
@@ -202,21 +219,36 @@ async def test_a_slow_disk_turns_the_node_read_only_until_it_catches_up(
     _, client = store
     monkeypatch.setattr(vigil, "SLOW_SECONDS", 0.2)
     monkeypatch.setattr("kvorum.store.host.CLOCK_SECONDS", 0.05)
-    faulty = Faulty(monkeypatch, None)
+    held: list[tuple[int, Done]] = []
+    for kind in (KernelFlusher, ThreadFlusher):
+        monkeypatch.setattr(kind, "start", lambda _self, descriptor, done: held.append((descriptor, done)))
     writing = asyncio.ensure_future(client.write("second", b"2"))
     assert "has not taken a write" in await until(client, False)
-    faulty.mended.set()
+    monkeypatch.undo()
+    held.pop()[1](None)
     await until(client, True)
     await asyncio.wait_for(writing, 10)
 
 
-async def test_a_broken_disk_is_not_tried_again(
+async def test_a_broken_database_is_not_tried_again(
     store: tuple[Host, StoreClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, client = store
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR
     Faulty(monkeypatch, error)
+    await client.write("second", b"2")
+    assert "can't be written: disk I/O error" in await until(client, False)
+    with pytest.raises(KvorumError):
+        await client.transact([Write("third", b"3")], timeout=2)
+
+
+async def test_a_sync_that_failed_is_the_end(
+    store: tuple[Host, StoreClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, client = store
+    for kind in (KernelFlusher, ThreadFlusher):
+        monkeypatch.setattr(kind, "start", lambda _self, _fd, done: done(OSError(5, "Input/output error")))
     with pytest.raises(KvorumError):
         await client.transact([Write("second", b"2")], timeout=2)
-    assert "can't be written: disk I/O error" in await until(client, False)
+    assert "can't be synced" in await until(client, False)
