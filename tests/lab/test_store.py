@@ -186,10 +186,15 @@ def test_shells_find_a_file_system(mount: Path, script: str, shown: str) -> None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system needs root")
-async def test_a_full_disk_makes_the_node_read_only_until_there_is_room(tmp_path: Path) -> None:
+@pytest.mark.parametrize("megabytes", [3, 16], ids=["no room for a journal", "a journal"])
+async def test_a_full_disk_makes_the_node_read_only_until_there_is_room(
+    tmp_path: Path, megabytes: int
+) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", small], check=True, timeout=10)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", small], check=True, timeout=10
+    )
     try:
         paths = dataclasses.replace(Paths.under(tmp_path), database=small / "config.db")
         async with (
@@ -197,6 +202,7 @@ async def test_a_full_disk_makes_the_node_read_only_until_there_is_room(tmp_path
             StoreClient(paths.store_socket) as client,
         ):
             await client.write("before", b"1")
+            await host.settle()
             with contextlib.suppress(OSError), (small / "ballast").open("wb", buffering=0) as ballast:
                 while ballast.write(bytes(4096)):
                     pass

@@ -90,7 +90,7 @@ class Journal:
 def allocate(path: Path) -> None:
     """Give the file its full size, with zeros: a write into a hole would need room and metadata.
 
-    Blocks for the disk. Raises ``OSError`` when there is no room.
+    Blocks for the disk. Raises ``OSError`` when there is no room, and then takes none.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -98,6 +98,9 @@ def allocate(path: Path) -> None:
         while size < 2 * HALF_BYTES:
             size += os.pwrite(descriptor, bytes(2 * HALF_BYTES - size), size)
         os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, 0)
+        raise
     finally:
         os.close(descriptor)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,18 @@ def test_whatever_the_sizes_nothing_that_the_database_lacks_is_overwritten(
         assert [number for number, _ in kept] == list(range(applied + 1, sequence + 1))
         assert not kept or kept[-1][1] == data
     written.close()
+
+
+def test_a_journal_that_finds_no_room_takes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    write = os.pwrite
+
+    def full(descriptor: int, data: bytes, place: int) -> int:
+        if place:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(descriptor, data[: len(data) // 2], place)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="No space left"):
+        journal.allocate(path)
+    assert path.stat().st_size == 0
