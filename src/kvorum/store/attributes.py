@@ -17,6 +17,8 @@ from kvorum.store.virtual_files import LINKS, VirtualFiles, link_target
 
 BLOCK = 4096
 _CACHE_SECONDS = 3600.0
+_KEPT_MAX = 8192
+"""Files whose entries are kept ready: a listing asks for all of a directory's."""
 
 
 class Attributes:
@@ -31,15 +33,39 @@ class Attributes:
         self._virtual = virtual
         self._inodes = inodes
         self._changing = changing
-        self.quorate = quorate
+        self._quorate = quorate
+        self._kept: dict[str, tuple[File, int, EntryAttributes]] = {}
         try:
             self.gid = grp.getgrnam("www-data").gr_gid
         except KeyError:
             self.gid = 0
 
+    @property
+    def quorate(self) -> bool:
+        """Whether write bits are shown."""
+        return self._quorate
+
+    @quorate.setter
+    def quorate(self, quorate: bool) -> None:
+        self._quorate = quorate
+        self._kept.clear()
+
     def of(self, path: str) -> EntryAttributes:
         """The entry at ``path``; raises ``FUSEError`` (ENOENT) when nothing is there."""
-        write = 0o222 if self.quorate else 0
+        file, inode = self._tree.read(path), self._inodes.known(path)
+        if file is None or inode is None or inode in self._changing:
+            return self._made(path)
+        kept = self._kept.get(path)
+        if kept is not None and kept[0] is file and kept[1] == inode:
+            return kept[2]
+        entry = self._made(path)
+        if len(self._kept) >= _KEPT_MAX:
+            self._kept.clear()
+        self._kept[path] = (file, inode, entry)
+        return entry
+
+    def _made(self, path: str) -> EntryAttributes:
+        write = 0o222 if self._quorate else 0
         private = is_private(path)
         entry = EntryAttributes()
         entry.st_uid, entry.st_gid, entry.st_blksize, entry.st_nlink = 0, self.gid, BLOCK, 1

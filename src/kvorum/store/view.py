@@ -61,7 +61,7 @@ class View(pyfuse3.Operations):
         self._virtual = VirtualFiles(host, membership)
         self._inodes = Inodes()
         self._handles: dict[int, Handle] = {}
-        self._listings: dict[int, list[tuple[str, int]]] = {}
+        self._listings: dict[int, list[str]] = {}
         self._next_handle = 1
         self._changing: dict[int, Handle] = {}
         """Inode to the handle that last wrote to it and has not committed."""
@@ -115,22 +115,24 @@ class View(pyfuse3.Operations):
         if not path:
             names += [name for name in (*LINKS, *self._virtual.names) if name not in names]
         number = self._new_handle()
-        self._listings[number] = [(name, index + 1) for index, name in enumerate(names)]
+        self._listings[number] = names
         self._handles[number] = Handle(inode)
         return FileHandleT(number)
 
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
-        inode = self._handles[fh].inode
-        directory = self._inodes.path(inode)
-        for name, following in self._listings[fh][start_id:]:
-            path = f"{directory}/{name}" if directory else name
+        directory = self._inodes.path(self._handles[fh].inode)
+        prefix = f"{directory}/" if directory else ""
+        attributes_of, looked_up, reply = self._attributes.of, self._inodes.looked_up, pyfuse3.readdir_reply
+        names = self._listings[fh]
+        for index in range(start_id, len(names)):
+            name = names[index]
             try:
-                attributes = self._attributes.of(path)
+                attributes = attributes_of(prefix + name)
             except FUSEError:
                 continue  # gone since opendir
-            if not pyfuse3.readdir_reply(token, FileNameT(name.encode()), attributes, following):
+            if not reply(token, FileNameT(name.encode()), attributes, index + 1):
                 return
-            self._inodes.looked_up(attributes.st_ino)
+            looked_up(attributes.st_ino)
 
     async def releasedir(self, fh: FileHandleT) -> None:
         del self._listings[fh], self._handles[fh]

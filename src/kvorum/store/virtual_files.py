@@ -40,6 +40,10 @@ class VirtualFiles:
     def __init__(self, host: Host, membership: MembershipSource) -> None:
         self._host = host
         self._membership = membership
+        self._guest_lines: dict[str, tuple[str, int, str]] = {}
+        """VM id to its path, its version and its line in ``.vmlist``."""
+        self._shown = (b"", b"")
+        """The tree's checksum and the ``.vmlist`` made of it."""
         self._makers: Mapping[str, Callable[[], bytes]] = {
             ".members": self._members,
             ".vmlist": self._vmlist,
@@ -91,15 +95,28 @@ class VirtualFiles:
         return _json(shown)
 
     def _vmlist(self) -> bytes:
-        ids: dict[str, object] = {}
+        """Made of a line for each guest that is kept while its file is: there may be thousands.
+
+        A stat asks for it too, for the size.
+        """
+        if self._shown[0] == self._host.root:
+            return self._shown[1]
+        tree = self._host.tree
+        guests = tree.guests()
         newest = 0
-        for vmid, path in sorted(self._host.tree.guests().items(), key=lambda item: int(item[0])):
-            _, node, kind, _ = path.split("/")
-            file = self._host.tree.read(path)
+        for vmid, path in guests.items():
+            file = tree.read(path)
             version = file.version if file else 0
             newest = max(newest, version)
-            ids[vmid] = {"node": node, "type": "qemu" if kind == "qemu-server" else kind, "version": version}
-        return _json({"version": newest, "ids": ids})
+            kept = self._guest_lines.get(vmid)
+            if kept is None or kept[:2] != (path, version):
+                self._guest_lines[vmid] = (path, version, _guest_line(vmid, path, version))
+        for vmid in self._guest_lines.keys() - guests.keys():
+            del self._guest_lines[vmid]
+        lines = ",\n".join(self._guest_lines[vmid][2] for vmid in sorted(guests, key=int))
+        ids = f"{{\n{lines}\n }}" if lines else "{}"
+        self._shown = self._host.root, f'{{\n "version": {newest},\n "ids": {ids}\n}}\n'.encode()
+        return self._shown[1]
 
     def _version(self) -> bytes:
         tree = self._host.tree
@@ -128,6 +145,12 @@ class VirtualFiles:
         return b"".join(
             value.rstrip(b"\n") + b"\n" for (_, key), (value, _) in values if key == "rrd" and value
         )
+
+
+def _guest_line(vmid: str, path: str, version: int) -> str:
+    _, node, kind, _ = path.split("/")
+    shown = {"node": node, "type": "qemu" if kind == "qemu-server" else kind, "version": version}
+    return f'  "{vmid}": {json.dumps(shown)}'
 
 
 def _json(value: object) -> bytes:
