@@ -74,6 +74,30 @@ def test_a_killed_daemon_leaves_the_guest_alone_and_takes_it_up_again(
 
 
 @pytest.mark.timeout(240)
+def test_a_store_that_stands_still_alone_is_restarted_and_the_others_go_on(cluster: Cluster) -> None:
+    """All members wait for it, since its Corosync lives; systemd's watchdog (20 s, here 4) ends that."""
+    drop_in = "/run/systemd/system/pve-cluster.service.d/watchdog.conf"
+    cluster.say("n3", "mkdir", "-p", drop_in.rpartition("/")[0])
+    cluster.say("n3", "tee", drop_in, input="[Service]\nWatchdogSec=4\n")
+    try:
+        cluster.say("n3", "systemctl", "daemon-reload")
+        cluster.say("n3", "systemctl", "restart", "pve-cluster")
+        cluster.settled()
+        frozen = main_pid(cluster, "n3", "pve-cluster")
+        cluster.say("n3", "kill", "-STOP", frozen)
+        cluster.say("n1", "sh", "-c", "echo 1 > /etc/pve/nodes/n1/while-one-stands-still")
+        assert main_pid(cluster, "n3", "pve-cluster") != frozen
+        cluster.settled()
+        assert cluster.say("n3", "cat", "/etc/pve/nodes/n1/while-one-stands-still") == "1\n"
+    finally:
+        cluster.say("n3", "rm", drop_in)
+        cluster.say("n3", "systemctl", "daemon-reload")
+        cluster.say("n3", "systemctl", "restart", "pve-cluster")
+        cluster.settled()
+        cluster.say("n1", "rm", "-f", "/etc/pve/nodes/n1/while-one-stands-still")
+
+
+@pytest.mark.timeout(240)
 def test_a_start_that_is_interrupted_ends_whole_or_not_at_all(cluster: Cluster, guest: Maker) -> None:
     """The daemon is killed a little later into the start each time."""
     vmid = guest("n2", "--scsi0", "local:0.01,format=qcow2", "--net0", "virtio,bridge=vmbr0")

@@ -27,7 +27,7 @@ from kvorum.store.host import Host
 from kvorum.store.membership import MembershipSource, read_nodes
 from kvorum.store.protocol import Ballot
 from kvorum.store.server import Server
-from kvorum.systemd import notify
+from kvorum.systemd import notify, stay_alive
 
 log = logging.getLogger(__name__)
 
@@ -141,9 +141,11 @@ async def _main(paths: Paths, node: str, fuse: bool) -> None:
         if not corosync:
             await asyncio.wait_for(_writable(host), 30)
         notify("READY=1")
+        watched = loop.create_task(stay_alive())
         log.info("the store is up: node %s, %s", node, "in a cluster" if corosync else "standalone")
         await stop.wait()
         notify("STOPPING=1")
+        watched.cancel()
 
 
 async def _writable(host: Host) -> None:

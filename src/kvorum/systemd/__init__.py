@@ -5,12 +5,12 @@ The D-Bus side loads where it is first used: a daemon that only notifies is spar
 
 from typing import TYPE_CHECKING
 
-from kvorum.systemd.notify import notify
+from kvorum.systemd.notify import notify, stay_alive
 
 if TYPE_CHECKING:
     from kvorum.systemd.manager import Systemd, SystemdError
 
-__all__ = ["Systemd", "SystemdError", "notify"]
+__all__ = ["Systemd", "SystemdError", "notify", "stay_alive"]
 
 
 def __getattr__(name: str) -> object:
