@@ -18,7 +18,14 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "sim"))
-SHAPES = ({}, {}, {"size": 2, "qdevice": True, "steps": 600}, {"size": 4, "qdevice": True, "steps": 600})
+SHAPES = (
+    {},
+    {},
+    {"size": 2, "qdevice": True, "steps": 600},
+    {"size": 4, "qdevice": True, "steps": 600},
+    {"size": 2, "steps": 700},
+    {"size": 3, "steps": 700},
+)
 FAILURES_SHOWN = 20
 
 

@@ -29,12 +29,14 @@ from kvorum.store.protocol import (
     BallotChanged,
     Cancel,
     Changed,
+    Claim,
     Clock,
     Deliver,
     DiskRefused,
     DiskSynced,
     Effect,
     Event,
+    LeaseTaken,
     Leave,
     MembersChanged,
     Multicast,
@@ -51,7 +53,8 @@ from kvorum.store.protocol import (
     TimerExpired,
     Withdraw,
 )
-from kvorum.store.protocol.replica import Phase
+from kvorum.store.protocol.leases import Leases
+from kvorum.store.protocol.member import Phase
 from kvorum.store.tree import Tree
 
 _spec = importlib.util.spec_from_file_location(
@@ -68,6 +71,10 @@ LAG_SECONDS = 1.0
 TICK_SECONDS = 0.5
 STABLE_SECONDS = 10.0
 STEPS = 400
+LEASES = ("a",)
+LEASE_SECONDS = (1.5, 3.0, 5.0)
+CLAIMS_FROM = 1_000_000
+"""Where the numbers of claims begin."""
 SHARED = tuple(f"shared/{number}" for number in range(6))
 
 
@@ -130,13 +137,26 @@ class Node:
     full: bool = False
     told_full: bool = False
     told: float = 0.0
+    rate: float = 1.0
+    """How fast its clock runs."""
     timer: tuple[float, int] | None = None
     qdevice: int = 0
     settle_at: float | None = None
     carried_out: set[tuple[str, bytes]] = field(default_factory=set)
     """What its present history has done, as far as this life has seen it done."""
+    seen: dict[str, str | None] = field(default_factory=dict)
+    """The files as this life has been told of them."""
     shared: dict[int, dict[str, str | None]] = field(default_factory=dict)
     """The shared files at each version this life has seen."""
+
+
+@dataclass
+class Right:
+    """A lease as its owner believes to have it, in the world's time."""
+
+    name: str
+    owner: str
+    until: float
 
 
 @dataclass
@@ -162,6 +182,8 @@ class World:
         self.device = int(qdevice)
         self.total = sum(votes) + self.device
         self.nodes = {i + 1: Node(i + 1, v, Ballot(v, self.total)) for i, v in enumerate(votes)}
+        for node in self.nodes.values():
+            node.rate = self.random.uniform(0.99, 1.01)
         self.jumps = self.random.choice((0.03, 0.06, 0.2))
         """How often a second passes between two steps rather than a hundredth."""
         self.busy = self.random.choice((0.05, 0.15, 0.5))
@@ -173,6 +195,8 @@ class World:
         self.holder: frozenset[int] = frozenset()
         self.grants = 0
         self.asked: dict[int, Asked] = {}
+        self.claims: dict[int, tuple[Node, Right]] = {}
+        self.rights: list[Right] = []
         self.counts: Counter[str] = Counter()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -216,7 +240,7 @@ class World:
     def tell_time(self, node: Node) -> None:
         assert node.replica is not None
         node.told = self.now
-        self.carry_out(node, node.replica.step(Clock(self.now)))
+        self.carry_out(node, node.replica.step(Clock(self.now * node.rate)))
 
     def feed(self, node: Node, event: Event) -> None:
         """As the host does: the time first, when it was not told lately."""
@@ -226,8 +250,9 @@ class World:
             if not node.joined and isinstance(event, Deliver | MembersChanged):
                 return
         if isinstance(event, MembersChanged):
-            node.ballot = Ballot(node.votes, self.total, node.qdevice)
-            node.settle_at = self.now + SETTLE_SECONDS if node.qdevice else None
+            # The vote itself is told by an event of its own, and not lost here if it changed meanwhile.
+            node.ballot = Ballot(node.votes, self.total, node.ballot.qdevice)
+            node.settle_at = self.now + SETTLE_SECONDS if node.ballot.qdevice else None
         self.carry_out(node, node.replica.step(event))
 
     def carry_out(self, node: Node, effects: list[Effect]) -> None:
@@ -242,10 +267,10 @@ class World:
                     node.timer = (self.now + seconds, number)
                 case Answer():
                     self.answered(node, effect)
-                case Changed(version):
-                    assert node.replica is not None
-                    files = {path: node.replica.tree.read(path) for path in SHARED}
-                    node.shared[version] = {path: _text(file) for path, file in files.items()}
+                case Changed(version, changes):
+                    # Not from the tree: it is ahead of the first of several changes in one message.
+                    node.seen |= {change.path: _text(change.file) for change in changes}
+                    node.shared[version] = {path: node.seen.get(path) for path in SHARED}
                 case StatusChanged(status):
                     self.counts["views"] += status.writable
                     small = 2 * sum(self.nodes[n].votes for n in status.members) <= self.total
@@ -255,6 +280,8 @@ class World:
                     self.leave(node)
                 case Rejoin():
                     self.later(self.random.uniform(0, 0.5), lambda life=node.life: self.join(node, life))
+                case LeaseTaken():
+                    self.counts["leases heard of"] += 1
                 case Leave(text) | Note(text):
                     raise AssertionError(text)
 
@@ -268,6 +295,9 @@ class World:
                 node.carried_out.add(key)
 
     def answered(self, node: Node, answer: Answer) -> None:
+        if answer.id >= CLAIMS_FROM:
+            self.claim_answered(answer)
+            return
         asked = self.asked[answer.id]
         assert asked.outcome is None, "answered twice"
         asked.outcome, asked.answered_at = answer.outcome, self.now
@@ -307,6 +337,29 @@ class World:
 
         self.later(self.random.uniform(3, 20), cancel)
         return number
+
+    def claim(self, node: Node) -> None:
+        """Ask for a lease, or for more of it, or let it go; who holds one may outlive its store."""
+        number = CLAIMS_FROM + len(self.claims)
+        name, owner = self.random.choice(LEASES), f"n{node.id}"
+        mine = [right for right in self.rights if (right.name, right.owner) == (name, owner)]
+        ending = bool(mine) and self.random.random() < 0.2
+        seconds = 0.0 if ending else self.random.choice(LEASE_SECONDS)
+        for right in mine if ending else ():
+            right.until = min(right.until, self.now)
+        self.claims[number] = node, Right(name, owner, self.now + seconds / node.rate)
+        self.feed(node, Claim(number, name, owner, seconds))
+
+    def claim_answered(self, answer: Answer) -> None:
+        _, right = self.claims[answer.id]
+        self.counts[f"lease {answer.outcome.value}"] += 1
+        if answer.outcome is Outcome.DONE:
+            for other in self.rights:
+                both = other.name == right.name and other.owner != right.owner
+                assert not (both and min(other.until, right.until) > self.now), (
+                    f"{other.owner} and {right.owner} both hold {right.name} at {self.now}: {other}, {right}"
+                )
+            self.rights.append(right)
 
     def deliver(self, node: Node) -> None:
         if node.inbox and not node.frozen:
@@ -489,11 +542,14 @@ class World:
         node.life += 1
         node.carried_out.clear()
         node.shared.clear()
+        node.seen = {file.path: _text(file) for file in node.disk.stored.tree.files()}
         node.told = self.now
         node.ballot = Ballot(node.votes, self.total, node.qdevice)
         name = f"n{node.id}"
-        node.replica = Replica(node.id, name, f"{name}/{node.life}", node.disk.read(), node.ballot)
-        node.replica.step(Clock(self.now))
+        node.replica = Replica(
+            node.id, name, f"{name}/{node.life}", node.disk.read(), node.ballot, Leases(max(LEASE_SECONDS))
+        )
+        node.replica.step(Clock(self.now * node.rate))
         if node.powered:
             self.join(node, node.life)
         else:
@@ -509,7 +565,7 @@ class World:
     def thaw(self, node: Node, life: int) -> None:
         if node.replica is not None and node.life == life and node.frozen:
             node.frozen = False
-            self.feed(node, Clock(self.now))
+            self.feed(node, Clock(self.now * node.rate))
             self.later(self.random.uniform(0, 0.3), lambda: self.tell_vote_late(node, life))
 
     def partition(self) -> None:
@@ -555,6 +611,8 @@ class World:
                 self.random.choice((self.deliver, self.deliver, self.order, self.sync_some))(node)
             if self.random.random() < self.busy and not node.frozen:
                 self.request(node)
+            if self.random.random() < self.busy and not node.frozen:
+                self.claim(node)
 
     def sync_some(self, node: Node) -> None:
         self.sync(node, self.random.randint(1, 3))

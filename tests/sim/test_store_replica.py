@@ -40,6 +40,7 @@ def walk(seeds: range, **shape: int | bool) -> Counter[str]:
 def test_no_acknowledged_write_is_lost_whatever_fails(block: int) -> None:
     counts = walk(range(block * SEEDS // BLOCKS, (block + 1) * SEEDS // BLOCKS))
     assert counts["done"] > SEEDS, "hardly any write succeeded: the simulation shows nothing"
+    assert counts["lease done"] and counts["lease conflict"], counts
     assert counts["withdrawn"] and counts["stable sides"] and counts["conflict"], counts
 
 

@@ -14,6 +14,7 @@ import msgspec
 from kvorum.core.errors import KvorumError, NoQuorum, OutcomeUnknown, Unreachable
 from kvorum.store import stream
 from kvorum.store.face import Change, Delete, Expect, File, Membership, Operation, Store, Write
+from kvorum.store.names import check_lease
 from kvorum.store.stream import Revision
 from kvorum.store.tree import Tree
 
@@ -46,6 +47,8 @@ class StoreClient(Store):
         self._snapshot: list[stream.Snapshot] = []
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._histories: dict[int, tuple[Revision, ...]] = {}
+        self._leased: dict[int, float] = {}
+        self._holders: dict[str, str] = {}
         self._requests = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -134,6 +137,24 @@ class StoreClient(Store):
         self._requests += 1
         await self._ask(writer, stream.PublishValue(self._requests, key, value, ttl), _GRACE)
 
+    async def hold(self, name: str, owner: str, seconds: float) -> float:
+        check_lease(name, owner, seconds)
+        return await self._claim(name, owner, seconds)
+
+    async def let_go(self, name: str, owner: str) -> None:
+        if self._holders.get(name) == owner:
+            await self._claim(name, owner, 0.0)
+
+    def holder(self, name: str) -> str | None:
+        return self._holders.get(name)
+
+    async def _claim(self, name: str, owner: str, seconds: float) -> float:
+        writer = await self._wait_connected(_GRACE)
+        self._requests += 1
+        number = self._requests
+        await self._ask(writer, stream.Hold(number, name, owner, seconds), max(seconds, _GRACE))
+        return self._leased.pop(number)
+
     async def adopt(self) -> None:
         """An admin's word that lost nodes are lost (``pvecm adopt``)."""
         writer = await self._wait_connected(_GRACE)
@@ -213,7 +234,7 @@ class StoreClient(Store):
     async def _ask(
         self,
         writer: asyncio.StreamWriter,
-        message: stream.Transact | stream.PublishValue | stream.Adopt | stream.ReadHistory,
+        message: stream.Transact | stream.PublishValue | stream.Adopt | stream.ReadHistory | stream.Hold,
         timeout: float,
     ) -> int:
         data = stream.frame(message)
@@ -274,18 +295,10 @@ class StoreClient(Store):
             case stream.Changes(version, mark, changes):
                 self._version, self._mark = version, mark
                 self._apply(changes)
-            case stream.Reply(number, version, error, text):
-                future = self._waiting.get(number)
-                if future is not None and not future.done():
-                    if error:
-                        future.set_exception(stream.ERRORS.get(error, stream.ERRORS["error"])(text))
-                    else:
-                        future.set_result(version)
-            case stream.History(number, revisions):
-                future = self._waiting.get(number)
-                if future is not None and not future.done():
-                    self._histories[number] = revisions
-                    future.set_result(0)
+            case stream.Reply() | stream.History() | stream.Leased():
+                self._answered(message)
+            case stream.Holders(owners):
+                self._holders = owners
             case stream.Value(node, key, value, ttl):
                 self._values[node, key] = (value, asyncio.get_running_loop().time() + ttl)
             case stream.Members(membership):
@@ -303,6 +316,22 @@ class StoreClient(Store):
                 self._node = node
                 if mark == self._mark:
                     self._version = version
+
+    def _answered(self, message: stream.Reply | stream.History | stream.Leased) -> None:
+        future = self._waiting.get(message.id)
+        if future is None or future.done():
+            return
+        match message:
+            case stream.Reply(_, version, "", _):
+                future.set_result(version)
+            case stream.Reply(_, _, error, text):
+                future.set_exception(stream.ERRORS.get(error, stream.ERRORS["error"])(text))
+            case stream.History(number, revisions):
+                self._histories[number] = revisions
+                future.set_result(0)
+            case stream.Leased(number, until):
+                self._leased[number] = until
+                future.set_result(0)
 
     def _apply(self, changes: Iterable[Change]) -> None:
         changes = tuple(changes)

@@ -209,6 +209,26 @@ class Store(ABC):
         The membership tells when that has had its effect. Raises ``NoQuorum`` when pve-cluster is away.
         """
 
+    @abstractmethod
+    async def hold(self, name: str, owner: str, seconds: float) -> float:
+        """Have the lease ``name`` for ``seconds`` (60 at most) from now, or renew it, in memory only.
+
+        Returns until when, in seconds of CLOCK_BOOTTIME: look at that clock before each step that needs the
+        lease. ``owner`` names who has it, unique in the cluster and to this life of the holder. At most one
+        owner has a lease at a time (``protocol.leases`` says how); renew it at a third of its time.
+
+        Raises ``Conflict`` (another has it, or may), ``NoQuorum`` (nothing happened), ``OutcomeUnknown``
+        (it may have been granted; act as if not) or ``ParameterError``.
+        """
+
+    @abstractmethod
+    async def let_go(self, name: str, owner: str) -> None:
+        """End a lease before its time, if ``owner`` has it. Raises as ``hold`` does."""
+
+    @abstractmethod
+    def holder(self, name: str) -> str | None:
+        """Who had a lease last, as this node heard; it may have run out since."""
+
     async def write(self, path: str, data: bytes | str, *, who: str = "", digest: str | None = None) -> int:
         """Replace one file; with ``digest`` only if its content still has that SHA-1.
 

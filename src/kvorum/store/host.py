@@ -24,10 +24,13 @@ from kvorum.store.protocol import (
     BallotChanged,
     Cancel,
     Changed,
+    Claim,
     Clock,
     DiskRefused,
     DiskSynced,
     Event,
+    Lease,
+    LeaseTaken,
     Leave,
     Left,
     Multicast,
@@ -55,7 +58,7 @@ VALUE_BYTES = 32 * 1024
 CLOCK_SECONDS = 0.5
 """How often the replica is told the time."""
 
-Heard = Changed | StatusChanged | Published | DiskSynced
+Heard = Changed | StatusChanged | Published | LeaseTaken | DiskSynced
 """What listeners are told; ``DiskSynced`` when what they were told before is on this node's disk."""
 
 
@@ -163,6 +166,24 @@ class Host:
         """Return once the database has every change that this node has seen: its history is whole then."""
         await self._disk.settle()
 
+    async def claim(self, name: str, owner: str, seconds: float) -> float:
+        """As ``Store.hold``, and with no ``seconds`` as ``Store.let_go``."""
+        asked_at = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._requests += 1
+        number = self._requests
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._waiting[number] = future
+        try:
+            self.feed(Claim(number, name, owner, seconds))
+            await future
+            return asked_at + seconds
+        finally:
+            del self._waiting[number]
+
+    def leases(self) -> tuple[Lease, ...]:
+        """All leases that this node knows of."""
+        return self._replica.leases.leases
+
     def publish(self, key: str, value: bytes, ttl: float) -> None:
         """Tell all nodes a value; raises ``KvorumError`` when it is larger than 32 KiB."""
         if len(value) > VALUE_BYTES:
@@ -229,7 +250,7 @@ class Host:
                     if status.members - before:
                         self._loop.call_soon(self._publish_again)
                     self._tell(effect)
-                case Changed():
+                case Changed() | LeaseTaken():
                     self._tell(effect)
 
     def _tell(self, heard: Heard) -> None:

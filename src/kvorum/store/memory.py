@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from kvorum.core.errors import KvorumError, NoQuorum
+from kvorum.core.errors import Conflict, KvorumError, NoQuorum
 from kvorum.store.face import Change, Expect, File, Member, Membership, Operation, Store
+from kvorum.store.names import check_lease
 from kvorum.store.stream import Revision
 from kvorum.store.tree import Tree
 
@@ -30,6 +31,7 @@ class MemoryStore(Store):
         self._watchers: set[asyncio.Queue[Change]] = set()
         self._membership_changed = asyncio.Event()
         self._revisions: list[tuple[str, Revision]] = []
+        self._leases: dict[str, tuple[str, float]] = {}
         self._published: dict[str, dict[str, tuple[bytes, float]]] = {}
 
     @property
@@ -116,6 +118,23 @@ class MemoryStore(Store):
             size = None if data is None else len(data)
             revision = Revision(number, time.time(), change.version, who, self._node, size, data)
             self._revisions.append((change.path, revision))
+
+    async def hold(self, name: str, owner: str, seconds: float) -> float:
+        check_lease(name, owner, seconds)
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        held = self._leases.get(name)
+        if held is not None and held[0] != owner and held[1] > now:
+            raise Conflict(f"'{name}' is held by {held[0]}")
+        self._leases[name] = owner, now + seconds
+        return now + seconds
+
+    async def let_go(self, name: str, owner: str) -> None:
+        if self.holder(name) == owner:
+            del self._leases[name]
+
+    def holder(self, name: str) -> str | None:
+        held = self._leases.get(name)
+        return held[0] if held else None
 
     async def publish(self, key: str, value: bytes, ttl: float = 30.0) -> None:
         self._published.setdefault(key, {})[self._node] = (value, time.monotonic() + ttl)

@@ -10,6 +10,7 @@ from kvorum.store.face import Operation, Rename
 NAME_BYTES = 255
 PATH_BYTES = 4096
 DEPTH = 64
+LEASE_SECONDS_MAX = 60.0
 
 
 def check_path(path: str) -> None:
@@ -43,3 +44,16 @@ def is_private(path: str) -> bool:
     """Whether only root may see it: ``priv`` at the top and ``nodes/*/priv``, and what is in them."""
     parts = path.split("/")
     return parts[0] == "priv" or (len(parts) > 2 and parts[0] == "nodes" and parts[2] == "priv")
+
+
+def check_lease(name: str, owner: str, seconds: float) -> None:
+    """Check what a lease is asked for with; raises ``ParameterError`` naming what is wrong."""
+    errors = {
+        field: f"'{value}' is not 1 to 200 printable characters"
+        for field, value in (("name", name), ("owner", owner))
+        if not 1 <= len(value) <= 200 or not value.isprintable()
+    }
+    if not 0 < seconds <= LEASE_SECONDS_MAX:
+        errors["seconds"] = f"{seconds:g} is not between 0 and {LEASE_SECONDS_MAX:g}"
+    if errors:
+        raise ParameterError(errors)

@@ -26,7 +26,7 @@ from kvorum.store.face import File
 from kvorum.store.host import Heard, Host
 from kvorum.store.membership import MembershipSource
 from kvorum.store.names import is_private
-from kvorum.store.protocol import Changed, DiskSynced, Published, StatusChanged
+from kvorum.store.protocol import Changed, DiskSynced, LeaseTaken, Published, StatusChanged
 from kvorum.store.revisions import read_history
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ _REQUESTS = 256
 _HELD_SECONDS = 0.05
 """The longest that a change is held back until it is on this node's disk."""
 
-_Request: TypeAlias = stream.Transact | stream.PublishValue | stream.Adopt | stream.ReadHistory
+_Request: TypeAlias = stream.Transact | stream.PublishValue | stream.Adopt | stream.ReadHistory | stream.Hold
 
 
 class _Client:
@@ -74,6 +74,7 @@ class Server:
         self._backlog_bytes = 0
         self._mark = host.root
         self._held: asyncio.TimerHandle | None = None
+        self._holders: dict[str, str] = {}
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -112,8 +113,18 @@ class Server:
                 self._release()
             case StatusChanged():
                 self.refresh()
+                self._tell_holders()
+            case LeaseTaken():
+                self._tell_holders()
             case Published(node, key, value, ttl):
                 self._broadcast(stream.Value(node, key, value, ttl))
+
+    def _tell_holders(self) -> None:
+        """Renewals are of no interest to others."""
+        owners = {lease.name: lease.owner for lease in self._host.leases()}
+        if owners != self._holders:
+            self._holders = owners
+            self._broadcast(stream.Holders(owners))
 
     def _remember(self, message: stream.Changes) -> None:
         self._backlog.append((self._mark, message))
@@ -168,6 +179,7 @@ class Server:
                 messages += self._snapshot()
             else:
                 messages += [self._backlog[i][1] for i in range(start, len(self._backlog))]
+        messages.append(stream.Holders(self._holders))
         messages.append(stream.Members(self._membership.current))
         messages += [
             stream.Value(node, key, value, ttl) for (node, key), (value, ttl) in host.published().items()
@@ -232,6 +244,10 @@ class Server:
                     await self._host.settle()
                     found = await asyncio.to_thread(read_history, self._host.database, path, revision, most)
                     client.send(stream.frame(stream.History(number, found)))
+                    return
+                case stream.Hold(number, name, owner, seconds):
+                    until = await self._host.claim(name, owner, seconds)
+                    client.send(stream.frame(stream.Leased(number, until)))
                     return
                 case stream.Transact(_, operations, expect, who, timeout):
                     version = await self._host.transact(operations, expect, who, timeout)

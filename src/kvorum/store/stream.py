@@ -60,6 +60,15 @@ class ReadHistory(msgspec.Struct, frozen=True, array_like=True, tag=5):
     most: int = 100
 
 
+class Hold(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """A claim to a lease, its renewal or its end; answered by ``Leased``, or by ``Reply`` with an error."""
+
+    id: int
+    name: str
+    owner: str
+    seconds: float
+
+
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """First from the server."""
 
@@ -134,8 +143,21 @@ class History(msgspec.Struct, frozen=True, array_like=True, tag=7):
     revisions: tuple[Revision, ...]
 
 
-Asking: TypeAlias = Hello | Transact | PublishValue | Adopt | ReadHistory
-Told: TypeAlias = Welcome | Snapshot | Changes | Members | Value | Reply | History
+class Leased(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """The answer to ``Hold``: the lease runs until then, in seconds of CLOCK_BOOTTIME."""
+
+    id: int
+    until: float
+
+
+class Holders(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """All leases: name to owner. Told when one was granted to another owner or let go."""
+
+    owners: dict[str, str]
+
+
+Asking: TypeAlias = Hello | Transact | PublishValue | Adopt | ReadHistory | Hold
+Told: TypeAlias = Welcome | Snapshot | Changes | Members | Value | Reply | History | Leased | Holders
 
 _encoder = msgspec.msgpack.Encoder()
 asking = msgspec.msgpack.Decoder[Asking](Asking)

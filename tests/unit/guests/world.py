@@ -79,6 +79,15 @@ class NodeView(Store):
     def watch_membership(self) -> AsyncIterator[Membership]:
         return self._shared.watch_membership()
 
+    async def hold(self, name: str, owner: str, seconds: float) -> float:
+        return await self._shared.hold(name, owner, seconds)
+
+    async def let_go(self, name: str, owner: str) -> None:
+        await self._shared.let_go(name, owner)
+
+    def holder(self, name: str) -> str | None:
+        return self._shared.holder(name)
+
     async def publish(self, key: str, value: bytes, ttl: float = 30.0) -> None:
         await self._shared.publish(key, value, ttl)
 

@@ -50,8 +50,13 @@ def test_old_bytes_still_decode() -> None:
     )
     assert messages.decode(STATE_1) == state, "bytes without a field that was added later"
     with_history = replace(state, view=replace(state.view, history="h"))
-    assert messages.encode(with_history) == STATE_2
     assert messages.decode(STATE_2) == with_history
+    leases = (messages.Lease("a", "n1/7", 5.0, 3),)
+    with_leases = replace(with_history, leases=leases, lease_count=4, forgotten_for=2.0)
+    assert messages.encode(with_leases) == STATE_3
+    assert messages.decode(STATE_3) == with_leases
+    assert messages.encode(messages.Hold(2, 5, "a", "n1/7", 5.0, 3)) == HOLD_1
+    assert messages.encode(messages.Held(2, 1, 5)) == bytes.fromhex("940b020105")
     assert messages.encode(messages.OnDisk(3, 9)) == bytes.fromhex("93070309")
     assert messages.encode(messages.Publish("n1", "k", b"v", 1.0)) == bytes.fromhex(
         "9508a26e31a16bc40176cb3ff0000000000000"
@@ -73,6 +78,12 @@ STATE_2 = bytes.fromhex(
     "9b01939201079292010a92021400a26e3194028101a26e31cb3ff0000000000000a1680209c410727272727272727272"
     "72727272727272c395010100c2c281a16f9301029101cb4008000000000000"
 )
+STATE_3 = bytes.fromhex(
+    "9e01939201079292010a92021400a26e3194028101a26e31cb3ff0000000000000a1680209c410727272727272727272"
+    "72727272727272c395010100c2c281a16f9301029101cb40080000000000009194a161a46e312f37cb40140000000000"
+    "000304cb4000000000000000"
+)
+HOLD_1 = bytes.fromhex("970a0205a161a46e312f37cb401400000000000003")
 
 
 @given(st.binary(max_size=200))

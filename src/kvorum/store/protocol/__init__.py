@@ -6,12 +6,14 @@ from kvorum.store.protocol.events import (
     BallotChanged,
     Cancel,
     Changed,
+    Claim,
     Clock,
     Deliver,
     DiskRefused,
     DiskSynced,
     Effect,
     Event,
+    LeaseTaken,
     Leave,
     Left,
     MembersChanged,
@@ -30,7 +32,7 @@ from kvorum.store.protocol.events import (
     TimerExpired,
     Withdraw,
 )
-from kvorum.store.protocol.messages import Ballot, Origin, View
+from kvorum.store.protocol.messages import Ballot, Lease, Origin, View
 from kvorum.store.protocol.replica import Replica
 from kvorum.store.protocol.vigil import PAUSE_SECONDS
 
@@ -41,12 +43,15 @@ __all__ = [
     "BallotChanged",
     "Cancel",
     "Changed",
+    "Claim",
     "Clock",
     "Deliver",
     "DiskRefused",
     "DiskSynced",
     "Effect",
     "Event",
+    "Lease",
+    "LeaseTaken",
     "Leave",
     "Left",
     "MembersChanged",

@@ -90,6 +90,16 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A local caller wants a lease, renews it, or with no ``seconds`` lets it go; ended by ``Answer``."""
+
+    id: int
+    name: str
+    owner: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class TimerExpired:
     """The timer with this number ran out; older numbers are stale."""
 
@@ -115,6 +125,7 @@ Event: TypeAlias = (
     | Clock
     | Request
     | Cancel
+    | Claim
     | TimerExpired
     | Tell
 )
@@ -219,6 +230,15 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseTaken:
+    """A lease was granted or renewed, as this replica heard; with no ``seconds`` it was let go."""
+
+    name: str
+    owner: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """Leave the group for good; ``reason`` is a sentence."""
 
@@ -252,6 +272,7 @@ Effect: TypeAlias = (
     | StatusChanged
     | StartTimer
     | Published
+    | LeaseTaken
     | Leave
     | Withdraw
     | Rejoin

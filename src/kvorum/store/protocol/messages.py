@@ -57,6 +57,16 @@ class Tag(msgspec.Struct, frozen=True, array_like=True):
     attempt: int
 
 
+class Lease(msgspec.Struct, frozen=True, array_like=True):
+    """A lease as its last grant has it."""
+
+    name: str
+    owner: str
+    seconds: float
+    number: int
+    """Of all grants in the cluster."""
+
+
 class State(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """A member's standing at the start of a round."""
 
@@ -74,6 +84,10 @@ class State(msgspec.Struct, frozen=True, array_like=True, tag=1):
     ballot: Ballot
     applied: dict[str, Origin]
     time: float
+    leases: tuple[Lease, ...] = ()
+    lease_count: int = 0
+    forgotten_for: float = 0.0
+    """Seconds for which leases may run that the sender does not know of."""
 
 
 class Votes(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -144,7 +158,28 @@ class Changes(msgspec.Struct, frozen=True, array_like=True, tag=9):
     changes: tuple[Change, ...]
 
 
-Message: TypeAlias = State | Votes | Index | Piece | Ready | Change | OnDisk | Publish | Changes
+class Hold(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """A claim to a lease, its renewal, or with no seconds its end."""
+
+    view: int
+    claim: int
+    """Names the claim at its sender."""
+    name: str
+    owner: str
+    seconds: float
+    follows: int
+    """The number of the grant that this one follows; 0 when nobody had the lease."""
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """The sender has heard that this claim of ``claimant`` counts."""
+
+    view: int
+    claimant: int
+    claim: int
+
+
+Message: TypeAlias = State | Votes | Index | Piece | Ready | Change | OnDisk | Publish | Changes | Hold | Held
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

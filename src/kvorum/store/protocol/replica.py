@@ -3,36 +3,31 @@
 Promise: a request is answered DONE only when every member of the present view has it on disk, and what was
 answered so is in every later view's history.
 
-A round follows each change of members or of votes that matters. Every member tells its state; when all
-states are in, all know whose history leads and whether this partition may write (``views``). Who lags
-fetches the difference; each writes history and view to disk and says Ready. When all are ready the view
-begins with an empty entry; requests queued or overtaken are then sent (again). Since everything goes through
-the group's total order, all members that stay together take each step at the same message.
-
-    ALONE ──members──▶ GATHERING ──all states──▶ SYNCING ──all ready──▶ ACTIVE or READ_ONLY
-                           ▲────────────── members, votes ─────────────────┘
+``member`` has the rounds that lead to a view. A view begins with an empty entry of its own; requests queued
+or overtaken are then sent (again). Each is applied where it is delivered and written to disk; members say so
+where another waits for it.
 """
 
 from __future__ import annotations
 
-import enum
-
 from msgspec.structs import replace
 
-from kvorum.store.protocol import frames, messages, requests, views, vigil
-from kvorum.store.protocol.entries import Applied, Entries, Refused, Stored
+from kvorum.store.protocol import frames, messages, requests, vigil
+from kvorum.store.protocol.claims import Claims
+from kvorum.store.protocol.entries import Applied, Refused, Stored
 from kvorum.store.protocol.events import (
     Answer,
     BallotChanged,
     Cancel,
     Changed,
+    Claim,
     Clock,
     Deliver,
     DiskRefused,
     DiskSynced,
     Effect,
     Event,
-    Leave,
+    LeaseTaken,
     Left,
     MembersChanged,
     Note,
@@ -40,86 +35,39 @@ from kvorum.store.protocol.events import (
     Published,
     Rejoin,
     Request,
-    Status,
     Tell,
     TimerExpired,
     Withdraw,
 )
-from kvorum.store.protocol.messages import Ballot, Tag, View
-from kvorum.store.protocol.round import Round
-from kvorum.store.protocol.wishes import Wishes
-from kvorum.store.tree import Tree
+from kvorum.store.protocol.leases import Leases
+from kvorum.store.protocol.member import REFUSE_AFTER, REJOIN_AFTER, Member, Phase
+from kvorum.store.protocol.messages import Ballot
 
-REFUSE_AFTER = 2.0
-"""Seconds that a waiting request is kept when it is clear that there is no quorum: short cuts heal."""
-REJOIN_AFTER = 10.0
-"""Seconds that a waiting request is kept while Corosync is away."""
-STATES_AFTER = 10.0
-"""Seconds that a round may take before this node says which member it waits for and turns read-only."""
 QUEUE_MAX = 4096
 
 
-class Phase(enum.Enum):
-    """See the module's picture."""
-
-    ALONE = "alone"
-    GATHERING = "gathering"
-    SYNCING = "syncing"
-    READ_ONLY = "read-only"
-    ACTIVE = "active"
-
-
-class Replica:
+class Replica(Member):
     """One member's copy. Feed events to ``step`` one at a time and carry out the effects in order."""
 
-    def __init__(self, me: int, name: str, incarnation: str, stored: Stored, ballot: Ballot) -> None:
+    def __init__(
+        self,
+        me: int,
+        name: str,
+        incarnation: str,
+        stored: Stored,
+        ballot: Ballot,
+        leases: Leases | None = None,
+    ) -> None:
         """``incarnation`` is unique to this life of the daemon."""
-        self.me = me
-        self.name = name
-        self.view = stored.view
-        self._entries = Entries(stored)
-        self._ballot = ballot
+        super().__init__(me, name, stored, ballot, leases or Leases())
         self._requests = requests.Requests(incarnation)
-        self._frames = frames.Assembly()
-        self._phase = Phase.ALONE
-        self._round = Round(Tag((0, 0), (), 0), frozenset())
-        self._ballots: dict[int, Ballot] = {}
-        self._direct = False
-        """In ``view`` without a moment without quorum since."""
+        self._claims = Claims(self.leases)
         self._refusing = False
-        self._now = 0.0
-        self._vigil = vigil.Vigil()
-        self._wishes = Wishes(self._vigil)
         self._withdrawn = False
         self._on_disk: dict[int, int] = {}
         """Member to the version that it has on disk, as far as this node needs to know."""
         self._owed = 0
         """The version whose sync on this node's disk another member waits for; 0 when none does."""
-
-    @property
-    def tree(self) -> Tree:
-        """The configuration; to be read only."""
-        return self._entries.tree
-
-    @property
-    def version(self) -> int:
-        """The version of the last entry."""
-        return self._entries.version
-
-    @property
-    def root(self) -> bytes:
-        """The whole tree's checksum."""
-        return self._entries.root
-
-    @property
-    def status(self) -> Status:
-        """Whether this replica may write, and why not."""
-        return self._wishes.status
-
-    @property
-    def phase(self) -> Phase:
-        """Where this replica is in the round."""
-        return self._phase
 
     def step(self, event: Event) -> list[Effect]:
         """Take one event; returns what is to be done, in order."""
@@ -129,12 +77,9 @@ class Replica:
                 self._deliver(sender, frame)
             case DiskSynced(serial):
                 self._disk_synced(serial)
-            case Request():
-                self._request(event)
-            case Cancel(request_id):
-                self._wishes.effects += self._requests.cancel(request_id)
             case MembersChanged(ring, members, now):
-                self._members_changed(ring, members, now)
+                if not self._withdrawn:
+                    self._members_changed(ring, members, now)
             case BallotChanged(ballot):
                 self._ballot_changed(ballot)
             case TimerExpired(number):
@@ -142,16 +87,30 @@ class Replica:
                     self._timer_expired()
             case Left(reason):
                 if not self._withdrawn:
-                    self._left(reason)
+                    self._leave_group(reason, changing=False, patience=REJOIN_AFTER)
             case Clock(now):
                 self._clock(now)
             case DiskRefused(reason):
                 self._withdraw(f"{reason}; this node is read-only until its disk takes writes again")
-            case Tell(key, value, ttl):
-                self._tell(key, value, ttl)
+            case Request() | Cancel() | Tell() | Claim():
+                self._asked(event)
         return self._wishes.effects
 
     # Local events
+
+    def _asked(self, event: Request | Cancel | Tell | Claim) -> None:
+        match event:
+            case Request():
+                self._request(event)
+            case Cancel(request_id):
+                self._wishes.effects += self._requests.cancel(request_id)
+            case Tell(key, value, ttl):
+                self._tell(key, value, ttl)
+            case Claim():
+                self._claim(event)
+
+    def _interrupted(self) -> None:
+        self._wishes.effects += self._claims.give_up()
 
     def _request(self, request: Request) -> None:
         if self._refusing:
@@ -169,6 +128,17 @@ class Replica:
             for changes in self._requests.take(self.view.number):
                 self._wishes.send(changes[0] if len(changes) == 1 else messages.Changes(changes))
 
+    def _claim(self, claim: Claim) -> None:
+        if self._phase is not Phase.ACTIVE:
+            answer = Answer(claim.id, Outcome.NO_QUORUM, text=self.status.reason)
+            self._wishes.effects.append(answer)
+            return
+        made = self._claims.make(claim, self.view.number)
+        if isinstance(made, Answer):
+            self._wishes.effects.append(made)
+        else:
+            self._wishes.send(made)
+
     def _tell(self, key: str, value: bytes, ttl: float) -> None:
         if self._phase is Phase.ALONE:
             self._wishes.effects.append(Published(self.name, key, value, ttl))
@@ -181,16 +151,8 @@ class Replica:
             if self._phase is not Phase.ALONE:
                 self._wishes.send(messages.Votes(ballot))
 
-    def _left(self, reason: str, *, changing: bool = False, patience: float = REJOIN_AFTER) -> None:
-        self._phase = Phase.ALONE
-        self._direct = False
-        self._round = Round(self._round.tag, frozenset())
-        self._ballots = {}
-        self._frames.reset()
-        self._set_status(False, changing, reason)
-        self._wishes.start_timer(patience)
-
     def _clock(self, now: float) -> None:
+        self.leases.clock(now)
         pause = self._vigil.pause(now)
         late = self._vigil.late()
         if self._withdrawn:
@@ -208,7 +170,7 @@ class Replica:
     def _withdraw(self, reason: str, *, changing: bool = False) -> None:
         """Leave the group until the disk has all it was handed; whoever was out does not come directly."""
         patience = REJOIN_AFTER if changing else REFUSE_AFTER
-        self._left(reason, changing=changing, patience=patience)
+        self._leave_group(reason, changing=changing, patience=patience)
         if not self._withdrawn:
             self._withdrawn = True
             self._wishes.effects.append(Withdraw(reason))
@@ -240,130 +202,7 @@ class Replica:
             self._round.ready_at = None
             self._wishes.send(messages.Ready(self._round.tag))
 
-    # Rounds
-
-    def _members_changed(
-        self, ring: tuple[int, int], members: frozenset[tuple[int, int]], now: float
-    ) -> None:
-        if self._withdrawn:
-            return
-        ids = frozenset(node for node, _ in members)
-        here = {node: ballot for node, ballot in self._ballots.items() if node in ids}
-        if not views.count(here).quorate:
-            self._direct = False
-        if self._ballot.qdevice:
-            self._ballot = replace(self._ballot, settled=False)
-        self._now = now
-        self._ballots = {}
-        self._frames.reset()
-        self._start_round(Round(Tag(ring, tuple(sorted(members)), 0), ids))
-
-    def _start_round(self, begun: Round) -> None:
-        self._round = begun
-        self._phase = Phase.GATHERING
-        self._set_status(False, True, "the cluster's members changed; they are comparing their states")
-        self._wishes.start_timer(STATES_AFTER)
-        self._wishes.send(
-            messages.State(
-                tag=begun.tag,
-                name=self.name,
-                view=self.view,
-                last_view=self._entries.last_view,
-                version=self.version,
-                root=self.root,
-                direct=self._direct,
-                ballot=self._ballot,
-                applied=self._entries.origins,
-                time=self._now,
-            )
-        )
-
-    def _on_state(self, sender: int, state: messages.State) -> None:
-        if state.tag != self._round.tag:
-            return
-        if sender in self._round.states:
-            # A process that leaves and rejoins within one ring makes a round's name twice, and the first
-            # of these states was still of the earlier one. All see it here, before that round can end.
-            self._start_round(self._round.again())
-            return
-        self._round.states[sender] = state
-        self._ballots[sender] = state.ballot
-        if self._round.complete:
-            self._all_states()
-
-    def _all_states(self) -> None:
-        foreign = views.foreign(self._round.states, self._ballots)
-        if foreign:
-            # They leave by themselves, and that change of members begins a round without them.
-            if self.me in foreign:
-                self._wishes.effects.append(Leave(foreign[self.me]))
-            return
-        verdict, history = self._round.judge(self._ballots)
-        self._phase = Phase.SYNCING
-        if not verdict.count.quorate:
-            self._direct = False
-        if verdict.newest.number > self.view.number:
-            # Whoever meets a member of a newer view knows of it from now on, also after a restart; it was
-            # not in it, so it does not come directly from it.
-            known = verdict.newest
-            self.view = View(known.number, known.members, known.time, history)
-            self._direct = False
-        elif self.view.history != history:
-            self.view = replace(self.view, history=history)
-        if self.root == self._round.lead.root:
-            self._in_step()
-        else:
-            self._round.begin_fetching()
-            self._wishes.send(messages.Index(self._round.tag, self._entries.checksums.entries))
-
-    def _on_index(self, sender: int, index: messages.Index) -> None:
-        if index.tag == self._round.tag and self._phase is Phase.SYNCING and self.me == self._round.leader:
-            self._wishes.send(self._round.first_piece(self._entries, sender, index))
-
-    def _on_piece(self, sender: int, piece: messages.Piece) -> None:
-        begun = self._round
-        if piece.tag != begun.tag or self._phase is not Phase.SYNCING or sender != begun.leader:
-            return
-        if sender == self.me:
-            following = begun.next_piece(piece.to)
-            if following is not None:
-                self._wishes.send(following)
-        elif piece.to == self.me and begun.fetched is not None and begun.fetched.add(piece):
-            self._in_step()
-
-    def _in_step(self) -> None:
-        """All of the leader's difference is here: write it and the view to disk, then say Ready."""
-        begun = self._round
-        taken = self._entries.take_over(begun.lead, begun.fetched)
-        begun.fetched = None
-        if begun.forming is not None:
-            # Not before: who has not the leader's history yet must not come directly from this view.
-            self.view, begun.forming = begun.forming, None
-            self._direct = True
-        who = f"fetched from {begun.lead.name}" if taken.changes else ""
-        self._wishes.persist(
-            self._entries, taken, view=self.view, origins=self._entries.origins, who=who, time=self._now
-        )
-        begun.ready_at = self._wishes.serial
-        if taken.changes:
-            self._wishes.effects.append(Changed(self.version, taken.changes, self.root))
-
-    def _on_ready(self, sender: int, ready: messages.Ready) -> None:
-        verdict = self._round.verdict
-        if ready.tag != self._round.tag or self._phase is not Phase.SYNCING or verdict is None:
-            return
-        self._round.ready.add(sender)
-        if not self._round.all_ready:
-            return
-        if verdict.writable:
-            self._begin_view()
-        else:
-            self._phase = Phase.READ_ONLY
-            self._set_status(False, False, verdict.reason)
-            if not verdict.count.quorate or verdict.count.firm:
-                self._wishes.start_timer(REFUSE_AFTER)
-            else:
-                self._wishes.stop_timer()  # the QDevice's vote will count: requests wait for it
+    # Entries
 
     def _begin_view(self) -> None:
         entries = self._entries
@@ -374,25 +213,15 @@ class Replica:
         self._on_disk = dict.fromkeys(self._round.ids, 0)
         self._owed = self.version
         self._refusing = False
+        lead = self._round.lead
+        self.leases.adopt(lead.leases, lead.lease_count, lead.forgotten_for)
+        if any(ballot.adopt for ballot in self._ballots.values()):
+            self.leases.forget()
         self._wishes.persist(entries, Applied((), ()), node=self.name, time=self._now)
         self._wishes.effects.append(Changed(self.version, (), self.root))
         self._requests.resume(entries.origins.get(self._requests.origin), self.version)
         self._set_status(True, False, "")
         self._send_requests()
-
-    def _on_votes(self, sender: int, ballot: Ballot) -> None:
-        self._ballots[sender] = ballot
-        decided = self._round.verdict
-        if decided is None:
-            return
-        votes = views.count(self._ballots)
-        if not votes.quorate:
-            self._direct = False
-        adopt = ballot.adopt and not decided.writable
-        if votes.firm != decided.count.firm or adopt:
-            self._start_round(self._round.again())
-
-    # Entries
 
     def _on_change(self, sender: int, change: messages.Change) -> None:
         if self._phase is not Phase.ACTIVE or change.view != self.view.number or self._entries.knows(change):
@@ -438,6 +267,22 @@ class Replica:
         self._on_disk[member] = max(self._on_disk[member], version)
         self._wishes.effects += self._requests.on_disk(min(self._on_disk.values()))
 
+    # Leases
+
+    def _on_hold(self, sender: int, hold: messages.Hold) -> None:
+        if self._phase is not Phase.ACTIVE or hold.view != self.view.number:
+            return
+        if self.leases.take(hold):
+            self._wishes.send(messages.Held(hold.view, sender, hold.claim))
+            self._wishes.effects.append(LeaseTaken(hold.name, hold.owner, hold.seconds))
+        elif sender == self.me:
+            self._wishes.effects += self._claims.refused(hold.claim)
+
+    def _on_held(self, sender: int, held: messages.Held) -> None:
+        ours = held.claimant == self.me and held.view == self.view.number
+        if ours and self._phase is Phase.ACTIVE:
+            self._wishes.effects += self._claims.heard(held.claim, sender, self._round.ids)
+
     # The group
 
     def _deliver(self, sender: int, frame: bytes) -> None:
@@ -466,6 +311,10 @@ class Replica:
                     self._on_change(sender, change)
             case messages.OnDisk():
                 self._on_disk_at(sender, message)
+            case messages.Hold():
+                self._on_hold(sender, message)
+            case messages.Held():
+                self._on_held(sender, message)
             case messages.Publish(name, key, value, ttl):
                 self._wishes.effects.append(Published(name, key, value, ttl))
             case messages.State():
@@ -478,6 +327,3 @@ class Replica:
                 self._on_piece(sender, message)
             case messages.Ready():
                 self._on_ready(sender, message)
-
-    def _set_status(self, writable: bool, changing: bool, reason: str) -> None:
-        self._wishes.show(writable, changing, reason, self._round.ids)
