@@ -64,3 +64,8 @@ class Paths:
     def daemon_socket(self) -> Path:
         """Where pvedaemon answers HTTP to pveproxy and to root's commands (root:www-data, 0660)."""
         return self.run / "pvedaemon.sock"
+
+    @property
+    def audit_log(self) -> Path:
+        """Who changed what, a JSON line each (root, 0640)."""
+        return self.log / "audit.log"

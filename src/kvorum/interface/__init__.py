@@ -1,6 +1,6 @@
 """How a method is declared once, and what comes of the declaration."""
 
-from kvorum.interface.carry_out import NOBODY, Caller, TaskStarter
+from kvorum.interface.carry_out import NOBODY, Auditor, Caller, TaskStarter
 from kvorum.interface.declare import (
     AllOf,
     AnyOf,
@@ -9,19 +9,24 @@ from kvorum.interface.declare import (
     Boolean,
     Command,
     Context,
+    GroupsGiven,
     Identity,
     LoggedIn,
     Method,
     NodeName,
     NodeOnly,
     NoParameters,
+    OwnUser,
     Parameters,
     Privilege,
+    RealmPrivilege,
     Requirement,
+    RightsOn,
     RootOnly,
     Services,
     StorageName,
     TaskLog,
+    UserPrivilege,
     Vmid,
     Where,
     Work,
@@ -32,21 +37,24 @@ from kvorum.interface.decode import Decoder, Pairs, read_form, read_json
 from kvorum.interface.encode import Page, plain, success, to_json
 from kvorum.interface.formats import TextList, split_list
 from kvorum.interface.peers import Peers
-from kvorum.interface.permission import ROOT, authorise
+from kvorum.interface.permission import ALLOCATES, ROOT, authorise
 from kvorum.interface.router import Listing, Match, Route, Router
 
 __all__ = [
+    "ALLOCATES",
     "NOBODY",
     "ROOT",
     "AllOf",
     "AnyOf",
     "Anyone",
+    "Auditor",
     "Authority",
     "Boolean",
     "Caller",
     "Command",
     "Context",
     "Decoder",
+    "GroupsGiven",
     "Identity",
     "Listing",
     "LoggedIn",
@@ -55,12 +63,15 @@ __all__ = [
     "NoParameters",
     "NodeName",
     "NodeOnly",
+    "OwnUser",
     "Page",
     "Pairs",
     "Parameters",
     "Peers",
     "Privilege",
+    "RealmPrivilege",
     "Requirement",
+    "RightsOn",
     "RootOnly",
     "Route",
     "Router",
@@ -69,6 +80,7 @@ __all__ = [
     "TaskLog",
     "TaskStarter",
     "TextList",
+    "UserPrivilege",
     "Vmid",
     "Where",
     "Work",

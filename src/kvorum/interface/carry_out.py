@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from kvorum.core.errors import PermissionDenied
+from kvorum.core.errors import KvorumError, ParameterError, PermissionDenied
 from kvorum.interface.declare import (
     Anyone,
     Authority,
@@ -18,7 +18,7 @@ from kvorum.interface.declare import (
 )
 from kvorum.interface.decode import Pairs
 from kvorum.interface.permission import authorise
-from kvorum.interface.router import Listing, Match
+from kvorum.interface.router import Listing, Match, Route
 from kvorum.store import Store
 
 NOBODY = Identity(user="nobody@none")
@@ -33,22 +33,51 @@ class TaskStarter(Protocol):
         ...
 
 
+class Auditor(Protocol):
+    """Writes down who changed what; the access room implements it."""
+
+    def note(
+        self,
+        identity: Identity,
+        verb: str,
+        path: str,
+        parameters: Mapping[str, str],
+        status: int,
+        outcome: str,
+    ) -> None:
+        """Note a change that was asked for: ``outcome`` is its task's UPID or the error's sentence."""
+        ...
+
+
 class Caller:
-    """Carries methods out with what this daemon holds."""
+    """Carries methods out with what this daemon holds; ``auditor`` is told of all but GET."""
 
     def __init__(
-        self, store: Store, services: Services, authority: Authority, tasks: TaskStarter | None = None
+        self,
+        store: Store,
+        services: Services,
+        authority: Authority,
+        tasks: TaskStarter | None = None,
+        auditor: Auditor | None = None,
     ) -> None:
         self._store = store
         self._services = services
         self._authority = authority
         self._tasks = tasks
+        self._auditor = auditor
 
     def authorise(self, match: Match, identity: Identity | None, given: Pairs) -> None:
         """Check the method's requirement before anything else is done or passed on.
 
         Raises ``AuthenticationError`` or ``PermissionDenied``.
         """
+        try:
+            self._authorise(match, identity, given)
+        except KvorumError as error:
+            self._note(match, identity, given, error.code, str(error))
+            raise
+
+    def _authorise(self, match: Match, identity: Identity | None, given: Pairs) -> None:
         target = match.target
         if isinstance(target, Listing):
             authorise(LoggedIn(), identity, self._authority, {})
@@ -66,6 +95,34 @@ class Caller:
         one name can't differ in what they allow. Raises ``ParameterError``, ``PermissionDenied`` and
         whatever the method raises.
         """
+        try:
+            result = await self._call(match, identity, given)
+        except ParameterError as error:
+            wrong = ", ".join(error.errors)  # not the sentences, which may quote a password
+            self._note(match, identity, given, error.code, f"{error.args[0]} ({wrong})")
+            raise
+        except KvorumError as error:
+            self._note(match, identity, given, error.code, str(error))
+            raise
+        except Exception as error:
+            self._note(match, identity, given, 500, type(error).__name__)
+            raise
+        upid = result if isinstance(result, str) and result.startswith("UPID:") else ""
+        self._note(match, identity, given, 200, upid)
+        return result
+
+    def _note(self, match: Match, identity: Identity | None, given: Pairs, status: int, outcome: str) -> None:
+        if self._auditor is None or not isinstance(match.target, Route) or match.target.method.verb == "GET":
+            return
+        method = match.target.method
+        path = "/".join(
+            match.values.get(part[1:-1], part) if part.startswith("{") else part
+            for part in method.path.split("/")
+        )
+        parameters = {name: text for name, text in given if name not in match.values}
+        self._auditor.note(identity or NOBODY, method.verb, path, parameters, status, outcome)
+
+    async def _call(self, match: Match, identity: Identity | None, given: Pairs) -> object:
         target = match.target
         if isinstance(target, Listing):
             return target.rows()

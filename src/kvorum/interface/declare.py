@@ -95,16 +95,66 @@ class NodeOnly(Requirement):
 
 @dataclass(frozen=True, slots=True)
 class Privilege(Requirement):
-    """All (or, with ``any_of``, one) of the privileges on a path such as ``/vms/{vmid}``."""
+    """All (or, with ``any_of``, one) of the privileges on a path such as ``/vms/{vmid}``.
+
+    With ``require_param`` it is met only if that parameter was given.
+    """
 
     path: str
     names: tuple[str, ...]
     any_of: bool = False
+    require_param: str = ""
 
-    def __init__(self, path: str, *names: str, any_of: bool = False) -> None:
+    def __init__(self, path: str, *names: str, any_of: bool = False, require_param: str = "") -> None:
         object.__setattr__(self, "path", path)
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "any_of", any_of)
+        object.__setattr__(self, "require_param", require_param)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnUser(Requirement):
+    """The parameter ``userid`` names the caller itself (a token is not its user)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RealmPrivilege(Requirement):
+    """A privilege on ``/access/realm/REALM`` of the user that the parameter ``userid`` names."""
+
+    name: str
+
+
+class GroupsGiven(enum.Enum):
+    """What a parameter ``groups`` means for ``UserPrivilege``."""
+
+    IGNORED = "ignored"
+    CREATE = "create"
+    """The user will be in just these groups: the privilege is needed on every one of them."""
+    UPDATE = "update"
+    """As ``CREATE``, beside the user as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserPrivilege(Requirement):
+    """One of the privileges on ``/access/groups``, or on a group that the user in ``userid`` is in."""
+
+    names: tuple[str, ...]
+    groups: GroupsGiven = GroupsGiven.IGNORED
+
+    def __init__(self, *names: str, groups: GroupsGiven = GroupsGiven.IGNORED) -> None:
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "groups", groups)
+
+
+@dataclass(frozen=True, slots=True)
+class RightsOn(Requirement):
+    """The right to give and take rights on the path in a parameter.
+
+    That is Permissions.Modify there, or the privilege that allocates what lies there; who has only the latter
+    may give no more than it has, which the method checks.
+    """
+
+    parameter: str = "path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +192,10 @@ class Authority(Protocol):
 
     def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
         """Whether the caller has the privilege on the path, as its ACLs and propagation say."""
+        ...
+
+    def groups(self, user: str) -> frozenset[str] | None:
+        """The groups a user is in; ``None`` when there is no such user."""
         ...
 
 

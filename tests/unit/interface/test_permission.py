@@ -5,12 +5,17 @@ from kvorum.interface import (
     AllOf,
     AnyOf,
     Anyone,
+    GroupsGiven,
     Identity,
     LoggedIn,
     NodeOnly,
+    OwnUser,
     Privilege,
+    RealmPrivilege,
     Requirement,
+    RightsOn,
     RootOnly,
+    UserPrivilege,
     authorise,
 )
 
@@ -22,6 +27,9 @@ class Table:
     def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
         return (identity.user, path, privilege) in self._granted
 
+    def groups(self, user: str) -> frozenset[str] | None:
+        return {"ann@pve": frozenset({"sales"}), "joe@pve": frozenset[str]()}.get(user)
+
 
 USER = Identity("joe@pve")
 ROOT = Identity("root@pam")
@@ -31,9 +39,14 @@ TABLE = Table(("joe@pve", "/vms/100", "VM.Audit"), ("joe@pve", "/vms/100", "VM.C
 VALUES = {"vmid": "100"}
 
 
-def lacks(requirement: Requirement, identity: Identity, values: dict[str, str] | None = None) -> str:
+def lacks(
+    requirement: Requirement,
+    identity: Identity,
+    values: dict[str, str] | None = None,
+    table: Table = TABLE,
+) -> str:
     with pytest.raises(PermissionDenied) as caught:
-        authorise(requirement, identity, TABLE, values or VALUES)
+        authorise(requirement, identity, table, VALUES if values is None else values)
     return str(caught.value)
 
 
@@ -83,3 +96,69 @@ def test_all_of_and_any_of_combine() -> None:
 
 def test_an_unknown_requirement_is_denied() -> None:
     lacks(Requirement(), ROOT)
+
+
+def test_a_privilege_that_requires_a_parameter_is_not_met_without_it() -> None:
+    table = Table(("joe@pve", "/pool/{pool}", "VM.Allocate"), ("joe@pve", "/pool/dev", "VM.Allocate"))
+    requirement = Privilege("/pool/{pool}", "VM.Allocate", require_param="pool")
+    authorise(requirement, USER, table, {"pool": "dev"})
+    lacks(requirement, USER, {}, table)
+
+
+def test_pools_may_lie_in_pools_and_nothing_else_has_slashes() -> None:
+    table = Table(("joe@pve", "/pool/a/b", "Pool.Audit"), ("joe@pve", "/vms/a/b", "VM.Audit"))
+    authorise(Privilege("/pool/{poolid}", "Pool.Audit"), USER, table, {"poolid": "a/b"})
+    for value in ("a/../a/b", "a//b", "/a/b", "a/b/"):
+        lacks(Privilege("/pool/{poolid}", "Pool.Audit"), USER, {"poolid": value}, table)
+    lacks(Privilege("/vms/{vmid}", "VM.Audit"), USER, {"vmid": "a/b"}, table)
+
+
+def test_one_is_oneself_and_not_ones_token_or_another() -> None:
+    authorise(OwnUser(), USER, TABLE, {"userid": "joe@pve"})
+    lacks(OwnUser(), USER, {"userid": "ann@pve"})
+    lacks(OwnUser(), USER, {})
+    lacks(OwnUser(), Identity("joe@pve", token="t"), {"userid": "joe@pve"})
+    lacks(OwnUser(), NODE, {"userid": "root@pam"})
+
+
+def test_a_realms_privilege_is_asked_for_where_the_named_user_is() -> None:
+    table = Table(("joe@pve", "/access/realm/pve", "Realm.AllocateUser"))
+    requirement = RealmPrivilege("Realm.AllocateUser")
+    authorise(requirement, USER, table, {"userid": "new@pve"})
+    for values in ({"userid": "new@pam"}, {"userid": "new"}, {"userid": "x@../pve"}, {}):
+        lacks(requirement, USER, values, table)
+
+
+def test_a_user_is_looked_after_by_its_group_or_as_a_whole() -> None:
+    group = Table(("joe@pve", "/access/groups/sales", "User.Modify"))
+    whole = Table(("joe@pve", "/access/groups", "User.Modify"))
+    requirement = UserPrivilege("Sys.Audit", "User.Modify")
+    authorise(requirement, USER, group, {"userid": "ann@pve"})
+    authorise(requirement, USER, whole, {"userid": "nobody@pve"})
+    for user in ("joe@pve", "nobody@pve", ""):
+        lacks(requirement, USER, {"userid": user}, group)
+
+
+def test_groups_that_are_given_must_all_be_the_callers_to_look_after() -> None:
+    group = Table(("joe@pve", "/access/groups/sales", "User.Modify"))
+    create = UserPrivilege("User.Modify", groups=GroupsGiven.CREATE)
+    update = UserPrivilege("User.Modify", groups=GroupsGiven.UPDATE)
+    authorise(create, USER, group, {"userid": "new@pve", "groups": "sales"})
+    authorise(update, USER, group, {"userid": "ann@pve"})
+    authorise(update, USER, group, {"userid": "ann@pve", "groups": "sales"})
+    for values in ({}, {"groups": ""}, {"groups": "sales,admins"}, {"groups": "sales/../admins"}):
+        lacks(create, USER, {"userid": "new@pve"} | values, group)
+    lacks(update, USER, {"userid": "ann@pve", "groups": "sales;admins"}, group)
+    lacks(update, USER, {"userid": "joe@pve", "groups": "sales"}, group)
+
+
+def test_rights_are_given_by_who_may_change_or_allocate_what_lies_there() -> None:
+    table = Table(
+        ("joe@pve", "/vms/100", "VM.Allocate"),
+        ("joe@pve", "/nodes/n1", "Permissions.Modify"),
+        ("joe@pve", "/vms", "VM.Allocate"),
+    )
+    for path in ("/vms/100", "vms//100/", "/nodes/n1"):
+        authorise(RightsOn("path"), USER, table, {"path": path})
+    for path in ("/vms/101", "/vms", "/nodes/n2", "/", "", "/storage/local"):
+        lacks(RightsOn("path"), USER, {"path": path}, table)
