@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kvorum.access.authority import AccessAuthority
 from kvorum.access.csrf import csrf_token, csrf_valid
 from kvorum.access.keys import Keys
 from kvorum.access.signing import Clock, verified, wall_clock
-from kvorum.access.tickets import NodeCall, node_ticket, ticket_node, ticket_user, user_ticket
+from kvorum.access.tickets import (
+    NodeCall,
+    challenge_ticket,
+    challenge_valid,
+    console_ticket,
+    console_ticket_valid,
+    node_ticket,
+    ticket_node,
+    ticket_user,
+    user_ticket,
+)
 from kvorum.core.errors import AuthenticationError
 from kvorum.interface import Identity
 
 INVALID_TICKET = "permission denied - invalid PVE ticket"
+NO_TOKEN = "no such API token '{}', or its value is wrong"  # noqa: S105  # a sentence
 INVALID_CSRF = "Permission denied - invalid csrf token"
 
 _REMEMBERED = 1024
@@ -34,8 +46,9 @@ class Credentials:
 class Authentication:
     """Verifies credentials and issues tickets, with the cluster's keys."""
 
-    def __init__(self, keys: Keys, clock: Clock = wall_clock) -> None:
+    def __init__(self, keys: Keys, authority: AccessAuthority, clock: Clock = wall_clock) -> None:
         self._keys = keys
+        self._authority = authority
         self._clock = clock
         self._statements: dict[str, str] = {}
         self._generation = (0, 0)
@@ -61,8 +74,7 @@ class Authentication:
                 raise AuthenticationError("invalid node ticket: is this node's clock right?")
             return Identity(user=f"{node}@node", node=node, address=address)
         if credentials.token:
-            name = credentials.token.partition("=")[0]
-            raise AuthenticationError(f"no such API token '{name[:100]}'")
+            return self._token_identity(credentials.token, address)
         if not credentials.ticket:
             return None
         user = self.ticket_user(credentials.ticket)
@@ -73,14 +85,47 @@ class Authentication:
         return Identity(user=user, address=address)
 
     def ticket_user(self, ticket: str) -> str | None:
-        """Whose valid ticket this is, or ``None``."""
+        """Whose valid ticket this is, or ``None``; one of a user who is gone or disabled is not valid."""
         statement = self._statement(ticket)
-        return ticket_user(statement, self._clock()) if statement else None
+        user = ticket_user(statement, self._clock()) if statement else None
+        return user if user is not None and self._authority.active(user) else None
+
+    def known_token(self, credentials: Credentials) -> None:
+        """Raise ``AuthenticationError`` for a token there is not, without looking at its secret."""
+        name = credentials.token.partition("=")[0]
+        if "!" not in name or not self._authority.active(name):
+            raise AuthenticationError(NO_TOKEN.format(name[:100]))
+
+    def _token_identity(self, sent: str, address: str) -> Identity:
+        name, _, secret = sent.partition("=")
+        user, mark, token = name.partition("!")
+        if not (mark and self._keys.tokens.fits(name, secret) and self._authority.active(name)):
+            raise AuthenticationError(NO_TOKEN.format(name[:100]))
+        return Identity(user=user, token=token, address=address)
 
     def issue(self, user: str) -> tuple[str, str]:
         """A new ticket and CSRF token for ``user``; raises ``AuthenticationError`` where there is no key."""
         now = self._clock()
         return user_ticket(self._keys.private, user, now), csrf_token(self._keys.www, user, now)
+
+    def challenge(self, user: str, challenge: str) -> tuple[str, str]:
+        """The ticket of one who still has to show a second factor, and a CSRF token."""
+        now = self._clock()
+        return challenge_ticket(self._keys.private, user, challenge, now), csrf_token(
+            self._keys.www, user, now
+        )
+
+    def challenge_valid(self, ticket: str, user: str) -> bool:
+        """Whether this user was given this challenge, not long ago."""
+        return challenge_valid(self._keys.public, ticket, user, self._clock())
+
+    def console_ticket(self, user: str, path: str) -> str:
+        """A ticket for the console of what lies at ``path``."""
+        return console_ticket(self._keys.private, user, path, self._clock())
+
+    def console_ticket_valid(self, ticket: str, user: str, path: str) -> bool:
+        """Whether this is such a ticket, still young enough."""
+        return console_ticket_valid(self._keys.public, ticket, user, path, self._clock())
 
     def node_word(self, node: str, call: NodeCall) -> str:
         """A ticket for one call to another node, as ``node``."""

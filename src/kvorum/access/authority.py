@@ -1,41 +1,59 @@
-"""Who may do what: ``root@pam`` everything, others what the ACLs grant; the rest is denied."""
+"""Who may do what, by user.cfg as the store has it now; what is not granted is denied."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
-from kvorum.access.privileges import AREAS
-from kvorum.interface import ROOT, Authority, Identity
-
-
-class Grants(Protocol):
-    """What the ACLs say about users and tokens other than root."""
-
-    def granted(self, identity: Identity, path: str, privilege: str) -> bool:
-        """Whether an ACL on the path, or one above it that propagates, grants the privilege."""
-        ...
-
-
-class NoGrants:
-    """No ACL at all: nobody but root has any right."""
-
-    def granted(self, identity: Identity, path: str, privilege: str) -> bool:
-        return False
+from kvorum.access.files import user_cfg
+from kvorum.access.files.user_cfg import UserConfig
+from kvorum.access.rights.permissions import NOTHING, Permissions, Privileges, active
+from kvorum.access.rights.privileges import AREAS
+from kvorum.access.signing import Clock, wall_clock
+from kvorum.interface import Authority, Identity
+from kvorum.store import Store
 
 
 class AccessAuthority(Authority):
-    """The ``Authority`` of all daemons."""
+    """The ``Authority`` of all daemons: reads user.cfg once per change of it."""
 
-    def __init__(self, grants: Grants | None = None) -> None:
-        self._grants = grants or NoGrants()
+    def __init__(self, store: Store, clock: Clock = wall_clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._version: int | None = None
+        self._permissions = Permissions(UserConfig())
+
+    @property
+    def config(self) -> UserConfig:
+        """user.cfg as it is now."""
+        return self._present().config
+
+    def active(self, name: str) -> bool:
+        """Whether a user or token (``user@realm!token``) is there, switched on and not expired."""
+        return active(self.config, name, self._clock())
 
     def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
+        return privilege in self.permissions(identity, path)
+
+    def permissions(self, identity: Identity, path: str) -> Privileges:
+        """All that a caller has on a path."""
         if identity.node is not None:
-            return False  # a node's word is for methods that ask for it, never for a user's
-        if identity.user == ROOT and identity.token is None:
-            return True
-        return self._grants.granted(identity, path, privilege)
+            return NOTHING  # a node's word is for methods that ask for it, never for a user's
+        return self._present().of(identity.name, self._clock()).permissions(path)
+
+    def named_paths(self, identity: Identity) -> frozenset[str]:
+        """The paths at which user.cfg says something about a caller."""
+        return self._present().of(identity.name, self._clock()).named_paths()
+
+    def groups(self, user: str) -> frozenset[str] | None:
+        return self.config.groups_of(user) if user in self.config.users else None
+
+    def _present(self) -> Permissions:
+        file = self._store.read(user_cfg.FILE)
+        version = file.version if file is not None else None
+        if version != self._version:
+            self._permissions = Permissions(UserConfig.parse(file.text if file is not None else ""))
+            self._version = version
+        return self._permissions
 
 
 def capabilities(authority: Authority, identity: Identity) -> Mapping[str, Mapping[str, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from kvorum.access import signing
+from kvorum.access.files.secrets_cfg import TOKENS, TokenSecrets
 from kvorum.core.errors import AuthenticationError
 from kvorum.store import Store
 
@@ -21,6 +22,7 @@ class Keys:
         self._store = store
         self._private: tuple[int, rsa.RSAPrivateKey] | None = None
         self._public: tuple[tuple[int, int], tuple[rsa.RSAPublicKey, ...]] | None = None
+        self._tokens: tuple[int, TokenSecrets] | None = None
 
     @property
     def private(self) -> rsa.RSAPrivateKey:
@@ -46,6 +48,16 @@ class Keys:
             files = (self._store.read(PUBLIC), self._store.read(PREVIOUS))
             self._public = (generation, tuple(signing.public_key(f.data) for f in files if f is not None))
         return self._public[1]
+
+    @property
+    def tokens(self) -> TokenSecrets:
+        """What is kept of the tokens' secrets; nothing in a daemon that does not see ``priv/``."""
+        file = self._store.read(TOKENS)
+        if file is None:
+            return TokenSecrets()
+        if self._tokens is None or self._tokens[0] != file.version:
+            self._tokens = (file.version, TokenSecrets.parse(file.text))
+        return self._tokens[1]
 
     @property
     def www(self) -> bytes:

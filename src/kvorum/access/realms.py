@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hmac
 import secrets
 from abc import ABC, abstractmethod
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kvorum.core.errors import AuthenticationError, DeadlineExceeded
+from kvorum.access.changes import Draft, change
+from kvorum.access.files.secrets_cfg import SHADOW, Shadow
+from kvorum.core.errors import AuthenticationError, DeadlineExceeded, KvorumError
+from kvorum.store import Store
 
 FAILURE = "authentication failure"
 """What a wrong name and a wrong password are both answered with."""
 
 PAM_TIMEOUT_S = 20.0
 _PAM_AT_ONCE = 4
-
+_HASHES_AT_ONCE = 2
+HASH_MEMORY_KIB = 64 << 10
+"""What an argon2id hash takes: RFC 9106, section 4, second recommendation, with three passes."""
 
 PAM_SERVICE = "kvorum"
 """Our service of PAM, which the package brings as /etc/pam.d/kvorum."""
@@ -46,6 +53,10 @@ class Realm(ABC):
         Raises ``AuthenticationError`` when it is not and ``DeadlineExceeded`` when it can't be found out.
         """
 
+    async def change_password(self, user: str, password: str, who: str) -> None:
+        """Set a user's password (a name without realm); raises ``KvorumError`` where it can't be."""
+        raise KvorumError(f"passwords of realm '{self.name}' can't be changed here")
+
 
 class PamRealm(Realm):
     """The system's own users, by PAM (pam(7)). It needs root's rights to check other users' passwords."""
@@ -71,11 +82,96 @@ class PamRealm(Realm):
         if not fine:
             raise AuthenticationError(FAILURE)
 
+    async def change_password(self, user: str, password: str, who: str) -> None:
+        """Set the system's password, on this node alone (chpasswd(8): PAM's bindings only ask)."""
+        if not user or any(ord(c) < 32 or c == ":" for c in user) or any(ord(c) < 32 for c in password):
+            raise KvorumError("user name and password must not contain control characters")
+        try:
+            async with asyncio.timeout(PAM_TIMEOUT_S):
+                process = await asyncio.create_subprocess_exec(
+                    "chpasswd",
+                    stdin=PIPE,
+                    stdout=DEVNULL,
+                    stderr=PIPE,
+                    env={"PATH": "/usr/sbin:/sbin:/usr/bin"},
+                )
+                try:
+                    _, said = await process.communicate(f"{user}:{password}\n".encode())
+                finally:
+                    if process.returncode is None:
+                        process.kill()
+                        await process.wait()
+        except TimeoutError:
+            raise DeadlineExceeded(f"chpasswd did not end within {PAM_TIMEOUT_S:.0f} s") from None
+        except OSError as error:
+            raise KvorumError(f"the system's password can't be set: chpasswd: {error.strerror}") from None
+        if process.returncode:
+            cause = said.decode("utf-8", "replace").replace(password, "…").strip().splitlines()
+            raise KvorumError(
+                f"the password of '{user}' was not set: {cause[-1] if cause else 'chpasswd failed'}"
+            )
+
 
 def _ask_pam(user: str, password: str, service: str) -> bool:
     import pam  # type: ignore[import-untyped]  # here, since it loads libpam
 
     return bool(pam.PamAuthenticator().authenticate(user, password, service=service, resetcreds=False))
+
+
+class PveRealm(Realm):
+    """Our own users: argon2id hashes in priv/shadow.cfg, the same on all nodes."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__("pve", "Kvorum authentication server")
+        self._store = store
+        self._at_once = asyncio.Semaphore(_HASHES_AT_ONCE)
+
+    @property
+    def type(self) -> str:
+        return "pve"
+
+    async def check(self, user: str, password: str) -> None:
+        file = self._store.read(SHADOW)
+        kept = Shadow.parse(file.text if file is not None else "").secrets.get(user)
+        async with self._at_once:  # 64 MiB each
+            fine = await asyncio.to_thread(fits, kept or _nobodys_hash(), password)
+        if not fine or kept is None:
+            raise AuthenticationError(FAILURE)
+
+    async def change_password(self, user: str, password: str, who: str) -> None:
+        async with self._at_once:
+            kept = await asyncio.to_thread(hash_password, password)
+
+        def edit(draft: Draft) -> None:
+            if f"{user}@{self.name}" not in draft.users.users:
+                raise KvorumError(f"no such user ('{user}@{self.name}')")
+            draft.passwords = draft.passwords.put(user, kept)
+
+        await change(self._store, edit, who=who)
+
+
+def hash_password(password: str) -> str:
+    """What is kept of a password (argon2id, RFC 9106); takes some 50 ms and 64 MiB."""
+    from argon2 import PasswordHasher  # here: pveproxy never needs it
+
+    return PasswordHasher(memory_cost=HASH_MEMORY_KIB).hash(password.encode("utf-8", "surrogatepass"))
+
+
+def fits(kept: str, password: str) -> bool:
+    """Whether a password is the one that was hashed; never for a hash of another kind."""
+    from argon2 import PasswordHasher
+    from argon2.exceptions import Argon2Error, InvalidHashError
+
+    try:
+        return PasswordHasher().verify(kept, password.encode("utf-8", "surrogatepass"))
+    except (Argon2Error, InvalidHashError):
+        return False
+
+
+@functools.cache
+def _nobodys_hash() -> str:
+    """A hash to compare with when there is no such user: the answer takes as long as for a wrong password."""
+    return hash_password(secrets.token_urlsafe())
 
 
 class GeneratedPassword(Realm):
@@ -128,3 +224,9 @@ class Realms:
         if found is None or not user:
             raise AuthenticationError(FAILURE)
         await found.check(user, password)
+
+    def get(self, name: str) -> Realm:
+        """The realm of this name; raises ``KvorumError`` when this version has none."""
+        if name not in self._realms:
+            raise KvorumError(f"no realm '{name}' that passwords can be checked in")
+        return self._realms[name]

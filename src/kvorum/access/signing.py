@@ -48,13 +48,18 @@ def public_key(pem: bytes) -> rsa.RSAPublicKey:
     return key
 
 
-def sign(key: rsa.RSAPrivateKey, text: str) -> str:
-    """Sign a statement."""
-    signature = key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+def sign(key: rsa.RSAPrivateKey, text: str, about: str = "") -> str:
+    """Sign a statement; ``about`` is signed too without standing in it, and must be told to verify it."""
+    signature = key.sign(_signed(text, about), padding.PKCS1v15(), hashes.SHA256())
     return f"{text}::{base64.b64encode(signature).decode()}"
 
 
-def verified(keys: Sequence[rsa.RSAPublicKey], signed: str) -> str | None:
+def _signed(text: str, about: str) -> bytes:
+    whole = f"{text}\0{about}" if about else text
+    return whole.encode("utf-8", "surrogatepass")
+
+
+def verified(keys: Sequence[rsa.RSAPublicKey], signed: str, about: str = "") -> str | None:
     """The statement, when one of the keys signed it; else ``None``."""
     text, separator, encoded = signed.rpartition("::")
     if not separator:
@@ -65,7 +70,7 @@ def verified(keys: Sequence[rsa.RSAPublicKey], signed: str) -> str | None:
         return None
     for key in keys:
         try:
-            key.verify(signature, text.encode("utf-8", "surrogatepass"), padding.PKCS1v15(), hashes.SHA256())
+            key.verify(signature, _signed(text, about), padding.PKCS1v15(), hashes.SHA256())
         except InvalidSignature:
             continue
         return text

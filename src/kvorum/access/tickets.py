@@ -1,7 +1,11 @@
 """What statements say: a user's ticket, and one node's word to another.
 
     PVE:USER@REALM:HEXTIME::SIGNATURE     a login, for two hours
+    PVE:!tfa!CHALLENGE:HEXTIME::SIGNATURE the password was right, a second factor is still asked for
+    PVEVNC:HEXTIME::SIGNATURE             a console of one object for one user, for 40 seconds
     node:FROM:TO:CALL:HEXTIME::SIGNATURE  one call from a node's root daemon, for a minute
+
+The challenge is percent-encoded JSON; its user, and a console's user and path, are signed without being said.
 
 A node's ticket is good for one verb and path at one node, so that a front end that was broken into there
 can't use what passes through it for anything else, or anywhere else.
@@ -14,6 +18,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -21,6 +26,8 @@ from kvorum.access.signing import CLOCK_TOLERANCE_S, age_s, sign, stamp, verifie
 
 TICKET_LIFETIME_S = 2 * 3600
 NODE_TICKET_LIFETIME_S = 60
+CHALLENGE_LIFETIME_S = 300
+CONSOLE_TICKET_LIFETIME_S = 40
 
 
 def user_ticket(key: rsa.RSAPrivateKey, user: str, now: float) -> str:
@@ -32,12 +39,40 @@ def ticket_user(statement: str, now: float) -> str | None:
     """Whose ticket a verified statement is, or ``None`` when it is none or not valid at ``now``."""
     prefix, _, rest = statement.partition(":")
     user, _, issued = rest.rpartition(":")
-    if prefix != "PVE" or "@" not in user:
+    if prefix != "PVE" or "@" not in user or user.startswith("!"):
         return None
     age = age_s(issued, now)
     if age is None or not -CLOCK_TOLERANCE_S <= age <= TICKET_LIFETIME_S:
         return None
     return user
+
+
+def challenge_ticket(key: rsa.RSAPrivateKey, user: str, challenge: str, now: float) -> str:
+    """What a user who knew the password gets until the second factor is shown; it opens nothing."""
+    return sign(key, f"PVE:!tfa!{quote(challenge, safe='')}:{stamp(now)}", user)
+
+
+def challenge_valid(keys: Sequence[rsa.RSAPublicKey], ticket: str, user: str, now: float) -> bool:
+    """Whether this user was given this challenge, not long ago."""
+    statement = verified(keys, ticket, user) or ""
+    prefix, _, issued = statement.rpartition(":")
+    age = age_s(issued, now)
+    fresh = age is not None and -CLOCK_TOLERANCE_S <= age <= CHALLENGE_LIFETIME_S
+    return prefix.startswith("PVE:!tfa!") and fresh
+
+
+def console_ticket(key: rsa.RSAPrivateKey, user: str, path: str, now: float) -> str:
+    """A ticket for the console of what lies at ``path``."""
+    return sign(key, f"PVEVNC:{stamp(now)}", f"{user}:{path}")
+
+
+def console_ticket_valid(
+    keys: Sequence[rsa.RSAPublicKey], ticket: str, user: str, path: str, now: float
+) -> bool:
+    """Whether this is the ticket of this user for the console at ``path``, and still young enough."""
+    prefix, _, issued = (verified(keys, ticket, f"{user}:{path}") or "").partition(":")
+    age = age_s(issued, now)
+    return prefix == "PVEVNC" and age is not None and -CLOCK_TOLERANCE_S <= age <= CONSOLE_TICKET_LIFETIME_S
 
 
 @dataclass(frozen=True, slots=True)

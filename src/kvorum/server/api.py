@@ -94,6 +94,10 @@ class Api:
     ) -> web.StreamResponse:
         match = self._router.match(request.method, path)
         sent = credentials.read(request.headers)
+        if sent.token and self._daemon is not None and not _open(match):
+            # Only root sees what is kept of tokens' secrets: pvedaemon verifies, answers or hands on.
+            self._authentication.known_token(sent)
+            return await self._daemon.forward(request, _address(request))
         identity = self._identify(request, path, sent, match)
         target = match.target
         if isinstance(target, Route):

@@ -9,7 +9,18 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from kvorum.access import AccessAuthority, Authentication, Keys, PamRealm, Realm, Realms, Throttle
+from kvorum.access import (
+    AccessAuthority,
+    AuditLog,
+    Authentication,
+    Keys,
+    PamRealm,
+    PveRealm,
+    Realm,
+    Realms,
+    SecondFactor,
+    Throttle,
+)
 from kvorum.cluster.node_files import ensure_node_files
 from kvorum.core.errors import NoQuorum, OutcomeUnknown
 from kvorum.core.paths import Paths
@@ -37,15 +48,17 @@ async def running(
     At the end tasks are cancelled and get time to clean up; VMs run on.
     """
     services = Services()
-    authority = AccessAuthority()
-    authentication = Authentication(Keys(store))
+    authority = AccessAuthority(store)
+    authentication = Authentication(Keys(store), authority)
     certificates = Certificates(store)
     nodes = NodeForwarder(store, certificates.client, port)
     router = Router(rooms.methods())
     tasks = DeferredTasks(services)
-    caller = Caller(store, services, authority, tasks)
+    caller = Caller(store, services, authority, tasks, AuditLog(paths.audit_log))
     services.add(Authentication, authentication)
-    services.add(Realms, Realms(realms or [PamRealm()]))
+    services.add(Realms, Realms([*(realms or [PamRealm()]), PveRealm(store)]))
+    services.add(SecondFactor, SecondFactor(store))
+    services.add(AccessAuthority, authority)
     services.add(Throttle, Throttle())
     services.add(Authority, authority)
     services.add(

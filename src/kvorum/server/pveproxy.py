@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from kvorum.access import AccessAuthority, Authentication, Keys, PamRealm, Realm, Realms
+from kvorum.access import AccessAuthority, Authentication, Keys, PamRealm, PveRealm, Realm, Realms
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.interface import Caller, Router, Services
@@ -43,13 +43,14 @@ async def running(
 ) -> AsyncIterator[Services]:
     """Answer on ``port`` (of ``address``, or of all). Raises ``KvorumError`` without a certificate."""
     services = Services()
-    authentication = Authentication(Keys(store))
+    authority = AccessAuthority(store)
+    authentication = Authentication(Keys(store), authority)
     certificates = Certificates(store)
     nodes = NodeForwarder(store, certificates.client, port)
     daemon = DaemonForwarder(paths.daemon_socket)
     services.add(Authentication, authentication)
-    services.add(Realms, Realms(realms or [PamRealm()]))
-    caller = Caller(store, services, AccessAuthority())
+    services.add(Realms, Realms([*(realms or [PamRealm()]), PveRealm(store)]))
+    caller = Caller(store, services, authority)
     api = Api(Router(rooms.methods()), store, caller, authentication, nodes, daemon)
     built = page or BuiltPage()
 

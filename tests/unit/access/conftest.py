@@ -1,4 +1,5 @@
 import asyncio
+import functools
 import secrets
 
 import pytest
@@ -8,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from kvorum.store.memory import MemoryStore
 
 
+@functools.cache
 def key_files() -> dict[str, bytes]:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return {
@@ -18,6 +20,7 @@ def key_files() -> dict[str, bytes]:
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         ),
         "pve-www.key": secrets.token_bytes(32).hex().encode(),
+        "user.cfg": b"user:root@pam:1:0:::::\nuser:joe@pve:1:0:::::\n",
     }
 
 
@@ -31,3 +34,9 @@ def store() -> MemoryStore:
 
     asyncio.run(fill())
     return made
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords are hashed with little memory in tests."""
+    monkeypatch.setattr("kvorum.access.realms.HASH_MEMORY_KIB", 64)

@@ -24,7 +24,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def authentication(store: MemoryStore, clock: Clock) -> Authentication:
-    return Authentication(Keys(store), clock)
+    return Authentication(Keys(store), AccessAuthority(store, clock), clock)
 
 
 def test_a_ticket_names_its_user_on_every_node_with_the_same_keys(
@@ -32,7 +32,7 @@ def test_a_ticket_names_its_user_on_every_node_with_the_same_keys(
 ) -> None:
     ticket, _ = authentication.issue("root@pam")
     assert ticket.startswith(f"PVE:root@pam:{int(clock.now):08X}::")
-    elsewhere = Authentication(Keys(store), clock)
+    elsewhere = Authentication(Keys(store), AccessAuthority(store, clock), clock)
     assert elsewhere.identify(Credentials(ticket=ticket), changes=False) == Identity("root@pam")
 
 
@@ -86,7 +86,7 @@ def test_a_nodes_word_counts_for_a_minute_and_is_no_login(
     found = authentication.identify(Credentials(node_ticket=word), changes=True, call=CALL)
     assert found is not None
     assert found.node == "n2"
-    assert not AccessAuthority().allowed(found, "/", "Sys.Audit")
+    assert not AccessAuthority(MemoryStore()).allowed(found, "/", "Sys.Audit")
     with pytest.raises(AuthenticationError):
         authentication.identify(Credentials(ticket=word), changes=False)
     clock.now += 361
@@ -142,7 +142,8 @@ def test_an_unknown_token_is_refused(authentication: Authentication) -> None:
 
 
 def test_without_keys_no_ticket_is_issued_or_believed() -> None:
-    bare = Authentication(Keys(MemoryStore("n1")))
+    empty = MemoryStore("n1")
+    bare = Authentication(Keys(empty), AccessAuthority(empty))
     with pytest.raises(AuthenticationError, match=r"authkey\.key' is missing"):
         bare.issue("root@pam")
     with pytest.raises(AuthenticationError, match="invalid PVE ticket"):
@@ -150,7 +151,7 @@ def test_without_keys_no_ticket_is_issued_or_believed() -> None:
 
 
 def test_root_may_everything_and_others_nothing_yet() -> None:
-    authority = AccessAuthority()
+    authority = AccessAuthority(MemoryStore())
     assert authority.allowed(Identity("root@pam"), "/vms/100", "VM.Audit")
     assert not authority.allowed(Identity("root@pam", token="t"), "/vms/100", "VM.Audit")
     assert not authority.allowed(Identity("joe@pve"), "/", "Sys.Audit")

@@ -49,7 +49,7 @@ async def ctx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     storages = Storages(store, Paths.under(tmp_path))
     services.add(Storages, storages)
     services.add(GuestManager, GuestManager(store, None))  # type: ignore[arg-type]  # nothing is started
-    return Context(store, services, Identity("root@pam"), AccessAuthority())
+    return Context(store, services, Identity("root@pam"), AccessAuthority(store))
 
 
 def test_every_method_that_should_takes_a_digest() -> None:

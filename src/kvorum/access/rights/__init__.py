@@ -1,0 +1,1 @@
+"""Who has which privilege where, by pure evaluation of user.cfg."""
