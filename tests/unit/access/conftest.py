@@ -2,11 +2,18 @@ import asyncio
 import functools
 import secrets
 
+import hypothesis
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from kvorum.store.memory import MemoryStore
+
+# A loaded machine is slow, which says nothing about what is tested.
+hypothesis.settings.register_profile(
+    "loaded", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("loaded")
 
 
 @functools.cache
