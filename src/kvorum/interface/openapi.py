@@ -15,12 +15,17 @@ from kvorum.interface.declare import (
     AllOf,
     AnyOf,
     Anyone,
+    GroupsGiven,
     LoggedIn,
     Method,
     NodeOnly,
+    OwnUser,
     Privilege,
+    RealmPrivilege,
     Requirement,
+    RightsOn,
     RootOnly,
+    UserPrivilege,
     Where,
 )
 from kvorum.interface.result_schema import is_page, result_schema
@@ -141,8 +146,19 @@ def says(requirement: Requirement) -> str:
             return "any user; what is shown depends on rights"
         case RootOnly():
             return "root@pam in person"
-        case Privilege(path, names, any_of):
-            return f"{' or '.join(names) if any_of else ' and '.join(names)} on {path}"
+        case Privilege(path, names, any_of, required):
+            where = f"{path}, if '{required}' is given" if required else path
+            return f"{' or '.join(names) if any_of else ' and '.join(names)} on {where}"
+        case OwnUser():
+            return "the user itself"
+        case RealmPrivilege(name):
+            return f"{name} on /access/realm/ and the user's realm"
+        case UserPrivilege(names, groups):
+            which = "every group given" if groups is GroupsGiven.CREATE else "a group of the user's"
+            also = " and on every group given" if groups is GroupsGiven.UPDATE else ""
+            return f"{' or '.join(names)} on /access/groups, or on {which}{also}"
+        case RightsOn(parameter):
+            return f"Permissions.Modify, or the privilege that allocates, on {{{parameter}}}"
         case AllOf(parts):
             return " and ".join(f"({says(part)})" for part in parts)
         case AnyOf(parts):
