@@ -14,7 +14,8 @@ from urllib.parse import unquote
 from aiohttp import hdrs, web
 
 from kvorum.access import Authentication, Credentials, NodeCall
-from kvorum.core.errors import KvorumError, NotImplementedHere, ParameterError
+from kvorum.core.errors import AuthenticationError, KvorumError, NotImplementedHere, ParameterError
+from kvorum.core.ids import Upid
 from kvorum.interface import (
     Anyone,
     Caller,
@@ -29,8 +30,12 @@ from kvorum.interface import (
 )
 from kvorum.server import credentials, replies
 from kvorum.server.description import Description
+from kvorum.server.events import PATH as PATH_OF_EVENTS
+from kvorum.server.events import Events
+from kvorum.server.events.ring import Right
 from kvorum.server.forward import FORWARDED, DaemonForwarder, NodeForwarder
 from kvorum.store import Store
+from kvorum.tasks.follow import Follower
 
 PREFIX = "/api2/"
 BODY_TIMEOUT_S = 30.0
@@ -48,7 +53,7 @@ class Api:
     """The API as one daemon answers it.
 
     ``daemon`` is where protected methods go; ``None`` in pvedaemon itself. ``trusted`` says who a peer
-    without credentials is.
+    without credentials is. ``events`` are the streams, ``follow`` reads the log of a task of this node.
     """
 
     def __init__(
@@ -60,6 +65,8 @@ class Api:
         nodes: NodeForwarder,
         daemon: DaemonForwarder | None = None,
         trusted: Callable[[web.BaseRequest], Identity | None] = lambda request: None,
+        events: Events | None = None,
+        follow: Callable[[str], Follower] | None = None,
     ) -> None:
         self._router = router
         self._store = store
@@ -68,6 +75,8 @@ class Api:
         self._nodes = nodes
         self._daemon = daemon
         self._trusted = trusted
+        self._events = events
+        self._follow = follow
         self._description = Description()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -77,6 +86,8 @@ class Api:
         if self._description.answers(path):
             return self._description.handle(request, path)
         try:
+            if path == PATH_OF_EVENTS:
+                return await self._stream(request, query)
             if flavour not in replies.FORMATS:
                 raise NotImplementedHere(f"unknown format '{flavour[:20]}': use /api2/json")
             return await self._answer(request, (slash + rest).rstrip("/") or "/", query, flavour)
@@ -87,7 +98,10 @@ class Api:
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:
-            return replies.unexpected(error, f"{request.method} {path}", flavour)
+            answer = replies.unexpected(error, f"{request.method} {path}", flavour)
+            if request.writer.output_size and request.transport is not None:
+                request.transport.abort()  # a stream had begun: its end says that it is not whole
+            return answer
 
     async def _answer(
         self, request: web.BaseRequest, path: str, query: str, flavour: str
@@ -130,6 +144,39 @@ class Api:
             call=NodeCall(self._store.node, request.method, unquote(path)),
         )
 
+    async def _stream(self, request: web.BaseRequest, query: str) -> web.StreamResponse:
+        """Answer with a stream of events, or with that of one task's log from where the task is."""
+        if request.method != hdrs.METH_GET or self._events is None:
+            raise NotImplementedHere(f"Method '{request.method} /events' not implemented")
+        sent = credentials.read(request.headers)
+
+        def who() -> Identity | None:
+            if not sent:
+                return self._trusted(request)
+            return self._authentication.identify(sent, changes=False, address=_address(request))
+
+        identity = who()
+        if identity is None or identity.node is not None:
+            raise AuthenticationError("No ticket")
+        given = dict(read_form(query))
+        task = given.pop("task", None)
+        if given:
+            raise ParameterError(dict.fromkeys(given, "there is no such parameter: use task=UPID"))
+        if task is None:
+            return await self._events.listen(request, identity, who)
+        try:
+            upid = Upid.parse(task)
+        except ValueError as error:
+            raise ParameterError({"task": str(error)}) from None
+        if upid.node != self._store.node:
+            self._once(request, upid.node)
+            return await self._nodes.forward(request, upid.node, self._own_ticket(sent, identity))
+        if self._daemon is not None:
+            return await self._daemon.forward(request, _address(request))
+        assert self._follow is not None, "pvedaemon knows its tasks"
+        self._events.require(identity, Right(f"/nodes/{upid.node}", "Sys.Audit", upid.user))
+        return await self._events.follow(request, self._follow(task), who)
+
     def _require_login(self, identity: Identity | None, route: Route) -> None:
         """Keep strangers away from what a request costs behind this daemon; rights are checked there."""
         if not isinstance(route.method.permission, Anyone) and identity is None:
@@ -151,16 +198,23 @@ class Api:
         route: Route,
     ) -> web.StreamResponse:
         self._require_login(identity, route)
+        self._once(request, node)
+        return await self._nodes.forward(request, node, self._own_ticket(sent, identity))
+
+    def _once(self, request: web.BaseRequest, node: str) -> None:
+        """Raise ``TooManyRedirections`` for what was forwarded to this node already."""
         if FORWARDED in request.headers:
             raise TooManyRedirections(
                 f"too many redirections: node '{request.headers[FORWARDED][:64]}' sent a request for node "
                 f"'{node}' to node '{self._store.node}'"
             )
-        own: dict[str, str] = {}
-        if not sent and identity is not None:
-            ticket, csrf = self._authentication.issue(identity.user)
-            own = {hdrs.AUTHORIZATION: f"PVEAuthCookie={ticket}", credentials.CSRF_HEADER: csrf}
-        return await self._nodes.forward(request, node, own)
+
+    def _own_ticket(self, sent: Credentials, identity: Identity | None) -> dict[str, str]:
+        """Headers for another node in the name of a command, which has no ticket of its own."""
+        if sent or identity is None:
+            return {}
+        ticket, csrf = self._authentication.issue(identity.user)
+        return {hdrs.AUTHORIZATION: f"PVEAuthCookie={ticket}", credentials.CSRF_HEADER: csrf}
 
     async def _parameters(self, request: web.BaseRequest, query: str) -> Pairs:
         """All parameters beside those in the path, from query and body."""

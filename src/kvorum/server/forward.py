@@ -182,9 +182,15 @@ async def _relay(
             )
         passed = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
         await passed.prepare(request)
-        async for chunk in answer.content.iter_any():
-            await passed.write(chunk)
-        await passed.write_eof()
+        try:
+            async for chunk in answer.content.iter_any():
+                await passed.write(chunk)
+            await passed.write_eof()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            # The answer has begun: only the end of the connection can say that it is not whole.
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError(f"the answer was broken off: {error}") from None
         return passed
 
 

@@ -30,11 +30,13 @@ from kvorum.server.api import Api
 from kvorum.server.certificates import Certificates
 from kvorum.server.credentials import command_identity
 from kvorum.server.daemon import main
+from kvorum.server.events import Events
 from kvorum.server.forward import PORT, NodeForwarder
 from kvorum.server.listen import on_unix_socket
 from kvorum.server.peers import NodePeers
 from kvorum.store import Store
 from kvorum.tasks import TaskRunner
+from kvorum.tasks.follow import Follower
 
 log = logging.getLogger(__name__)
 
@@ -65,12 +67,20 @@ async def running(
         Peers,
         NodePeers(store, router, caller, authentication, nodes, certificates),
     )
-    api = Api(router, store, caller, authentication, nodes, trusted=command_identity)
+    events = Events(store, authority)
+
+    def follow(upid: str) -> Follower:
+        return services.get(TaskRunner).follow(upid)
+
+    api = Api(
+        router, store, caller, authentication, nodes, trusted=command_identity, events=events, follow=follow
+    )
     try:
         await _ensure_files(store, paths)
         async with (
             rooms.services(services, store, paths),
             on_unix_socket(api.handle, paths.daemon_socket),
+            events.streaming(),
         ):
             yield services
     finally:

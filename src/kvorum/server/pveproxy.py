@@ -21,6 +21,7 @@ from kvorum.server import rooms
 from kvorum.server.api import PREFIX, Api
 from kvorum.server.certificates import Certificates
 from kvorum.server.daemon import main
+from kvorum.server.events import Events
 from kvorum.server.forward import PORT, DaemonForwarder, NodeForwarder, close_all
 from kvorum.server.listen import on_port
 from kvorum.server.page import BuiltPage
@@ -50,8 +51,8 @@ async def running(
     daemon = DaemonForwarder(paths.daemon_socket)
     services.add(Authentication, authentication)
     services.add(Realms, Realms([*(realms or [PamRealm()]), PveRealm(store)]))
-    caller = Caller(store, services, authority)
-    api = Api(Router(rooms.methods()), store, caller, authentication, nodes, daemon)
+    caller, events = Caller(store, services, authority), Events(store, authority)
+    api = Api(Router(rooms.methods()), store, caller, authentication, nodes, daemon, events=events)
     built = page or BuiltPage()
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
@@ -61,7 +62,7 @@ async def running(
 
     try:
         context = await listening_context(store, certificates)
-        async with on_port(handle, port, context, address):
+        async with on_port(handle, port, context, address), events.streaming():
             yield services
     finally:
         await close_all(daemon, nodes)

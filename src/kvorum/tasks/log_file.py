@@ -14,9 +14,15 @@ MAX_BYTES = 32 << 20
 class TaskLogFile:
     """A ``TaskLog`` on a file; each line is there for readers as soon as ``line`` returns."""
 
-    def __init__(self, file: Path, on_progress: Callable[[float, str], None]) -> None:
+    def __init__(
+        self,
+        file: Path,
+        on_progress: Callable[[float, str], None],
+        on_line: Callable[[], None] = lambda: None,
+    ) -> None:
         self._stream = file.open("a", encoding="utf-8", errors="replace", buffering=1)
         self._on_progress = on_progress
+        self._on_line = on_line
         self._bytes = 0
         self.warnings = 0
 
@@ -37,6 +43,7 @@ class TaskLogFile:
             self._stream.write(f"{part}\n")
         if self._bytes > MAX_BYTES:
             self._stream.write(f"the log is cut off here: it has more than {MAX_BYTES >> 20} MiB\n")
+        self._on_line()
 
     def warn(self, text: str) -> None:
         """Append a line and count a warning."""

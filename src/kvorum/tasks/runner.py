@@ -13,6 +13,7 @@ from kvorum.core.errors import Conflict, DeadlineExceeded, KvorumError
 from kvorum.core.ids import Upid
 from kvorum.interface import Work
 from kvorum.tasks.archive import Archive
+from kvorum.tasks.follow import Follower
 from kvorum.tasks.log_file import TaskLogFile
 from kvorum.tasks.process import start_ticks
 from kvorum.tasks.record import OK, TaskRecord, newest_first, one_line
@@ -30,6 +31,8 @@ class _Running:
     record: TaskRecord
     task: asyncio.Task[None]
     done: asyncio.Event = field(default_factory=asyncio.Event)
+    grown: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set at the next line, progress or end, and then another one."""
     stopped_by: str = ""
 
 
@@ -82,7 +85,11 @@ class TaskRunner:
             id=work.id,
             user=user,
         )
-        file = TaskLogFile(self._archive.log_file(upid), lambda f, text: self._progress(upid, f, text))
+        file = TaskLogFile(
+            self._archive.log_file(upid),
+            lambda f, text: self._progress(upid, f, text),
+            lambda: self._grew(upid),
+        )
         task = asyncio.create_task(self._run(upid, work, file), name=str(upid))
         self._running[upid] = _Running(TaskRecord(upid), task)
         task.add_done_callback(lambda _: self._never_began(upid, file))
@@ -121,6 +128,17 @@ class TaskRunner:
         if not self._archive.log_file(name).exists():
             raise KvorumError(f"no such task '{upid}' on node '{self._node}'")
         return TaskRecord(name).ended(name.starttime, "unknown")
+
+    def follow(self, upid: str) -> Follower:
+        """A reader of the task's log and fate; raises ``KvorumError`` when there is no such task."""
+        name = _parse(upid)
+        self.find(upid)
+
+        def state() -> tuple[TaskRecord, asyncio.Event | None]:
+            running = self._running.get(name)
+            return (running.record, running.grown) if running else (self.find(upid), None)
+
+        return Follower(self._archive.log_file(name), state)
 
     async def stop(self, upid: str, user: str) -> None:
         """Cancel a task and wait until it has cleaned up; nothing happens when it has ended already.
@@ -204,6 +222,7 @@ class TaskRunner:
         except OSError as error:
             log.error("the end of task %s can't be noted on disk: %s", record.upid, error)
         running.done.set()
+        running.grown.set()
         self._changed()
         well = record.status == OK or record.status.startswith("WARNINGS: ")
         self._note(record.upid.user, f"end task {record.upid} {record.status}", well)
@@ -218,6 +237,13 @@ class TaskRunner:
         running = self._running.get(upid)
         if running is not None:
             running.record = replace(running.record, progress=fraction, doing=one_line(text))
+            self._grew(upid)
+
+    def _grew(self, upid: Upid) -> None:
+        running = self._running.get(upid)
+        if running is not None:
+            running.grown.set()
+            running.grown = asyncio.Event()
 
     def _write_active(self) -> None:
         self._archive.write_active(running.record for running in self._running.values())
