@@ -1,0 +1,160 @@
+"""Requests that cross on their way: the file system's methods called as the kernel would, without a mount."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyfuse3
+import pytest
+
+from kvorum.core.errors import Conflict, NoQuorum
+from kvorum.core.paths import Paths
+from kvorum.store import Expect, Operation
+from kvorum.store.daemon import running_store
+from kvorum.store.filesystem import Filesystem
+from kvorum.store.host import Host
+from kvorum.store.membership import MembershipSource
+
+CTX: Any = SimpleNamespace(uid=0, gid=0, pid=os.getpid())
+ROOT: Any = pyfuse3.ROOT_INODE
+
+
+@dataclass
+class Gate:
+    """Holds changes back until it is opened, as a group that takes its time; or refuses the next one."""
+
+    host: Host
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    refusal: Exception | None = None
+
+    async def transact(
+        self, operations: Sequence[Operation], expect: Sequence[Expect], who: str, timeout: float
+    ) -> int:
+        self.waiting.set()
+        await self.open.wait()
+        if self.refusal is not None:
+            refusal, self.refusal = self.refusal, None
+            raise refusal
+        return await Host.transact(self.host, operations, expect, who, timeout)
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> AsyncIterator[Host]:
+    async with running_store(Paths.under(tmp_path), node="n1", fuse=False, corosync=False) as it:
+        await it.transact([], (), "", 5)
+        yield it
+
+
+@pytest.fixture
+def gate(host: Host, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    it = Gate(host)
+    monkeypatch.setattr(host, "transact", it.transact)
+    return it
+
+
+@pytest.fixture
+async def face(host: Host, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Filesystem]:
+    for name in ("invalidate_inode", "invalidate_entry"):
+        monkeypatch.setattr(pyfuse3, name, lambda *_: None)
+    it = Filesystem(host, MembershipSource(None, "n1"))
+    yield it
+    it.close()
+
+
+async def created(face: Filesystem, content: bytes) -> Any:
+    """A handle of a new file ``f`` with something written."""
+    info, _ = await face.create(ROOT, b"f", 0o640, os.O_RDWR, CTX)  # type: ignore[arg-type]
+    await face.write(info.fh, 0, content)
+    return info.fh
+
+
+def text(host: Host) -> bytes | None:
+    file = host.tree.read("f")
+    return file.data if file else None
+
+
+async def finished(task: asyncio.Task[Any]) -> Any:
+    return await asyncio.wait_for(task, 10)
+
+
+async def test_whoever_syncs_during_a_commit_waits_for_its_fate(
+    face: Filesystem, gate: Gate, host: Host
+) -> None:
+    fh = await created(face, b"all")
+    first = asyncio.create_task(face.flush(fh))
+    await gate.waiting.wait()
+    others = [asyncio.create_task(call) for call in (face.flush(fh), face.fsync(fh, False))]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in (first, *others))
+    gate.open.set()
+    for task in (first, *others):
+        await finished(task)
+    assert text(host) == b"all"
+
+
+async def test_a_commit_that_fails_is_tried_by_the_next_close_and_nothing_is_lost(
+    face: Filesystem, gate: Gate, host: Host
+) -> None:
+    fh = await created(face, b"all")
+    gate.refusal = NoQuorum("no quorum")
+    gate.open.set()
+    with pytest.raises(pyfuse3.FUSEError) as refused:
+        await face.flush(fh)
+    assert refused.value.errno == errno.EROFS and text(host) is None
+    assert await face.read(fh, 0, 10) == b"all"
+    await face.flush(fh)
+    assert text(host) == b"all"
+
+
+async def test_what_is_written_during_a_commit_goes_onto_it(face: Filesystem, gate: Gate, host: Host) -> None:
+    fh = await created(face, b"first")
+    gate.open.set()
+    await face.flush(fh)
+    gate.open.clear()
+    gate.waiting.clear()
+    await face.write(fh, 5, b" second")
+    committing = asyncio.create_task(face.flush(fh))
+    await gate.waiting.wait()
+    assert await face.read(fh, 0, 99) == b"first second"
+    await face.write(fh, 12, b" third")
+    assert (await face.getattr(face._handles[fh].inode, CTX)).st_size == 18
+    gate.open.set()
+    await finished(committing)
+    await face.release(fh)
+    assert text(host) == b"first second third"
+
+
+async def test_a_file_removed_during_its_first_commit_stays_removed(
+    face: Filesystem, gate: Gate, host: Host
+) -> None:
+    fh = await created(face, b"all")
+    committing = asyncio.create_task(face.flush(fh))
+    await gate.waiting.wait()
+    removing = asyncio.create_task(face.unlink(ROOT, b"f", CTX))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    gate.open.set()
+    await finished(committing)
+    await finished(removing)
+    assert text(host) is None
+    assert await face.read(fh, 0, 10) == b"all", "whoever has it open has it still"
+    await face.release(fh)
+    assert text(host) is None
+
+
+async def test_a_conflict_in_the_group_reaches_the_writer_with_its_errno(
+    face: Filesystem, gate: Gate
+) -> None:
+    fh = await created(face, b"all")
+    gate.refusal = Conflict("no room for 'f': the store holds at most 134217728 bytes")
+    gate.open.set()
+    with pytest.raises(pyfuse3.FUSEError) as refused:
+        await face.fsync(fh, False)
+    assert refused.value.errno == errno.ENOSPC
