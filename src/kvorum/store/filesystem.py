@@ -48,6 +48,8 @@ class Filesystem(View):
     # Files
 
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        if inode in self._removed and not flags & _WRITING:
+            return self._opened(Handle(inode))
         path = self._path(inode)
         if path in self._virtual.names:
             if flags & _WRITING and not self._virtual.writable(path):
@@ -56,7 +58,7 @@ class Filesystem(View):
             self._handles[number] = Handle(inode, self._virtual.content(path), fixed=True)
             return FileInfo(fh=FileHandleT(number), direct_io=True)
         if not flags & _WRITING:
-            return self._opened(Handle(inode, file=self._tree.read(path)))
+            return self._opened(Handle(inode))
         self._need_quorum()
         handle = Handle(inode, who=_who(ctx))
         if flags & os.O_TRUNC:
@@ -130,8 +132,6 @@ class Filesystem(View):
             del self._handles[fh]
             if self._changing.get(handle.inode) is handle:
                 del self._changing[handle.inode]
-            if not self._is_open(handle.inode):
-                self._removed.pop(handle.inode, None)
 
     async def setattr(
         self,

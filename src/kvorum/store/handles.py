@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from kvorum.store.face import File
-
 
 @dataclass(slots=True)
 class Handle:
@@ -24,8 +22,6 @@ class Handle:
     """A virtual file: reads come from ``content``."""
     who: str = ""
     """Who opened it for writing, for the history; empty when it only reads."""
-    file: File | None = None
-    """What it reads, when it only reads."""
     buffer: bytearray | None = None
     """The content as this handle sees it, once it differs."""
     written: bool = False

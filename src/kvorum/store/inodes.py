@@ -40,16 +40,17 @@ class Inodes:
         """The kernel was told of the number once more."""
         self._lookups[number] = self._lookups.get(number, 0) + 1
 
-    def forget(self, number: int, count: int) -> None:
-        """The kernel forgets ``count`` of its lookups."""
+    def forget(self, number: int, count: int) -> bool:
+        """The kernel forgets ``count`` of its lookups; returns whether it knows the number no more."""
         left = self._lookups.get(number, 0) - count
         if left > 0:
             self._lookups[number] = left
-            return
+            return False
         self._lookups.pop(number, None)
         path = self._paths.get(number)
         if path:
             del self._paths[number], self._numbers[path]
+        return True
 
     def removed(self, path: str) -> None:
         """Nothing is at the path any more; a later file there gets another number."""

@@ -66,7 +66,10 @@ class View(pyfuse3.Operations):
         self._changing: dict[int, Handle] = {}
         """Inode to the handle that last wrote to it and has not committed."""
         self._removed: dict[int, File] = {}
-        """What a file held that lost its name while somebody had it open: they read it to its end."""
+        """What an inode without a name held, until the kernel forgets it: whoever has it open reads it to its
+        end, and so does who comes by a name that the kernel has not taken back yet."""
+        self._shown: dict[int, File] = {}
+        """What the kernel may have cached of an inode, by its last lookup or change."""
         self._here: Counter[str] = Counter()
         """Paths that are being changed through this file system."""
         self._invalidation = Invalidation(stalled)
@@ -88,12 +91,14 @@ class View(pyfuse3.Operations):
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         path = self._child(parent_inode, name)
         attributes = self._attributes.of(path)
-        self._inodes.looked_up(attributes.st_ino)
+        self._looked_up(attributes.st_ino, path)
         return attributes
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         for inode, count in inode_list:
-            self._inodes.forget(inode, count)
+            if self._inodes.forget(inode, count):
+                self._removed.pop(inode, None)
+                self._shown.pop(inode, None)
 
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         removed = self._removed.get(inode)
@@ -122,7 +127,7 @@ class View(pyfuse3.Operations):
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
         directory = self._inodes.path(self._handles[fh].inode)
         prefix = f"{directory}/" if directory else ""
-        attributes_of, looked_up, reply = self._attributes.of, self._inodes.looked_up, pyfuse3.readdir_reply
+        attributes_of, looked_up, reply = self._attributes.of, self._looked_up, pyfuse3.readdir_reply
         names = self._listings[fh]
         for index in range(start_id, len(names)):
             name = names[index]
@@ -132,7 +137,7 @@ class View(pyfuse3.Operations):
                 continue  # gone since opendir
             if not reply(token, FileNameT(name.encode()), attributes, index + 1):
                 return
-            looked_up(attributes.st_ino)
+            looked_up(attributes.st_ino, prefix + name)
 
     async def releasedir(self, fh: FileHandleT) -> None:
         del self._listings[fh], self._handles[fh]
@@ -154,6 +159,13 @@ class View(pyfuse3.Operations):
         if path is None:
             raise FUSEError(errno.ESTALE)
         return path
+
+    def _looked_up(self, inode: int, path: str) -> None:
+        """The kernel was told of the inode once more, and may keep what is there now."""
+        self._inodes.looked_up(inode)
+        file = self._tree.read(path)
+        if file is not None:
+            self._shown[inode] = file
 
     def _child(self, parent: int, name: bytes) -> str:
         directory = self._path(parent)
@@ -201,7 +213,7 @@ class View(pyfuse3.Operations):
         inode = self._inodes.known(change.path)
         if inode is None:
             return
-        if not self._kept_for_readers(inode, change) and (change.file is not None or change.directory):
+        if not self._replaced(inode, change) and (change.file is not None or change.directory):
             self._notify_inode(inode, attributes_only=False)
         else:
             above = self._inodes.known(parent)
@@ -209,17 +221,22 @@ class View(pyfuse3.Operations):
                 entry = functools.partial(pyfuse3.invalidate_entry, InodeT(above), FileNameT(name.encode()))
                 self._invalidation.put(entry)
 
-    def _kept_for_readers(self, inode: int, change: Change) -> bool:
-        """Whether a change from elsewhere found nothing but readers: they read on what was there, whole.
+    def _replaced(self, inode: int, change: Change) -> bool:
+        """Whether a change came from elsewhere to a file that nobody here writes: it is then another inode.
 
-        The path then has another number, as if the new file had been renamed over it here.
+        Taken back in place, a reader would get the rest of another content than it began with, and so would
+        one that opens it before the kernel has heard of it.
         """
-        handles = [handle for handle in self._handles.values() if handle.inode == inode]
-        old = next((handle.file for handle in handles if handle.file is not None), None)
-        here = self._here[change.path] > 0 or any(handle.who for handle in handles)
-        if old is None or here or (change.file is not None and change.file.data == old.data):
-            for handle in handles:
-                handle.file = change.file or handle.file
+        old = self._shown.get(inode)
+        here = self._here[change.path] > 0
+        if (
+            old is None
+            or here
+            or (change.file is not None and change.file.data == old.data)
+            or any(handle.who for handle in self._handles.values() if handle.inode == inode)
+        ):
+            if change.file is not None:
+                self._shown[inode] = change.file
             return False
         self._removed[inode] = old
         self._inodes.removed(change.path)
