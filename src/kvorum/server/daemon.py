@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -27,6 +28,12 @@ def log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(name)s: %(message)s", stream=sys.stderr)
 
 
+def allow_many_connections() -> None:
+    """Let this process have as many open files as it may: the usual soft limit is 1,024 (getrlimit(2))."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 async def stopped() -> None:
     """Return when the process is asked to end (SIGTERM, SIGINT)."""
     asked = asyncio.Event()
@@ -42,6 +49,7 @@ def main(name: str, running: Running) -> None:
     parser.add_argument("--root", type=Path, help="everything lies under this directory (tests)")
     root = parser.parse_args().root
     log_to_stderr()
+    allow_many_connections()
     asyncio.run(_run(name, running, Paths.under(root) if root else Paths.system()))
 
 

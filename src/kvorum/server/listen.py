@@ -18,6 +18,8 @@ from kvorum.core.errors import KvorumError
 Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 KEEPALIVE_S = 75.0
+"""A connection that brings no whole request's head for as long is ended: an idle one, and one that sends it
+drop by drop (slowloris)."""
 CLOSING_S = 5.0
 BACKLOG = 1024
 GROUP = "www-data"

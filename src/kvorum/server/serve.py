@@ -14,7 +14,7 @@ from kvorum.access import GeneratedPassword, PamRealm, Realm, stored_password
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.server import pvedaemon, pveproxy
-from kvorum.server.daemon import log_to_stderr, stopped
+from kvorum.server.daemon import allow_many_connections, log_to_stderr, stopped
 from kvorum.server.forward import PORT
 from kvorum.server.standalone import own_store
 
@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         realm = GeneratedPassword(stored_password(file))
         how = f"user root, password {file.read_text(encoding='ascii').strip()} (kept in {file})"
     log_to_stderr()
+    allow_many_connections()
     host = options.address or "localhost"
     announce = f"https://{f'[{host}]' if ':' in host else host}:{options.port}\nlog in as {how}"
     try:

@@ -1,5 +1,6 @@
 """Two nodes in one process: n1 on 127.0.0.1 and n2 on 127.0.0.2, over real TLS and real sockets."""
 
+import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -71,6 +72,14 @@ async def refuse(ctx: Context, p: Nothing) -> None:
     raise Conflict("VM 100 is locked (migrate)\nand there is more")
 
 
+async def say(ctx: Context, p: Echo) -> None:
+    raise Conflict(p.text)
+
+
+async def hang(ctx: Context, p: Nothing) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
 async def work(ctx: Context, p: Nothing) -> Work:
     async def run(log: TaskLog) -> None:
         log.line("hello")
@@ -107,6 +116,8 @@ TEST_METHODS = (
     _method("POST", "/kvorum/{node}/secret", echo, Echo, permission=NodeOnly()),
     _method("GET", "/nodes/{node}/die", die, protected=False),
     _method("GET", "/nodes/{node}/refuse", refuse),
+    _method("GET", "/nodes/{node}/say", say, Echo),
+    _method("GET", "/nodes/{node}/hang", hang),
     _method("GET", "/nodes/{node}/many", many),
     _method("POST", "/nodes/{node}/work", work, task=True),
     _method("GET", "/open", open_to_all, NoParameters, Anyone(), protected=False),
