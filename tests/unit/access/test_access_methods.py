@@ -7,8 +7,11 @@ from pathlib import Path
 import pyotp
 import pytest
 from access_world import PASSWORD, World
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kvorum.access import Credentials
+from kvorum.access.second_factor import read_uri
 from kvorum.core.errors import AuthenticationError, Conflict, KvorumError, ParameterError, PermissionDenied
 from kvorum.interface import Identity
 from kvorum.store import Membership
@@ -126,6 +129,31 @@ async def test_a_user_looks_after_its_own_tokens_and_nobody_elses(world: World) 
             await world.call("POST", path, JOE)
     with pytest.raises(PermissionDenied):
         await world.call("GET", "/access/users/joe@pve/token", Identity("joe@pve", token="mine"))
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "parameters"),
+    [
+        ("POST", "/access/users/root@pam/token/mine", {"privsep": 0}),
+        ("PUT", "/access/users/root@pam/token/old", {"privsep": 0}),
+        ("DELETE", "/access/users/root@pam/token/old", {}),
+        ("PUT", "/access/users/root@pam", {"keys": "abc"}),
+        ("PUT", "/access/users/root@pam/unlock-tfa", {}),
+        ("POST", "/access/tfa/root@pam", {"type": "recovery", "password": "correct horse"}),
+        ("DELETE", "/access/tfa/root@pam/recovery", {"password": "correct horse"}),
+        ("PUT", "/access/password", {"userid": "root@pam", "password": "battery staple"}),
+    ],
+)
+async def test_who_looks_after_all_users_does_not_become_root_by_that(
+    world: World, verb: str, path: str, parameters: dict[str, object]
+) -> None:
+    await world.call("PUT", "/access/password", userid="joe@pve", password="correct horse")
+    await world.call("PUT", "/access/acl", path="/", roles="Administrator", users="joe@pve")
+    await world.call("POST", "/access/users/root@pam/token/old")
+    before = {name: text(world, name) for name in ("user.cfg", "priv/token.cfg", "priv/tfa.cfg")}
+    with pytest.raises(PermissionDenied, match="only root@pam in person"):
+        await world.call(verb, path, JOE, **parameters)
+    assert {name: text(world, name) for name in before} == before
 
 
 async def test_lists_show_only_what_the_caller_may_see(world: World) -> None:
@@ -467,3 +495,9 @@ async def test_every_change_is_in_the_audit_log_and_no_secret(world: World, tmp_
     assert lines[1]["parameters"] == {"username": "joe@pve", "password": None}
     for secret in (*secrets, totp.secret, made["value"]):  # type: ignore[index]
         assert secret not in written
+
+
+@given(st.text(max_size=80), st.sampled_from(["", "otpauth://totp/", "otpauth://totp/x?secret=AAAA&"]))
+def test_any_text_is_a_generator_or_none(text: str, prefix: str) -> None:
+    found = read_uri(prefix + text)
+    assert found is None or found.interval >= 10

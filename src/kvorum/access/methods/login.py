@@ -11,6 +11,7 @@ from kvorum.access.authentication import Authentication
 from kvorum.access.authority import AccessAuthority, capabilities
 from kvorum.access.files import names
 from kvorum.access.files.names import UserId
+from kvorum.access.methods.users import require_root_for_root
 from kvorum.access.realms import FAILURE, Realms
 from kvorum.access.rights.privileges import AREAS
 from kvorum.access.second_factor import SecondFactor
@@ -214,10 +215,9 @@ _MAY_SET_PASSWORD = AnyOf(
 )
 async def change_password(ctx: Context, p: NewPassword) -> None:
     """Change user password."""
+    require_root_for_root(ctx, p.userid)
     await confirm(ctx, p.confirmation_password, "confirmation-password")
     user, _, realm = p.userid.rpartition("@")
-    if p.userid == ROOT and ctx.identity.user != ROOT:
-        raise PermissionDenied(f"only {ROOT} itself may change its password")
     if ctx.authority.groups(p.userid) is None:
         raise KvorumError(f"no such user ('{p.userid}')")
     await ctx.service(Realms).get(realm).change_password(user, p.password, ctx.identity.name)

@@ -13,7 +13,7 @@ from kvorum.access.changes import Draft, change, read_factors, read_users
 from kvorum.access.edits import the_user
 from kvorum.access.files.tfa_cfg import TotpFactor, UserFactors
 from kvorum.access.methods.login import confirm
-from kvorum.access.methods.users import Text, UserPath
+from kvorum.access.methods.users import Text, UserPath, require_root_for_root
 from kvorum.access.second_factor import make_recovery, matching_count, read_uri
 from kvorum.core.errors import Conflict, KvorumError, ParameterError
 from kvorum.interface import (
@@ -138,6 +138,7 @@ async def add_factor(ctx: Context, p: NewFactor) -> dict[str, object]:
         raise ParameterError(
             {"type": f"factors of type '{p.type}' are not supported yet: totp and recovery are"}
         )
+    require_root_for_root(ctx, p.userid)
     await confirm(ctx, p.password)
     now = time.time()
     if p.type == _RECOVERY:
@@ -180,6 +181,7 @@ def _generator(p: NewFactor, now: float) -> TotpFactor:
 @method("PUT", "/access/tfa/{userid}/{id}", permission=_CHANGE, protected=True, allow_token=False)
 async def update_factor(ctx: Context, p: ChangedFactor) -> None:
     """Update a TFA entry of a user."""
+    require_root_for_root(ctx, p.userid)
     await confirm(ctx, p.password)
     changes: dict[str, object] = {
         name: value for name in ("description", "enable") if (value := getattr(p, name)) is not None
@@ -208,6 +210,7 @@ async def update_factor(ctx: Context, p: ChangedFactor) -> None:
 )
 async def remove_factor(ctx: Context, p: RemovedFactor) -> None:
     """Delete a TFA entry by ID."""
+    require_root_for_root(ctx, p.userid)
     await confirm(ctx, p.password)
 
     def edit(draft: Draft) -> None:
@@ -232,6 +235,7 @@ async def remove_factor(ctx: Context, p: RemovedFactor) -> None:
 )
 async def unlock(ctx: Context, p: UserPath) -> bool:
     """Unlock a user's TFA authentication."""
+    require_root_for_root(ctx, p.userid)
 
     def edit(draft: Draft) -> bool:
         the_user(draft.users, p.userid)

@@ -13,7 +13,7 @@ from kvorum.access.files import names
 from kvorum.access.files.names import TokenName
 from kvorum.access.files.secrets_cfg import hashed
 from kvorum.access.files.user_cfg import Token
-from kvorum.access.methods.users import Text, TokenRow, UserPath, token_row
+from kvorum.access.methods.users import Text, TokenRow, UserPath, require_root_for_root, token_row
 from kvorum.core.errors import Conflict, ParameterError
 from kvorum.interface import AnyOf, Boolean, Command, Context, OwnUser, UserPrivilege, method
 
@@ -70,6 +70,7 @@ async def read_token(ctx: Context, p: TokenPath) -> dict[str, object]:
 )
 async def create_token(ctx: Context, p: NewToken) -> dict[str, object]:
     """Generate a new API token for a specific user. The value is shown once and kept only as a hash."""
+    require_root_for_root(ctx, p.userid)
     name, secret = f"{p.userid}!{p.tokenid}", str(uuid.uuid4())
 
     def edit(draft: Draft) -> Token:
@@ -93,6 +94,7 @@ async def create_token(ctx: Context, p: NewToken) -> dict[str, object]:
 )
 async def update_token(ctx: Context, p: ChangedToken) -> dict[str, object]:
     """Update API token for a specific user."""
+    require_root_for_root(ctx, p.userid)
     deleted, given = names.each(p.delete), p.given()
     for name in deleted:
         if name not in ("comment", "expire", "privsep"):
@@ -119,6 +121,7 @@ async def update_token(ctx: Context, p: ChangedToken) -> dict[str, object]:
 )
 async def delete_token(ctx: Context, p: TokenPath) -> None:
     """Remove API token for a specific user."""
+    require_root_for_root(ctx, p.userid)
 
     def edit(draft: Draft) -> None:
         draft.users = edits.remove_token(draft.users, p.userid, p.tokenid)

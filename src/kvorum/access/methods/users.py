@@ -14,8 +14,9 @@ from kvorum.access.files import names
 from kvorum.access.files.names import UserId
 from kvorum.access.files.user_cfg import Token, User
 from kvorum.access.realms import hash_password
-from kvorum.core.errors import ParameterError
+from kvorum.core.errors import ParameterError, PermissionDenied
 from kvorum.interface import (
+    ROOT,
     AllOf,
     Boolean,
     Command,
@@ -100,6 +101,15 @@ class UserRow(TypedDict):
     keys: NotRequired[str]
     groups: NotRequired[str]
     tokens: NotRequired[list[TokenRow]]
+
+
+def require_root_for_root(ctx: Context, user: str) -> None:
+    """Nobody but root in person touches what lets one in as root: else who looks after users were root.
+
+    Raises ``PermissionDenied``.
+    """
+    if user == ROOT and (ctx.identity.user != ROOT or ctx.identity.token is not None):
+        raise PermissionDenied(f"Permission check failed (only {ROOT} in person may change '{ROOT}')")
 
 
 def token_row(name: str, token: Token) -> TokenRow:
@@ -198,6 +208,7 @@ async def read_user(ctx: Context, p: UserPath) -> dict[str, object]:
 )
 async def update_user(ctx: Context, p: ChangedUser) -> None:
     """Update user configuration."""
+    require_root_for_root(ctx, p.userid)
     if p.append and p.groups is None:
         raise ParameterError({"append": "it needs 'groups'"})
 
