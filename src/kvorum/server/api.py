@@ -109,9 +109,7 @@ class Api:
         match = self._router.match(request.method, path)
         sent = credentials.read(request.headers)
         if sent.token and self._daemon is not None and not _open(match):
-            # Only root sees what is kept of tokens' secrets: pvedaemon verifies, answers or hands on.
-            self._authentication.known_token(sent)
-            return await self._daemon.forward(request, _address(request))
+            return await self._with_token(request, sent, self._daemon)
         identity = self._identify(request, path, sent, match)
         target = match.target
         if isinstance(target, Route):
@@ -126,6 +124,16 @@ class Api:
         given = await self._parameters(request, query)
         self._caller.authorise(match, identity, given)
         return replies.result(await self._caller.call(match, identity, given), flavour)
+
+    async def _with_token(
+        self, request: web.BaseRequest, sent: Credentials, daemon: DaemonForwarder
+    ) -> web.StreamResponse:
+        """Hand a token's request to pvedaemon, since only root sees what is kept of tokens' secrets.
+
+        Raises ``AuthenticationError`` when there is no such token.
+        """
+        self._authentication.known_token(sent)
+        return await daemon.forward(request, _address(request))
 
     def _identify(
         self, request: web.BaseRequest, path: str, sent: Credentials, match: Match
@@ -149,6 +157,8 @@ class Api:
         if request.method != hdrs.METH_GET or self._events is None:
             raise NotImplementedHere(f"Method '{request.method} /events' not implemented")
         sent = credentials.read(request.headers)
+        if sent.token and self._daemon is not None:
+            return await self._with_token(request, sent, self._daemon)
 
         def who() -> Identity | None:
             if not sent:

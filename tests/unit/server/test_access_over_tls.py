@@ -51,6 +51,8 @@ async def test_a_token_is_verified_behind_the_proxy_and_on_other_nodes(cluster: 
             async with cluster.client.get(url, headers={"Authorization": f"PVEAPIToken={wrong}"}) as answer:
                 assert answer.status == 401
                 assert "no such API token" in (answer.reason or "")
+    async with cluster.client.get(f"{cluster.n1.url}/api2/events", headers=token) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/event-stream")
     await call(cluster, "DELETE", "/access/users/ci@pve", root)
     async with cluster.client.get(f"{cluster.n1.url}/api2/json/version", headers=token) as answer:
         assert answer.status == 401
