@@ -32,7 +32,7 @@ Attr: TypeAlias = pyfuse3.EntryAttributes
 Ctx: TypeAlias = pyfuse3.RequestContext
 
 _BLOCK_BYTES = 4096
-_FREE_BLOCKS = 1 << 20
+_FREE_FILES = 1 << 20
 
 
 @contextmanager
@@ -209,8 +209,9 @@ class LossyOperations(pyfuse3.Operations):
     async def statfs(self, ctx: Ctx) -> pyfuse3.StatvfsData:
         told = pyfuse3.StatvfsData()
         told.f_bsize = told.f_frsize = _BLOCK_BYTES
-        told.f_blocks = told.f_bfree = told.f_bavail = _FREE_BLOCKS
-        told.f_files = told.f_ffree = told.f_favail = _FREE_BLOCKS
+        told.f_blocks = self._disk.capacity // _BLOCK_BYTES
+        told.f_bfree = told.f_bavail = self._disk.free // _BLOCK_BYTES
+        told.f_files = told.f_ffree = told.f_favail = _FREE_FILES
         told.f_namemax = 255
         return told
 

@@ -9,6 +9,8 @@ What survives a power cut is modelled on ext4 with its defaults (data=ordered, d
   after it.
 - Nothing becomes durable by itself: no write-back timer runs, so a forgotten sync always shows.
 
+It has room for ``CAPACITY_BYTES`` of file content; what goes beyond is ``ENOSPC``.
+
 Not modelled: torn writes within one sync, reordering between unsynced writes (none of them survives), ext4's
 flush at a rename over an existing file (auto_da_alloc), which a portable program must not rely on.
 """
@@ -22,6 +24,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 ROOT = 1
+CAPACITY_BYTES = 256 << 20
+"""Room for a full store, its write-ahead log and its history; little enough to be filled by a test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +70,25 @@ class Change:
 class LossyDisk:
     """The tree as programs see it; ``sync`` tells what must be made durable. Errors are ``OSError``."""
 
-    def __init__(self, names: Mapping[int, Inode], contents: Mapping[int, bytes]) -> None:
+    def __init__(
+        self, names: Mapping[int, Inode], contents: Mapping[int, bytes], capacity: int = CAPACITY_BYTES
+    ) -> None:
         self._inodes = dict(names) or {ROOT: Inode(stat.S_IFDIR | 0o755, 0, 0, 0)}
         self._contents = {ino: Content(bytearray(data), kept=len(data)) for ino, data in contents.items()}
         self._names_dirty = False
         self._next = max(self._inodes) + 1
+        self._capacity = capacity
+        self._used = sum(len(content.data) for content in self._contents.values())
+
+    @property
+    def capacity(self) -> int:
+        """Bytes of content that it has room for."""
+        return self._capacity
+
+    @property
+    def free(self) -> int:
+        """Bytes of content for which there is room left."""
+        return max(0, self._capacity - self._used)
 
     def inode(self, ino: int) -> Inode:
         """The inode; ``ENOENT`` if it is gone."""
@@ -164,9 +182,10 @@ class LossyDisk:
         return bytes(self._content(ino).data[offset : offset + length])
 
     def write(self, ino: int, offset: int, data: bytes) -> int:
-        """Write, with zeros in a gap; returns the count of bytes."""
+        """Write, with zeros in a gap; returns the count of bytes. ``ENOSPC`` when there is no room."""
         content = self._content(ino)
         old = len(content.data)
+        self._take(offset + len(data) - old)
         if offset > old:
             content.data.extend(bytes(offset - old))
         content.data[offset : offset + len(data)] = data
@@ -174,11 +193,13 @@ class LossyDisk:
         return len(data)
 
     def truncate(self, ino: int, length: int) -> None:
-        """Set a file's length, with zeros where it grows."""
+        """Set a file's length, with zeros where it grows; ``ENOSPC`` when there is no room."""
         content = self._content(ino)
         old = len(content.data)
+        self._take(length - old)
         if length < old:
             del content.data[length:]
+            self._used -= old - length
             content.kept = min(content.kept, length)
             content.dirty = [(a, min(b, length)) for a, b in content.dirty if a < length]
         elif length > old:
@@ -203,7 +224,8 @@ class LossyDisk:
         if ino == ROOT or ino not in self._inodes or self._has_name(ino):
             return False
         del self._inodes[ino]
-        self._contents.pop(ino, None)
+        content = self._contents.pop(ino, None)
+        self._used -= len(content.data) if content is not None else 0
         self._names_dirty = True
         return True
 
@@ -214,6 +236,11 @@ class LossyDisk:
         if self.inode(ino).is_directory or ino not in self._contents:
             raise OSError(errno.EISDIR, "not a file")
         return self._contents[ino]
+
+    def _take(self, more: int) -> None:
+        if more > self.free:
+            raise OSError(errno.ENOSPC, "the disk is full")
+        self._used += max(0, more)
 
     def _must_be_free(self, parent: int, name: str) -> None:
         if name in self.inode(parent).entries:

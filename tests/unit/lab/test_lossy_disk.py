@@ -156,6 +156,33 @@ STEPS = st.lists(
 )
 
 
+def test_a_full_disk_takes_nothing_more_until_something_is_removed():
+    disk = LossyDisk({}, {}, capacity=100)
+    kept, ballast = disk.add(ROOT, "kept", FILE), disk.add(ROOT, "ballast", FILE)
+    disk.write(kept, 0, bytes(10))
+    disk.write(ballast, 0, bytes(90))
+    assert disk.free == 0
+    for grow in (lambda: disk.write(kept, 10, b"x"), lambda: disk.truncate(kept, 11)):
+        with pytest.raises(OSError) as refused:
+            grow()
+        assert refused.value.errno == errno.ENOSPC
+    disk.write(kept, 0, b"in place is no growth"[:10])
+    assert disk.size(kept) == 10
+    disk.remove(ROOT, "ballast", directory=False)
+    disk.forget(ballast)
+    assert disk.free == 90
+    disk.write(kept, 10, b"x")
+    disk.truncate(kept, 0)
+    assert disk.free == disk.capacity
+
+
+def test_a_cut_gives_back_the_room_of_what_was_not_synced(box):
+    ballast = box.disk.add(ROOT, "ballast", FILE)
+    box.disk.write(ballast, 0, bytes(1000))
+    box.cut()
+    assert box.disk.free == box.disk.capacity
+
+
 @settings(max_examples=150, deadline=None)
 @given(STEPS)
 def test_after_a_cut_a_file_is_exactly_what_it_was_at_its_last_sync(tmp_path_factory, steps):
