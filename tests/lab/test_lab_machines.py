@@ -148,6 +148,25 @@ def test_a_frozen_node_stands_still_and_goes_on(lab):
         ticking.stdout.close()
 
 
+def test_a_node_freezes_though_a_process_waits_for_a_file_system_of_its_own(lab):
+    """The kernel does not call such a group frozen, and a lab that believed it could not thaw it again."""
+    store = ["systemctl", "kill", "--kill-whom=main", "pve-cluster"]
+    lab.exec("n3", [*store, "--signal=STOP"], check=True)
+    waiting = lab.popen("n3", ["cat", "/etc/pve/.members"], stdout=subprocess.PIPE)
+    try:
+        reached = "until grep -qs request_wait /proc/$(pgrep -x cat)/wchan; do sleep 0.02; done"
+        lab.exec("n3", ["timeout", "20", "sh", "-c", reached], check=True)
+        lab.freeze("n3")
+        assert lab.states()["n3"] == "frozen"
+        lab.thaw("n3")
+        lab.exec("n3", [*store, "--signal=CONT"], check=True)
+        said, _ = waiting.communicate(timeout=20)
+        assert b"n3" in said
+    finally:
+        waiting.kill()
+        waiting.wait()
+
+
 def test_a_frozen_node_can_be_cut(lab):
     lab.freeze("n3")
     lab.cut("n3")

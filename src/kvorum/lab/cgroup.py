@@ -14,6 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+_SOON_S = 1.0
+"""Within this the kernel stops all that it can stop."""
+
 
 def hierarchy(mountinfo: str) -> Path | None:
     """Where the version 2 hierarchy is mounted, from the text of /proc/self/mountinfo; None if not."""
@@ -56,9 +59,27 @@ class Cgroup:
             return
 
     def set_frozen(self, frozen: bool, deadline_s: float = 10.0) -> bool:
-        """Stop or continue every process in it; returns whether that was reached within the deadline."""
+        """Stop or continue every process in it; returns whether that was reached within the deadline.
+
+        Who waits in the kernel for one that is stopped (a request to a FUSE daemon, fuse(4)) is stopped too,
+        though the kernel calls a group with such a process not yet frozen.
+        """
         (self.path / "cgroup.freeze").write_text("1" if frozen else "0")
-        return self._wait("frozen", int(frozen), deadline_s)
+        if self._wait("frozen", int(frozen), min(_SOON_S, deadline_s)):
+            return True
+        if frozen and self._nobody_runs():
+            return True
+        return self._wait("frozen", int(frozen), deadline_s - _SOON_S)
+
+    def _nobody_runs(self) -> bool:
+        """Whether each thread sleeps; threads of outer process namespaces have no number here."""
+        for listed in self.path.rglob("cgroup.threads"):
+            for thread in listed.read_text().split():
+                with suppress(OSError):
+                    state = Path(f"/proc/{thread}/stat").read_text().rpartition(")")[2].split()[0]
+                    if state == "R":
+                        return False
+        return True
 
     def wait_empty(self, deadline_s: float) -> bool:
         """Wait until no process is in it or below; returns whether that was so within the deadline."""
