@@ -108,7 +108,9 @@ class Filesystem(View):
         handle = self._handles[fh]
         async with handle.commits:
             if handle.written:
+                handle.failed = True
                 await self._commit(handle)
+                handle.failed = False
 
     async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
         handle = self._handles[fh]
@@ -123,7 +125,7 @@ class Filesystem(View):
         handle = self._handles[fh]
         try:
             async with handle.commits:
-                if handle.dirty:
+                if handle.dirty and not handle.failed:
                     await self._commit(handle)
         except FUSEError as error:
             path = self._inodes.path(handle.inode)

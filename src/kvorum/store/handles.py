@@ -2,7 +2,8 @@
 
 A handle has a change to commit after a write, a truncation through it, O_TRUNC at open, or the creation of
 the file. ``flush`` (close, also of a dup) commits only what was written, since a shell closes a dup of a file
-that it has just truncated before it writes; ``release`` commits what is then still pending.
+that it has just truncated before it writes; ``release`` commits what is then still pending. What a close
+could not commit is not tried again there: its program was told, and others may have written meanwhile.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Handle:
     """Written or truncated through the handle since the last commit."""
     pending: bool = False
     """Created, or opened with O_TRUNC, and nothing committed yet."""
+    failed: bool = False
+    """A close was told that what is in the buffer was not written, and nothing was added since."""
     mtime: float | None = None
     """Set through the handle while it has a change to commit."""
     committing: bool = False
@@ -37,7 +40,7 @@ class Handle:
 
     @property
     def dirty(self) -> bool:
-        """Whether there is something to commit at release."""
+        """Whether there is something that the file does not have."""
         return self.written or self.pending
 
     @property
@@ -51,7 +54,7 @@ class Handle:
         if offset > len(buffer):
             buffer.extend(bytes(offset - len(buffer)))
         buffer[offset : offset + len(data)] = data
-        self.written = True
+        self.written, self.failed = True, False
 
     def truncate(self, size: int, base: bytes) -> None:
         """Cut or extend to ``size`` bytes."""
@@ -60,7 +63,7 @@ class Handle:
             del buffer[size:]
         else:
             buffer.extend(bytes(size - len(buffer)))
-        self.written = True
+        self.written, self.failed = True, False
 
     def committed(self) -> None:
         """What the buffer held is the file's content now."""
