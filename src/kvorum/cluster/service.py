@@ -46,9 +46,20 @@ class CorosyncConfiguration:
                 done, _ = await asyncio.wait([pending], timeout=_TELL_EVERY_S)
                 if done:
                     pending.result()
+                    await self._await_acknowledgement()
                     pending = asyncio.ensure_future(anext(changes))
         finally:
             pending.cancel()
+
+    async def _await_acknowledgement(self) -> None:
+        """Let the change be answered first: it is seen before it is on every disk.
+
+        With a node more in its configuration, corosync may take the quorum away that the answer needs.
+        """
+        try:
+            await self._store.transact((), who="corosync.conf follows")
+        except KvorumError as error:
+            _logger.info("corosync.conf changed and can't be asked after: %s", error)
 
     async def apply_and_tell(self) -> None:
         """Apply the store's configuration if it is newer, then tell which one runs; trouble is logged."""

@@ -150,6 +150,39 @@ async def test_a_newer_configuration_is_written_to_the_node(
     assert host.configuration.read_text() == newer.text and len(reloads) == 1
 
 
+async def test_corosync_reloads_only_when_the_change_is_acknowledged(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take away the quorum that the answer still needs: the joining node was told to look again."""
+    store, reloaded, loop = ctx.store, asyncio.Event(), asyncio.get_running_loop()
+    looked, asked, on_every_disk = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def tell(*_: object, **__: object) -> None:
+        looked.set()
+
+    monkeypatch.setattr(store, "publish", tell)
+    monkeypatch.setattr("kvorum.cluster.service._reload", lambda: loop.call_soon_threadsafe(reloaded.set))
+    monkeypatch.setattr("kvorum.cluster.service.running_version", lambda: 7)
+    following = asyncio.create_task(CorosyncConfiguration(store, ctx.service(Cluster).host).follow())
+    await asyncio.wait_for(looked.wait(), 10)
+    newer = configuration(ctx).with_node(ConfiguredNode("n2", 2, 1, {0: "10.0.0.2"})).bumped()
+
+    async def answer_late(*_: object, **__: object) -> int:
+        asked.set()
+        await on_every_disk.wait()
+        return 1
+
+    await store.write("corosync.conf", newer.text)
+    monkeypatch.setattr(store, "transact", answer_late)
+    try:
+        await asyncio.wait_for(asked.wait(), 10)
+        assert not reloaded.is_set()
+        on_every_disk.set()
+        await asyncio.wait_for(reloaded.wait(), 10)
+    finally:
+        following.cancel()
+
+
 async def test_what_is_written_but_not_reloaded_is_reloaded(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
