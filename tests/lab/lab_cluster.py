@@ -198,24 +198,29 @@ def address(lab: Lab, node: str, network: int) -> str:
 def form(lab: Lab) -> Cluster:
     """Make three nodes one cluster by the how-to's commands: create, then join by the fingerprint shown."""
     cluster = Cluster(lab)
-
-    def links(node: str) -> list[str]:
-        return [word for n in (0, 1) for word in (f"--link{n}", address(lab, node, n))]
-
-    cluster.say("n1", "pvecm", "create", "walk", *links("n1"))
-    secret, peer = lab.password, address(lab, "n1", 0)
+    cluster.say("n1", "pvecm", "create", "walk", *_links(lab, "n1"))
     for node in NODES[1:]:
-        asked = cluster.run(node, "pvecm", "add", peer, *links(node), input=f"{secret}\n")
-        shown = FINGERPRINT.search(asked.stdout + asked.stderr)
-        if asked.returncode == 0 or shown is None:
-            raise LabError(f"'{node}' was to show the fingerprint and ask: {asked}")
-        known = ("--fingerprint", shown[0])
-        joined = cluster.say(node, "pvecm", "add", peer, *known, *links(node), input=f"{secret}\n")
-        assert f"successfully added node '{node}' to cluster." in joined
+        join(cluster, node, address(lab, "n1", 0))
     options = ("--path", "/mnt/shared", "--shared", "1", "--content", "images")
     cluster.say("n1", "pvesm", "add", "dir", SHARED, *options)
     cluster.settled()
     return cluster
+
+
+def join(cluster: Cluster, node: str, peer: str) -> None:
+    """Take a node into the cluster of ``peer``, by the fingerprint that its first try shows."""
+    lab = cluster.lab
+    secret, links = f"{lab.password}\n", _links(lab, node)
+    asked = cluster.run(node, "pvecm", "add", peer, *links, input=secret)
+    shown = FINGERPRINT.search(asked.stdout + asked.stderr)
+    if asked.returncode == 0 or shown is None:
+        raise LabError(f"'{node}' was to show the fingerprint and ask: {asked}")
+    joined = cluster.say(node, "pvecm", "add", peer, "--fingerprint", shown[0], *links, input=secret)
+    assert f"successfully added node '{node}' to cluster." in joined
+
+
+def _links(lab: Lab, node: str) -> list[str]:
+    return [word for n in (0, 1) for word in (f"--link{n}", address(lab, node, n))]
 
 
 Maker = Callable[..., int]
