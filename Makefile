@@ -20,7 +20,7 @@ LAB := $(BIN)/kvorum lab$(if $(LAB_DIR), --dir $(LAB_DIR))
 BENCHES := migration commands memory store
 export KVORUM_LAB_DIR := $(LAB_DIR)
 
-.PHONY: lab test unit lint ci deb page bench soak clean packages requirements
+.PHONY: lab test unit lint ci deb page bench soak soak-store clean packages requirements
 .DEFAULT_GOAL := lab
 
 lab: build/packages build/venv $(DEB)
@@ -52,6 +52,13 @@ bench: build/packages build/venv $(DEB)
 
 soak: build/packages build/venv $(PAGE) $(DEB)
 	KVORUM_SOAK=1 $(BIN)/pytest tests/sim tests/lab --timeout=14400
+
+# The store alone: its simulation (SEEDS=, FIRST=), then real nodes (KVORUM_FAULTS_SEED= replays a walk).
+SEEDS ?= 100000
+FIRST ?= 0
+soak-store: build/packages build/venv $(PAGE) $(DEB)
+	$(BIN)/python bench/soak_store.py --seeds $(SEEDS) --first $(FIRST)
+	KVORUM_SOAK=1 $(BIN)/pytest -s tests/lab/test_store_faults.py tests/lab/test_store_readers.py tests/lab/test_store_full.py
 
 clean:
 	rm -rf build dist src/kvorum/server/page ui/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
