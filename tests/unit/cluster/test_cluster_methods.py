@@ -10,7 +10,7 @@ from kvorum.cluster.methods import information, membership
 from kvorum.cluster.methods.models import AddNode, JoinInfoOf, NoCluster, OneNode
 from kvorum.cluster.node_files import ensure_node_files
 from kvorum.cluster.service import VERSION_KEY, CorosyncConfiguration, running
-from kvorum.core.errors import Conflict, KvorumError, NoQuorum, ParameterError
+from kvorum.core.errors import Conflict, KvorumError, NoQuorum, OutcomeUnknown, ParameterError
 from kvorum.core.paths import Paths
 from kvorum.corosync import Configuration, ConfiguredNode, new_cluster
 from kvorum.interface import Context, Identity, NoParameters, Services
@@ -58,6 +58,25 @@ async def test_a_node_is_added_and_gets_what_it_needs(ctx: Context) -> None:
     assert answer["corosync_conf"] == configuration(ctx).text
     assert configuration(ctx).config_version == 2
     assert "n2" in ctx.store.names("nodes")
+
+
+async def test_an_addition_of_unknown_fate_is_looked_for_before_it_is_tried_again(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It changes the quorum that its own answer waits for."""
+    transact, fates = MemoryStore.transact, ["lost", "done"]
+
+    async def unknown(store: MemoryStore, *args: object, **kwargs: object) -> int:
+        fate = fates.pop(0) if fates else ""
+        version = 0 if fate == "lost" else await transact(store, *args, **kwargs)  # type: ignore[arg-type]
+        if fate:
+            raise OutcomeUnknown("the cluster changed meanwhile")
+        return version
+
+    monkeypatch.setattr(MemoryStore, "transact", unknown)
+    answer = await membership.add_node(ctx, AddNode(node="n2", new_node_ip="10.0.0.2", apiversion=1))
+    assert not fates and answer["corosync_conf"] == configuration(ctx).text
+    assert configuration(ctx).config_version == 2
 
 
 async def test_two_nodes_at_once_get_different_ids(ctx: Context) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+from dataclasses import replace
 
 from kvorum.cluster.admission import (
     JOIN_API_VERSION,
@@ -28,7 +29,14 @@ from kvorum.cluster.methods.models import (
 )
 from kvorum.cluster.remote import RemoteNode, peer_fingerprint
 from kvorum.cluster.service import wait_until_followed
-from kvorum.core.errors import Conflict, DeadlineExceeded, KvorumError, NoQuorum, ParameterError
+from kvorum.core.errors import (
+    Conflict,
+    DeadlineExceeded,
+    KvorumError,
+    NoQuorum,
+    OutcomeUnknown,
+    ParameterError,
+)
 from kvorum.corosync import ConfiguredNode, Votequorum, new_cluster
 from kvorum.interface import (
     Command,
@@ -141,10 +149,13 @@ async def add_node(ctx: Context, p: AddNode) -> Added:
                 await ctx.store.transact(
                     operations, [Expect(CONFIGURATION, file.version)], who=ctx.identity.name
                 )
-            except Conflict:
+            except (Conflict, OutcomeUnknown) as error:
                 if attempt == _ATTEMPTS - 1:
                     raise
-                continue  # another node joined at the same moment: look again
+                if isinstance(error, OutcomeUnknown):
+                    # The addition may have changed the quorum that its answer waited for. If it is there, it is ours.
+                    request = replace(request, force=True)
+                continue  # or another node joined at the same moment: look again
         late = await wait_until_followed(ctx.store, new.config_version)
         warnings = [f"corosync on {', '.join(late)} does not run the new configuration yet"] if late else []
         key = await asyncio.to_thread(cluster.host.authkey.read_bytes)
