@@ -322,6 +322,9 @@ def nspawn_argv(machine: Machine, places: Places, *, lossy: bool, devices: tuple
     return [*argv, "--boot"]
 
 
+# A server's corosync runs with real-time priority on processors of its own. Those of several nodes on one
+# machine would keep all else from its processors: a write took three times as long.
+_COROSYNC_PRIORITY = "[Service]\nCapabilityBoundingSet=~CAP_SYS_NICE\nNice=-15\n"
 _ZFS_UNIT = """\
 [Unit]
 Description=ZFS in user space, and this lab node's pool
@@ -376,6 +379,7 @@ def machine_files(machine: Machine, plan: Plan, password_hash: str, machine_id: 
         "etc/systemd/journald.conf.d/kvorum-lab.conf": File(
             "[Journal]\nStorage=persistent\nSystemMaxUse=64M\nSyncIntervalSec=2s\n"
         ),
+        "etc/systemd/system/corosync.service.d/50-kvorum-lab.conf": File(_COROSYNC_PRIORITY),
         "etc/systemd/system.conf.d/kvorum-lab.conf": File("[Manager]\nDefaultTimeoutStopSec=20s\n"),
     }
     if not machine.plain:

@@ -26,7 +26,10 @@ from kvorum.store.tree import Tree
 log = logging.getLogger(__name__)
 
 HISTORY_DAYS = 7
+HISTORY_OF_A_FILE = 100
+"""Changes of one file that are kept, so that a chatty one does not push out the others'."""
 HISTORY_ROWS = 20_000
+HISTORY_BYTES = 64 << 20
 _PRUNE_EVERY = 1000
 _FORMAT = 1
 
@@ -228,8 +231,18 @@ class Database:
         )
 
     def _prune(self) -> None:
+        """Forget what is old, and of each file and of all what is too much."""
         old = time.time() - HISTORY_DAYS * 86400
+        self._connection.execute("DELETE FROM history WHERE time < ?", (old,))
         self._connection.execute(
-            "DELETE FROM history WHERE time < ? OR id <= (SELECT max(id) FROM history) - ?",
-            (old, HISTORY_ROWS),
+            """DELETE FROM history WHERE id IN (SELECT id FROM (
+              SELECT id, row_number() OVER (PARTITION BY path ORDER BY id DESC) AS place FROM history)
+              WHERE place > ?)""",
+            (HISTORY_OF_A_FILE,),
+        )
+        self._connection.execute(
+            """DELETE FROM history WHERE id <= (SELECT max(id) FROM (
+              SELECT id, row_number() OVER newest AS place, sum(length(before)) OVER newest AS bytes
+              FROM history WINDOW newest AS (ORDER BY id DESC)) WHERE place > ? OR bytes > ?)""",
+            (HISTORY_ROWS, HISTORY_BYTES),
         )

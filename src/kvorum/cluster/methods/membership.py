@@ -153,7 +153,7 @@ async def add_node(ctx: Context, p: AddNode) -> Added:
                 if attempt == _ATTEMPTS - 1:
                     raise
                 if isinstance(error, OutcomeUnknown):
-                    # The addition may have changed the quorum that its answer waited for. If it is there, it is ours.
+                    # It may have changed the quorum that its answer waited for. If it is there, it is ours.
                     request = replace(request, force=True)
                 continue  # or another node joined at the same moment: look again
         late = await wait_until_followed(ctx.store, new.config_version)
