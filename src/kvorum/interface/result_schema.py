@@ -85,8 +85,18 @@ def _class(kind: type, parts: tuple[Any, ...]) -> Schema:
 
 
 def _typed_dict(kind: Any) -> Schema:
-    hints = typing.get_type_hints(kind)
-    return _object(hints, kind.__required_keys__)
+    """Its keys; which ones may be missing is read off the hints, since ``__required_keys__`` is wrong where
+    annotations are postponed (typing, ``TypedDict``)."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    given = {name: typing.get_origin(hint) for name, hint in hints.items()}
+    optional = {name for name, origin in given.items() if origin is typing.NotRequired}
+    if not kind.__total__:
+        optional |= {name for name, origin in given.items() if origin is not typing.Required}
+    plain = {
+        name: typing.get_args(hint)[0] if given[name] in (typing.NotRequired, typing.Required) else hint
+        for name, hint in hints.items()
+    }
+    return _object(plain, frozenset(plain.keys() - optional))
 
 
 def _object(hints: Mapping[str, Any], named: frozenset[str]) -> Schema:

@@ -1,5 +1,7 @@
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from pydantic import Field, create_model
 
@@ -25,6 +27,7 @@ class Row(TypedDict):
     vmid: int
     running: bool
     name: str | None
+    lock: NotRequired[str]
 
 
 @dataclass
@@ -69,6 +72,7 @@ def test_answers_are_described_as_they_are_written() -> None:
                 "vmid": {"type": "integer"},
                 "running": {"type": "integer", "enum": [0, 1]},
                 "name": {"type": "string"},
+                "lock": {"type": "string"},
             },
             "required": ["vmid", "running"],
         },
