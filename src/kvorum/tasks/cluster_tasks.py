@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 
 KEY = "tasks"
 REPEAT_S = 20.0
-TTL_S = 60.0
+TTL_S = 30 * 86400.0
+"""So long a node's tasks are listed after it has gone; the store's memory is all that holds them then."""
 SETTLE_S = 0.05
 """Several changes within this time are told at once."""
 
@@ -47,11 +48,23 @@ class TaskNews:
 
 
 def cluster_rows(store: Store) -> list[TaskRow]:
-    """What every node has told last, the newest first."""
+    """What every node has told last, the newest first, also of those that are gone.
+
+    What a node that is gone had running is not said to run any more: nobody knows.
+    """
     rows: list[TaskRow] = []
+    online = {member.name for member in store.membership.members if member.online}
     for node, data in store.published(KEY).items():
         try:
-            rows += msgspec.json.decode(data, type=list[TaskRow])
+            told = msgspec.json.decode(data, type=list[TaskRow])
         except msgspec.DecodeError as error:
             log.warning("node '%s' publishes tasks this version can't read: %s", node, error)
+            continue
+        rows += told if node in online else [_abandoned(row) for row in told]
     return sorted(rows, key=lambda r: (r["starttime"], r["pstart"]), reverse=True)
+
+
+def _abandoned(row: TaskRow) -> TaskRow:
+    if "endtime" in row:
+        return row
+    return {**row, "endtime": row["starttime"], "status": f"unknown: node '{row['node']}' is offline"}
