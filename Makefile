@@ -51,7 +51,7 @@ bench: build/packages build/venv $(DEB)
 	@for name in $(BENCHES); do echo "bench/$$name.py" >&2; $(BIN)/python "bench/$$name.py"; done
 
 soak: build/packages build/venv $(PAGE) $(DEB)
-	KVORUM_SOAK=1 $(BIN)/pytest tests/sim tests/lab --timeout=14400
+	KVORUM_SOAK=1 $(BIN)/pytest tests/sim tests/lab tests/unit/described --timeout=14400
 
 # The store alone: its simulation (SEEDS=, FIRST=), then real nodes (KVORUM_FAULTS_SEED= replays a walk).
 SEEDS ?= 100000
