@@ -125,11 +125,6 @@ def owe_nothing_for_what_a_refused_change_met(patch: Patch) -> None:
     patch.setattr(Replica, "_owe", stingy)
 
 
-def answer_a_conflict_with_what_is_not_on_disk(patch: Patch) -> None:
-    refused = Requests.refused
-    patch.setattr(Requests, "refused", lambda self, seq, text, version: refused(self, seq, text, 0))
-
-
 def give_leases_where_nobody_remembers(patch: Patch) -> None:
     patch.setattr(Leases, "forgotten_for", property(lambda self: 0.0))
 
@@ -162,7 +157,6 @@ MUTATIONS = [
     Mutation(go_by_quorum_alone, 200, QDEVICE),
     Mutation(count_the_qdevice_at_once, 200, QDEVICE),
     Mutation(send_all_again_after_a_change),
-    Mutation(answer_a_conflict_with_what_is_not_on_disk, 400),
     Mutation(promise_that_a_lost_request_never_happened),
     Mutation(owe_nothing_for_what_a_refused_change_met),
     Mutation(give_leases_where_nobody_remembers, 500, {"size": 2, "steps": 700}),

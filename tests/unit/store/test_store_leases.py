@@ -57,6 +57,17 @@ def test_a_lease_that_was_not_renewed_is_free_after_its_time_and_the_margin() ->
     assert held(leases, "y")
 
 
+def test_a_renewal_does_not_shorten_what_its_owner_may_go_by() -> None:
+    leases = known(0.1)
+    held(leases, "x", 10.0)
+    held(leases, "x", 1.0)
+    leases.clock(0.1 + SECONDS_MAX + MARGIN_SECONDS + 5.0)
+    assert isinstance(leases.follows("a", "y"), Refusal)
+    held(leases, "x", 0.0)
+    assert held(leases, "y", 1.0)
+    assert leases.leases[0].seconds == 1.0
+
+
 def test_a_late_renewal_does_not_count_once_another_followed() -> None:
     leases = known()
     held(leases, "x", 1.0)

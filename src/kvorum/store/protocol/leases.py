@@ -83,7 +83,10 @@ class Leases:
             return False
         self.count += 1
         if hold.seconds > 0:
-            self._leases[hold.name] = Lease(hold.name, hold.owner, hold.seconds, self.count)
+            # A renewal does not shorten: its owner may never hear that it counts, and go by the one before.
+            before = held.seconds if held is not None and held.owner == hold.owner else 0.0
+            seconds = max(before, hold.seconds)
+            self._leases[hold.name] = Lease(hold.name, hold.owner, seconds, self.count)
             self._heard[hold.name] = self._now
         else:
             self._leases.pop(hold.name, None)

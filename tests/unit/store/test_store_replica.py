@@ -1,0 +1,150 @@
+"""One replica among three, message by message: who is answered when."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from kvorum.store import Expect, Write
+from kvorum.store.protocol import (
+    Answer,
+    Ballot,
+    Claim,
+    Clock,
+    Deliver,
+    DiskSynced,
+    Effect,
+    Event,
+    MembersChanged,
+    Multicast,
+    Outcome,
+    Persist,
+    Replica,
+    Request,
+    Stored,
+    frames,
+    messages,
+)
+
+
+class Three:
+    """Replica n1 in a writable view of n1, n2 and n3; the others are played."""
+
+    def __init__(self) -> None:
+        self.replica = Replica(1, "n1", "n1/life", Stored(), Ballot(1, 3))
+        self.sent: list[messages.Message] = []
+        self.serial = 0
+        self.step(Clock(1.0))
+        self.step(Clock(100.0))
+        members = frozenset({(1, 1), (2, 2), (3, 3)})
+        self.step(MembersChanged((1, 1), members, 0.0))
+        (state,) = self.sent
+        assert isinstance(state, messages.State)
+        for node in (1, 2, 3):
+            self.hear(node, replace(state, name=f"n{node}"))
+        self.sync()
+        for node in (1, 2, 3):
+            self.hear(node, messages.Ready(state.tag))
+        assert self.replica.status.writable
+        self.sync()
+        for node in (2, 3):
+            self.hear(node, messages.OnDisk(self.view, self.replica.version))
+        self.sent.clear()
+
+    @property
+    def view(self) -> int:
+        return self.replica.view.number
+
+    def step(self, event: Event) -> list[Effect]:
+        effects = self.replica.step(event)
+        for effect in effects:
+            match effect:
+                case Multicast(parts):
+                    self.sent.append(messages.decode(b"".join(part[2:] for part in parts)))
+                case Persist(record):
+                    self.serial = record.serial
+        return effects
+
+    def hear(self, node: int, message: messages.Message) -> list[Answer]:
+        effects: list[Effect] = []
+        for frame in frames.split(messages.encode(message)):
+            effects += self.step(Deliver(node, frame))
+        return [effect for effect in effects if isinstance(effect, Answer)]
+
+    def sync(self) -> list[Answer]:
+        return [effect for effect in self.step(DiskSynced(self.serial)) if isinstance(effect, Answer)]
+
+    def others_write(self, path: str, seq: int = 1) -> None:
+        change = messages.Change(self.view, "n2/life", seq, seq, (Write(path, b"2"),), (), "", 0.0)
+        self.hear(2, change)
+
+
+def request(number: int, path: str, *expect: Expect) -> Request:
+    return Request(number, (Write(path, b"1"),), expect, "test", 0.0)
+
+
+def test_a_change_is_answered_when_the_last_member_has_it_on_disk() -> None:
+    three = Three()
+    three.step(request(7, "a"))
+    (change,) = three.sent
+    assert three.hear(1, change) == []
+    version = three.replica.version
+    assert three.hear(2, messages.OnDisk(three.view, version)) == []
+    assert three.sync() == []
+    assert three.hear(3, messages.OnDisk(three.view, version)) == [Answer(7, Outcome.DONE, version)]
+
+
+def test_a_conflict_is_answered_when_what_it_met_is_on_disk_everywhere() -> None:
+    three = Three()
+    three.others_write("a")
+    three.step(request(7, "a", Expect("a", None)))
+    change = three.sent[-1]
+    assert three.hear(1, change) == []
+    version = three.replica.version
+    assert three.sync() == []
+    assert three.hear(2, messages.OnDisk(three.view, version)) == []
+    (answer,) = three.hear(3, messages.OnDisk(three.view, version))
+    assert answer.outcome is Outcome.CONFLICT and "exists already" in answer.text
+
+
+def test_a_member_says_what_it_has_on_disk_only_where_another_waits_for_it() -> None:
+    three = Three()
+    three.step(request(7, "a"))
+    three.hear(1, three.sent.pop())
+    three.sync()
+    assert three.sent == [], "its own change is its own business"
+    three.others_write("b")
+    assert three.sent == []
+    three.sync()
+    assert three.sent == [messages.OnDisk(three.view, three.replica.version)]
+
+
+def test_a_member_says_at_once_what_a_refused_change_met_if_it_is_on_its_disk() -> None:
+    three = Three()
+    three.step(request(7, "a"))
+    three.hear(1, three.sent.pop())
+    three.sync()
+    refused = messages.Change(three.view, "n2/life", 1, 1, (Write("a", b"2"),), (Expect("a", None),), "", 0.0)
+    three.hear(2, refused)
+    assert three.sent == [messages.OnDisk(three.view, three.replica.version)]
+
+
+def test_what_comes_while_two_messages_are_on_their_way_shares_the_next() -> None:
+    three = Three()
+    for number in range(1, 7):
+        three.step(request(number, f"f{number}"))
+    first, second = three.sent
+    assert isinstance(first, messages.Change) and isinstance(second, messages.Change)
+    three.hear(1, first)
+    third = three.sent[-1]
+    assert isinstance(third, messages.Changes)
+    assert [change.seq for change in third.changes] == [3, 4, 5, 6]
+
+
+def test_a_lease_is_answered_when_every_member_has_heard_of_it() -> None:
+    three = Three()
+    three.step(Claim(9, "a", "n1/1", 5.0))
+    (hold,) = three.sent
+    assert three.hear(1, hold) == []
+    (held,) = three.sent[1:]
+    assert three.hear(1, held) == [] and three.hear(3, held) == []
+    assert [answer.outcome for answer in three.hear(2, held)] == [Outcome.DONE]
