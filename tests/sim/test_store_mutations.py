@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from kvorum.store.protocol import Clock, Replica, messages, views
-from kvorum.store.protocol.claims import Claims
 from kvorum.store.protocol.entries import Entries, Refused
 from kvorum.store.protocol.leases import Leases
 from kvorum.store.protocol.member import Phase
@@ -129,11 +128,6 @@ def give_leases_where_nobody_remembers(patch: Patch) -> None:
     patch.setattr(Leases, "forgotten_for", property(lambda self: 0.0))
 
 
-def count_a_lease_that_only_its_owner_has_heard_of(patch: Patch) -> None:
-    heard = Claims.heard
-    patch.setattr(Claims, "heard", lambda self, number, member, _: heard(self, number, member, frozenset()))
-
-
 def take_a_lease_without_waiting(patch: Patch) -> None:
     def follows(self: Leases, name: str, owner: str) -> int:
         held = self._leases.get(name)
@@ -160,7 +154,6 @@ MUTATIONS = [
     Mutation(promise_that_a_lost_request_never_happened),
     Mutation(owe_nothing_for_what_a_refused_change_met),
     Mutation(give_leases_where_nobody_remembers, 500, {"size": 2, "steps": 700}),
-    Mutation(count_a_lease_that_only_its_owner_has_heard_of, 200),
     Mutation(take_a_lease_without_waiting),
 ]
 
