@@ -41,6 +41,8 @@ BUILD_PACKAGES = (
     "libcpg-dev",
     "libfuse3-dev",
     "libquorum-dev",
+    "librrd-dev",
+    "libsystemd-dev",
     "libvotequorum-dev",
     "pkg-config",
     "python3",
