@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from kvorum.systemd.notify import notify, stay_alive
 
 if TYPE_CHECKING:
-    from kvorum.systemd.manager import Systemd, SystemdError
+    from kvorum.systemd.manager import Systemd, SystemdError, Unit
 
-__all__ = ["Systemd", "SystemdError", "notify", "stay_alive"]
+__all__ = ["Systemd", "SystemdError", "Unit", "notify", "stay_alive"]
 
 
 def __getattr__(name: str) -> object:
-    if name in ("Systemd", "SystemdError"):
+    if name in ("Systemd", "SystemdError", "Unit"):
         from kvorum.systemd import manager
 
         return getattr(manager, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any, Self
 
 from dbus_fast import BusType, Message, MessageType, Variant
@@ -19,6 +20,22 @@ _MANAGER = "org.freedesktop.systemd1.Manager"
 
 class SystemdError(KvorumError):
     """systemd refused a request or a job failed; the sentence names the unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One unit in systemd's own words."""
+
+    name: str
+    description: str
+    load: str
+    """``loaded``, ``not-found``, ``masked``, …"""
+    active: str
+    """``active``, ``inactive``, ``failed``, ``activating``, …"""
+    sub: str
+    """``running``, ``dead``, ``exited``, …"""
+    file: str
+    """``enabled``, ``disabled``, ``static``, ``masked``, …; ``not-found`` where there is no such unit."""
 
 
 class Systemd:
@@ -74,6 +91,34 @@ class Systemd:
     async def restart(self, unit: str, *, timeout: float = 90.0) -> None:
         """Restart a unit (start it if it does not run) and wait for it."""
         await self._job("RestartUnit", unit, timeout)
+
+    async def reload(self, unit: str, *, timeout: float = 90.0) -> None:
+        """Let a unit read its configuration anew; raises ``SystemdError`` when it can't."""
+        await self._job("ReloadUnit", unit, timeout)
+
+    async def enqueue_restart(self, unit: str) -> None:
+        """Have a unit restarted and don't wait: for the one that this very process belongs to."""
+        await self._manager("RestartUnit", "ss", [unit, "replace"])
+
+    async def power(self, target: str) -> None:
+        """Begin an orderly ``reboot.target`` or ``poweroff.target``, as systemctl does."""
+        await self._manager("StartUnit", "ss", [target, "replace-irreversibly"])
+
+    async def units(self, names: Sequence[str]) -> list[Unit]:
+        """The state of units, in the order asked for; those that don't exist have ``load`` not-found."""
+        (rows,) = await self._manager("ListUnitsByNames", "as", [list(names)])
+        found = {row[0]: row for row in rows}
+        units = []
+        for name in names:
+            row = found.get(name, (name, "", "not-found", "inactive", "dead"))
+            file = "not-found"
+            if row[2] != "not-found":
+                try:
+                    (file,) = await self._manager("GetUnitFileState", "s", [name])
+                except SystemdError:
+                    file = "unknown"  # a transient unit has no file
+            units.append(Unit(name, row[1], row[2], row[3], row[4], file or "unknown"))
+        return units
 
     async def reset_failed(self, unit: str) -> None:
         """Forget earlier failures of a unit, so that its start limit does not stand in the way."""
