@@ -12,6 +12,9 @@ import psutil
 import kvorum
 from kvorum.node.record import NodeRecord
 
+_EFI = Path("/sys/firmware/efi")
+_SECURE_BOOT = _EFI / "efivars" / "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+
 
 class Sampler:
     """Takes samples of this node; CPU use is counted between two of them."""
@@ -34,6 +37,7 @@ class Sampler:
             maxdisk=root.f_blocks * root.f_frsize,
             uptime=uptime_s(),
             version=kvorum.__version__,
+            wait=cpu_fraction(_waiting_and_total(self._times), _waiting_and_total(times)),
         )
         self._times = times
         return self.record
@@ -60,7 +64,9 @@ def status(record: NodeRecord) -> dict[str, object]:
     threads = psutil.cpu_count() or 1
     return {
         "cpu": record.cpu,
-        "wait": 0,
+        "wait": record.wait,
+        "idle": 0,
+        "ksm": {"shared": _ksm_bytes()},
         "uptime": record.uptime,
         "loadavg": [f"{load:.2f}" for load in os.getloadavg()],
         "kversion": f"{uname.sysname} {uname.release} {uname.version}",
@@ -70,12 +76,16 @@ def status(record: NodeRecord) -> dict[str, object]:
             "version": uname.version,
             "machine": uname.machine,
         },
-        "boot-info": {"mode": "efi" if Path("/sys/firmware/efi").exists() else "legacy-bios"},
+        "boot-info": _boot(),
         "cpuinfo": {
             "cpus": threads,
             "cores": psutil.cpu_count(logical=False) or threads,
             "sockets": _sockets(),
             "model": _cpu_model(),
+            "mhz": _first("cpu MHz"),
+            "flags": _first("flags"),
+            "hvm": "1" if {"vmx", "svm"} & set(_first("flags").split()) else "0",
+            "user_hz": os.sysconf("SC_CLK_TCK"),
         },
         "memory": {
             "total": memory.total,
@@ -88,6 +98,10 @@ def status(record: NodeRecord) -> dict[str, object]:
         "pveversion": f"kvorum/{record.version}",
         "kvorum": {"accelerator": record.accelerator},
     }
+
+
+def _waiting_and_total(times: psutil._ntuples.scputimes) -> tuple[float, float]:
+    return times.iowait, _busy_and_total(times)[1]
 
 
 def _busy_and_total(times: psutil._ntuples.scputimes) -> tuple[float, float]:
@@ -106,9 +120,30 @@ def _cpuinfo(key: str) -> list[str]:
     return [value.strip() for name, _, value in lines if name.strip() == key]
 
 
+def _first(key: str) -> str:
+    return next(iter(_cpuinfo(key)), "")
+
+
 def _cpu_model() -> str:
-    models = _cpuinfo("model name")
-    return models[0] if models else platform.processor() or platform.machine()
+    return _first("model name") or platform.processor() or platform.machine()
+
+
+def _ksm_bytes() -> int:
+    """Memory that kernel same-page merging spares; 0 where the kernel has none."""
+    try:
+        return int(Path("/sys/kernel/mm/ksm/pages_sharing").read_text()) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
+
+
+def _boot() -> dict[str, object]:
+    """How the node booted; the last byte of the EFI variable says whether Secure Boot was on."""
+    if not _EFI.exists():
+        return {"mode": "legacy-bios"}
+    try:
+        return {"mode": "efi", "secureboot": _SECURE_BOOT.read_bytes()[-1:] == b"\x01"}
+    except OSError:
+        return {"mode": "efi"}
 
 
 def _sockets() -> int:

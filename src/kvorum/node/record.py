@@ -25,6 +25,8 @@ class NodeRecord(msgspec.Struct, frozen=True):
     """Kvorum's version on that node."""
     accelerator: str = ""
     """``kvm`` or ``tcg``: what guests run on there; empty while unknown."""
+    wait: float = 0.0
+    """The share of time in which cores stood idle for disks."""
 
 
 def encode(record: NodeRecord) -> bytes:

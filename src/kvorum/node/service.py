@@ -1,4 +1,4 @@
-"""Publishes this node's record again and again, for every other node's page."""
+"""The room's running parts: this node's record for all pages, and its history."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from kvorum.core.paths import Paths
 from kvorum.interface import Services
 from kvorum.node import record
 from kvorum.node.facts import Sampler
+from kvorum.node.history import Databases, Recorder
+from kvorum.node.host_files import HostFiles
+from kvorum.node.services import ServiceControl
 from kvorum.store import Store
 
 log = logging.getLogger(__name__)
@@ -19,15 +22,26 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def running(services: Services, store: Store, paths: Paths) -> AsyncIterator[None]:
-    """Register the ``Sampler`` and publish its samples while open."""
+    """Register the room's services and publish again and again while open; at the end save the history."""
     sampler = Sampler()
+    recorder = Recorder(store, sampler, Databases(paths.run / "rrd", paths.state / "rrd"))
+    control = ServiceControl()
     services.add(Sampler, sampler)
-    publishing = asyncio.create_task(_publish(sampler, store), name="publish node record")
+    services.add(Recorder, recorder)
+    services.add(ServiceControl, control)
+    services.add(HostFiles, HostFiles())
+    work = [
+        asyncio.create_task(_publish(sampler, store), name="publish node record"),
+        asyncio.create_task(recorder.run(), name="record history"),
+    ]
     try:
         yield
     finally:
-        publishing.cancel()
-        await asyncio.gather(publishing, return_exceptions=True)
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        await recorder.close()
+        await control.close()
 
 
 async def _publish(sampler: Sampler, store: Store) -> None:
