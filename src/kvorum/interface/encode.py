@@ -10,7 +10,7 @@ import dataclasses
 import enum
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Generic, TypeVar
 
@@ -25,10 +25,14 @@ _encoder = msgspec.json.Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A part of a longer list: ``total``, the length of the whole, is shown beside ``data``."""
+    """A part of a longer list: ``total``, the length of the whole, is shown beside ``data``.
+
+    So is what stands in ``beside``.
+    """
 
     rows: Sequence[T]
     total: int
+    beside: Mapping[str, object] = field(default_factory=dict)
 
 
 def plain(value: object) -> object:
@@ -78,5 +82,5 @@ def to_json(value: object) -> bytes:
 def success(result: object) -> dict[str, object]:
     """The body of a successful answer: ``data``, and for a ``Page`` its ``total``."""
     if isinstance(result, Page):
-        return {"data": plain(result.rows), "total": result.total}
+        return {"data": plain(result.rows), "total": result.total, **result.beside}
     return {"data": plain(result)}

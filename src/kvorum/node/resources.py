@@ -94,10 +94,10 @@ def storage_rows(snapshot: Snapshot) -> list[Row]:
     return [rows[key] for key in sorted(rows)]
 
 
-def next_id(taken: Iterable[int]) -> int | None:
-    """The lowest free VM id, or ``None`` when the range is full."""
+def next_id(taken: Iterable[int], lower: int = VMID_MIN, upper: int = NEXT_ID_END) -> int | None:
+    """The lowest free VM id from ``lower`` to below ``upper``, or ``None`` when all are taken."""
     used = set(taken)
-    return next((vmid for vmid in range(VMID_MIN, NEXT_ID_END) if vmid not in used), None)
+    return next((vmid for vmid in range(lower, upper) if vmid not in used), None)
 
 
 def _node_names(snapshot: Snapshot) -> list[str]:

@@ -26,6 +26,7 @@ from kvorum.interface import (
     method,
 )
 from kvorum.storage.config import FILE, StorageEntry
+from kvorum.storage.errors import StorageError
 from kvorum.storage.kind import Volume
 from kvorum.storage.storages import Storages, StorageState
 
@@ -33,6 +34,8 @@ Row = dict[str, object]
 
 _AUDIT = Privilege("/storage/{storage}", "Datastore.Audit", "Datastore.AllocateSpace", any_of=True)
 _ALLOCATE = Privilege("/storage", "Datastore.Allocate")
+_FIXED = frozenset({"path", "type"})
+"""What makes a storage another one if it changes."""
 _SIZE = re.compile(r"(\d+)([MG]?)")
 
 
@@ -50,7 +53,6 @@ class StorageSettings(Parameters):
     model_config = ConfigDict(extra="allow", populate_by_name=True, frozen=True)
 
     storage: StorageName
-    path: str | None = None
     content: str | None = None
     nodes: str | None = None
     shared: Boolean | None = None
@@ -66,6 +68,7 @@ class StorageSettings(Parameters):
 
 class CreateParameters(StorageSettings):
     type: str
+    path: str | None = None
 
 
 class UpdateParameters(StorageSettings):
@@ -99,10 +102,13 @@ class AllocateParameters(NodeStoragePath):
     format: str | None = None
 
 
-class VolumePath(Parameters):
+class VolumeQuestion(Parameters):
     node: NodeName
     volume: str
     storage: StorageName | None = None
+
+
+class VolumePath(VolumeQuestion):
     delay: int | None = Field(default=None, ge=1, le=30)
 
 
@@ -151,6 +157,8 @@ async def update(ctx: Context, p: UpdateParameters) -> Row:
     old = storages.config()
     delete = tuple(word for word in re.split(r"[,;\s]+", p.delete or "") if word)
     changes = p.options(frozenset({"delete", "digest"}))
+    if fixed := sorted(_FIXED & changes.keys()):
+        raise ParameterError({key: f"'{key}' is given once, when the storage is added" for key in fixed})
     if both := sorted(set(delete) & changes.keys()):
         raise ParameterError({key: f"can't delete '{key}' and set it at the same time" for key in both})
     changed = old.update(p.storage, changes, delete)
@@ -192,14 +200,15 @@ async def node_index(ctx: Context, p: NodeParameters) -> list[Row]:
             continue
         if (entry.nodes and p.node not in entry.nodes) or (p.target and not entry.available_on(p.target)):
             continue
-        rows.append({"storage": entry.id, **_state(await storages.state(entry))})
+        row = {"storage": entry.id, **_state(await storages.state(entry))}
+        rows.append(row | (_formats(storages, entry) if p.format else {}))
     return rows
 
 
 @method("GET", "/nodes/{node}/storage/{storage}", permission=_AUDIT)
 async def directory(ctx: Context, p: NodeStoragePath) -> list[Row]:
     """Directory index of a storage."""
-    return [{"subdir": name} for name in ("content", "status")]
+    return [{"subdir": name} for name in ("content", "rrddata", "status")]
 
 
 @method("GET", "/nodes/{node}/storage/{storage}/status", permission=_AUDIT, where=Where.NODE, protected=True)
@@ -245,6 +254,31 @@ async def allocate(ctx: Context, p: AllocateParameters) -> str:
 
 
 @method(
+    "GET",
+    "/nodes/{node}/storage/{storage}/content/{volume}",
+    permission=LoggedIn(),
+    where=Where.NODE,
+    protected=True,
+)
+async def volume_attributes(ctx: Context, p: VolumeQuestion) -> Row:
+    """Get volume attributes."""
+    volume = _volume(p.volume, p.storage)
+    if not _visible(ctx, volume.storage):
+        raise PermissionDenied(f"Permission check failed (/storage/{volume.storage}, Datastore.Audit)")
+    storages = ctx.service(Storages)
+    path = storages.of(volume).path(volume)
+    for found in await storages.content(volume.storage):
+        if found.volid == str(volume):
+            return {
+                "path": str(path),
+                "format": found.format,
+                "size": found.size,
+                "used": found.used or found.size,
+            }
+    raise StorageError(f"storage '{volume.storage}' has no volume '{volume}'")
+
+
+@method(
     "DELETE",
     "/nodes/{node}/storage/{storage}/content/{volume}",
     permission=LoggedIn(),
@@ -255,10 +289,7 @@ async def allocate(ctx: Context, p: AllocateParameters) -> str:
 )
 async def free(ctx: Context, p: VolumePath) -> Work:
     """Delete volume."""
-    try:
-        volume = VolumeId.parse(p.volume if ":" in p.volume else f"{p.storage}:{p.volume}")
-    except ValueError as error:
-        raise ParameterError({"volume": str(error)}) from None
+    volume = _volume(p.volume, p.storage)
     if not ctx.allowed(f"/storage/{volume.storage}", "Datastore.Allocate"):
         raise PermissionDenied(f"Permission check failed (/storage/{volume.storage}, Datastore.Allocate)")
     kind = ctx.service(Storages).of(volume)
@@ -269,6 +300,23 @@ async def free(ctx: Context, p: VolumePath) -> Work:
         log.line(f"Removed volume '{volume}'")
 
     return Work("imgdel", str(volume), run)
+
+
+def _volume(text: str, storage: str | None) -> VolumeId:
+    try:
+        return VolumeId.parse(text if ":" in text else f"{storage}:{text}")
+    except ValueError as error:
+        raise ParameterError({"volume": str(error)}) from None
+
+
+def _formats(storages: Storages, entry: StorageEntry) -> Row:
+    """Which image formats a storage takes; nothing where this node can't have it."""
+    try:
+        formats = storages.open(entry).capabilities.formats
+    except StorageError:
+        return {}
+    default = entry.options.get("format", formats[0])
+    return {"formats": {"supported": list(formats), "default": default}, "select_existing": False}
 
 
 def _visible(ctx: Context, storage: str) -> bool:

@@ -1,0 +1,33 @@
+"""The API's methods about nodes and about everything in the cluster at once."""
+
+from kvorum.node.methods import (
+    absent,
+    capabilities,
+    certificates,
+    datacenter,
+    files,
+    history,
+    index,
+    jobs,
+    journal,
+    metrics,
+    network,
+    services,
+    status,
+)
+
+__all__ = [
+    "absent",
+    "capabilities",
+    "certificates",
+    "datacenter",
+    "files",
+    "history",
+    "index",
+    "jobs",
+    "journal",
+    "metrics",
+    "network",
+    "services",
+    "status",
+]

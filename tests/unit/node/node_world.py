@@ -1,0 +1,45 @@
+"""A node's methods on a store in memory and an /etc of the test's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kvorum.interface import Context, Identity, Services
+from kvorum.node.host_files import HostFiles
+from kvorum.store.memory import MemoryStore
+
+
+class Rights:
+    """Everything, or just what is named as ``PATH PRIVILEGE``."""
+
+    def __init__(self, *granted: str) -> None:
+        self._granted = granted
+
+    def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
+        return not self._granted or f"{path} {privilege}" in self._granted
+
+
+class Log:
+    """A task's log as a list."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.warnings: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        pass
+
+
+def context(etc: Path | None = None, *granted: str) -> Context:
+    """What a method is called with; ``granted`` limits the caller's rights."""
+    services = Services()
+    if etc is not None:
+        (etc / "network").mkdir(parents=True, exist_ok=True)
+        services.add(HostFiles, HostFiles(etc))
+    return Context(MemoryStore("n1"), services, Identity("root@pam"), Rights(*granted))
