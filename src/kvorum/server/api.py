@@ -81,16 +81,24 @@ class Api:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request whose path begins with ``/api2/``. It never raises but when it is cancelled."""
-        path, _, query = request.raw_path.partition("?")
+        path = request.raw_path.partition("?")[0]
         flavour, slash, rest = path[len(PREFIX) :].partition("/")
         if self._description.answers(path):
             return self._description.handle(request, path)
+        if path == PATH_OF_EVENTS:
+            return await self.handle_as(request, path, flavour)
+        if flavour not in replies.FORMATS:
+            unknown = NotImplementedHere(f"unknown format '{flavour[:20]}': use /api2/json")
+            return replies.failure(unknown, flavour)
+        return await self.handle_as(request, (slash + rest).rstrip("/") or "/", flavour)
+
+    async def handle_as(self, request: web.BaseRequest, path: str, flavour: str) -> web.StreamResponse:
+        """Answer a request as one for ``path`` (without ``/api2/json``), wherever it was sent to."""
+        query = request.raw_path.partition("?")[2]
         try:
             if path == PATH_OF_EVENTS:
                 return await self._stream(request, query)
-            if flavour not in replies.FORMATS:
-                raise NotImplementedHere(f"unknown format '{flavour[:20]}': use /api2/json")
-            return await self._answer(request, (slash + rest).rstrip("/") or "/", query, flavour)
+            return await self._answer(request, path, query, flavour)
         except KvorumError as error:
             return replies.failure(error, flavour)
         except web.HTTPRequestEntityTooLarge:

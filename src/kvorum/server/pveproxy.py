@@ -25,10 +25,13 @@ from kvorum.server.events import Events
 from kvorum.server.forward import PORT, DaemonForwarder, NodeForwarder, close_all
 from kvorum.server.listen import on_port
 from kvorum.server.page import BuiltPage
+from kvorum.server.replies import TEXT
 from kvorum.store import Store
 
 log = logging.getLogger(__name__)
 
+METRICS = "/metrics"
+"""Where Prometheus looks."""
 CERTIFICATE_TIMEOUT_S = 60.0
 """How long a first start waits for pve-cluster and pvedaemon to make this node's certificate."""
 
@@ -58,6 +61,8 @@ async def running(
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         if request.raw_path.startswith(PREFIX):
             return await api.handle(request)
+        if request.raw_path.partition("?")[0] == METRICS:
+            return await api.handle_as(request, "/kvorum/metrics", TEXT)
         return await built.handle(request)
 
     try:

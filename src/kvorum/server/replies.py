@@ -19,6 +19,9 @@ JSON = "application/json;charset=UTF-8"
 
 FORMATS = frozenset({"json", "extjs"})
 
+TEXT = "text"
+"""The flavour of answers that are nothing but a text; only for paths outside of /api2."""
+
 REASON_BYTES = 1000
 
 _HEADERS = {
@@ -42,7 +45,10 @@ def reply(body: Mapping[str, object], status: int = 200, text: str = "OK") -> we
 
 
 def result(value: object, flavour: str) -> web.Response:
-    """The answer of a method that went well; ``flavour`` is ``json`` or ``extjs``."""
+    """The answer of a method that went well; ``flavour`` is ``json``, ``extjs`` or ``text``."""
+    if flavour == TEXT:
+        kind = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        return web.Response(text=str(value), headers=CIMultiDict(_HEADERS | kind))
     body = success(value)
     if flavour == "extjs":
         return reply({"success": 1, **body})

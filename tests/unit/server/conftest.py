@@ -120,6 +120,7 @@ TEST_METHODS = (
     _method("GET", "/nodes/{node}/hang", hang),
     _method("GET", "/nodes/{node}/many", many),
     _method("POST", "/nodes/{node}/work", work, task=True),
+    _method("GET", "/kvorum/metrics", open_to_all, NoParameters, protected=False),
     _method("GET", "/open", open_to_all, NoParameters, Anyone(), protected=False),
 )
 

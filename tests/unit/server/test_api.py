@@ -364,3 +364,12 @@ async def test_logins_and_tasks_stand_in_the_clusters_log(cluster: "Cluster") ->
     async with asyncio.timeout(10):
         while f"starting task {upid}" not in [row["msg"] for row in await log("")]:
             await asyncio.sleep(0.02)
+
+
+async def test_metrics_are_plain_text_for_who_may_see_them(cluster: "Cluster") -> None:
+    url = f"{cluster.n1.url}/metrics"
+    async with cluster.client.get(url) as answer:
+        assert answer.status == 401
+    async with cluster.client.get(url, headers=await cluster.login()) as answer:
+        assert answer.status == 200 and await answer.text() == "welcome"
+        assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
