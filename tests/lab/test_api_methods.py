@@ -1,0 +1,156 @@
+"""Every GET of the API answers on real nodes, asked by a client that people have (proxmoxer)."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+import urllib3
+from lab_cluster import Cluster, Maker, address
+from proxmoxer import ProxmoxAPI
+from proxmoxer.core import ResourceException
+
+from kvorum.interface import Method, NodeOnly
+from kvorum.server.rooms import methods
+
+GETS = [m for m in methods() if m.verb == "GET" and not isinstance(m.permission, NodeOnly)]
+QUERY = {"timeframe": "hour", "schedule": "*/15", "hostname": "198.18.10.2", "path": "storage.cfg"}
+"""Values for parameters that must be given."""
+STREAMS = ("/events", "websocket")
+"""What answers as a stream has tests of its own."""
+
+
+@pytest.fixture
+def connect(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ProxmoxAPI]]:
+    """proxmoxer, logged in to a node through the lab's own network."""
+
+    def through_the_lab(target: tuple[str, int], timeout: Any = None, **_: object) -> socket.socket:
+        plain = cluster.lab.socket()
+        plain.settimeout(30)
+        plain.connect(target)
+        return plain
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", through_the_lab)
+
+    def log_in(node: str) -> ProxmoxAPI:
+        host = address(cluster.lab, node, 0)
+        return ProxmoxAPI(host, user="root@pam", password=cluster.lab.password, verify_ssl=False, timeout=30)
+
+    with pytest.warns(urllib3.exceptions.InsecureRequestWarning):
+        yield log_in
+
+
+def fill(method: Method, values: dict[str, str]) -> str | None:
+    """The method's path with what is there; ``None`` where there is nothing of the kind to ask about."""
+    missing = [name for name in re.findall(r"\{(\w+)\}", method.path) if name not in values]
+    return None if missing else re.sub(r"\{(\w+)\}", lambda match: values[match[1]], method.path)
+
+
+def test_every_get_answers_and_none_with_an_error(
+    cluster: Cluster, guest: Maker, connect: Callable[[str], ProxmoxAPI]
+) -> None:
+    vmid = guest("n2", "--scsi0", "local:1")
+    client = connect("n1")
+    volumes = client.nodes("n2").storage("local").content.get(vmid=vmid)
+    tasks = client.nodes("n2").tasks.get()
+    values = {
+        "node": "n2",
+        "vmid": str(vmid),
+        "storage": "local",
+        "service": "systemd-journald",
+        "iface": "vmbr0",
+        "volume": volumes[0]["volid"],
+        "userid": "root@pam",
+        "realm": "pam",
+        "roleid": "Administrator",
+    } | ({"upid": tasks[0]["upid"]} if tasks else {})
+    wrong, asked = [], 0
+    for method in GETS:
+        path = fill(method, values)
+        if path is None or any(word in path for word in STREAMS):
+            continue
+        fields = {field.alias or name: field for name, field in method.parameters.model_fields.items()}
+        needed = [n for n, f in fields.items() if f.is_required() and f"{{{n}}}" not in method.path]
+        if any(name not in QUERY for name in needed):
+            continue
+        asked += 1
+        try:
+            client(path.lstrip("/")).get(**{name: QUERY[name] for name in needed})
+        except ResourceException as error:
+            if error.status_code >= 500:
+                wrong.append(f"{path}: {error}")
+    assert not wrong, "\n".join(wrong)
+    assert asked > 90, "the walk has lost its way"
+
+
+def test_a_nodes_services_journal_and_clock_are_told_and_changed(
+    cluster: Cluster, connect: Callable[[str], ProxmoxAPI]
+) -> None:
+    node = connect("n1").nodes("n2")
+    found = {row["service"]: row for row in node.services.get()}
+    assert found["pvedaemon"]["state"] == "running" and found["pvedaemon"]["unit-state"] == "enabled"
+    assert node.services("corosync").state.get()["active-state"] == "active"
+    upid = node.services("systemd-journald").restart.post()
+    cluster.until(
+        "n1", f"pvesh get '/nodes/n2/tasks/{upid}/status' --output-format json | grep -q exitstatus"
+    )
+    assert node.tasks(upid).status.get()["exitstatus"] == "OK"
+    lines = node.journal.get(lastentries=5)
+    assert len(lines) == 7 and lines[0].startswith("s="), "cursor, five lines, cursor"
+    assert node.journal.get(startcursor=lines[-1], lastentries=0) is not None
+    rows = node.syslog.get(limit=3, service="pvedaemon")
+    assert [row["n"] for row in rows] == [1, 2, 3] and "n2 " in rows[0]["t"]
+    before = node.time.get()["timezone"]
+    node.time.put(timezone="Asia/Kolkata")
+    told = node.time.get()
+    assert (told["timezone"], told["localtime"] - told["time"]) == ("Asia/Kolkata", 19800)
+    assert cluster.say("n2", "date", "+%z").strip() == "+0530"
+    node.time.put(timezone=before)
+
+
+def test_a_change_of_the_network_waits_and_is_taken_back(
+    cluster: Cluster, connect: Callable[[str], ProxmoxAPI]
+) -> None:
+    node = connect("n3").nodes("n1")
+    node.network.post(iface="vmbr9", type="bridge", cidr="192.0.2.1/24", autostart=1)
+    assert "iface vmbr9 inet static" in cluster.say("n1", "cat", "/etc/network/interfaces.new")
+    assert "vmbr9" in {row["iface"] for row in node.network.get()}
+    assert cluster.run("n1", "ip", "link", "show", "vmbr9").returncode != 0, "nothing is applied yet"
+    with pytest.raises(ResourceException, match="is no IPv4 address"):
+        node.network.post(iface="vmbr8", type="bridge", cidr="192.0.2.300/24")
+    node.network.delete()
+    assert "vmbr9" not in {row["iface"] for row in node.network.get()}
+
+
+def test_metrics_are_scraped_and_history_begins(
+    cluster: Cluster, connect: Callable[[str], ProxmoxAPI]
+) -> None:
+    client = connect("n2")
+    cluster.until("n1", "grep -q '^pve-node-9.0/n2:' /etc/pve/.rrd")
+    assert len(client.nodes("n2").rrddata.get(timeframe="hour", cf="AVERAGE")) == 70
+    ticket = client.get_tokens()[0]
+    host = address(cluster.lab, "n2", 0)
+    url = f"https://{host}:8006/metrics"
+    answer = requests.get(url, cookies={"PVEAuthCookie": ticket}, verify=False, timeout=30)
+    assert answer.status_code == 200 and answer.headers["Content-Type"].startswith("text/plain")
+    assert "kvorum_quorate 1.0" in answer.text and 'kvorum_node_uptime_seconds{node="n2"}' in answer.text
+    assert requests.get(url, verify=False, timeout=30).status_code == 401
+
+
+def test_history_outlives_a_reboot_that_the_api_began(
+    cluster: Cluster, connect: Callable[[str], ProxmoxAPI]
+) -> None:
+    client = connect("n1")
+    cluster.until("n3", "test -s /run/kvorum/rrd/pve-node-9.0/n3")
+    begun = cluster.say("n3", "stat", "-c", "%Y", "/proc/1")
+    client.nodes("n3").status.post(command="reboot")
+    cluster.until("n1", "grep -q '\"online\": 0' /etc/pve/.members", timeout_s=60)
+    cluster.settled()
+    assert cluster.say("n3", "stat", "-c", "%Y", "/proc/1") != begun
+    cluster.until("n3", "test -s /run/kvorum/rrd/pve-node-9.0/n3")
+    saved = cluster.say("n3", "stat", "-c", "%s", "/var/lib/kvorum/rrd/pve-node-9.0/n3")
+    assert int(saved) > 10_000
