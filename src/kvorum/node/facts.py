@@ -65,7 +65,6 @@ def status(record: NodeRecord) -> dict[str, object]:
     return {
         "cpu": record.cpu,
         "wait": record.wait,
-        "idle": 0,
         "ksm": {"shared": _ksm_bytes()},
         "uptime": record.uptime,
         "loadavg": [f"{load:.2f}" for load in os.getloadavg()],

@@ -133,6 +133,7 @@ class HostFiles:
             )
         beside = file.with_name(f".{file.name}.new")
         try:
+            file.parent.mkdir(parents=True, exist_ok=True)
             mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
             with beside.open("w", encoding="utf-8") as stream:
                 stream.write(text)

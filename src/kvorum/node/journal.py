@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import itertools
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -73,11 +74,12 @@ def _span(
 ) -> list[str]:
     with _open() as reader:
         deadline = time.monotonic() + DEADLINE_S
+        first_entry: Mapping[str, object] = {}
         try:
             if last is not None and after is None:
-                _seek_last(reader, until, before, min(last, MOST_LINES))
                 if last == 0:
                     return []
+                first_entry = _seek_last(reader, until, before, min(last, MOST_LINES))
             elif after is not None:
                 reader.seek_cursor(after)
                 if reader.get_next().get("__CURSOR") != after:
@@ -87,10 +89,12 @@ def _span(
             else:
                 reader.seek_head()
         except (OSError, ValueError) as error:
-            raise ParameterError({"startcursor": f"is no cursor of this journal: {error}"}) from error
+            name = "startcursor" if after is not None else "endcursor"
+            raise ParameterError({name: f"is no cursor of this journal: {error}"}) from error
+        found = _entries(reader, deadline, until)
         lines: list[str] = []
         first = end = ""
-        for entry in _entries(reader, deadline, until):
+        for entry in itertools.chain([first_entry] if first_entry else [], found):
             if before is not None and entry["__CURSOR"] == before:
                 break
             first, end = first or str(entry["__CURSOR"]), str(entry["__CURSOR"])
@@ -100,7 +104,8 @@ def _span(
         return [first, *lines, end] if lines else []
 
 
-def _seek_last(reader: Reader, until: float | None, before: str | None, count: int) -> None:
+def _seek_last(reader: Reader, until: float | None, before: str | None, count: int) -> Mapping[str, object]:
+    """Go to the first of the last ``count`` entries and return it; nothing in an empty journal."""
     if before is not None:
         reader.seek_cursor(before)
         reader.get_next()
@@ -108,9 +113,8 @@ def _seek_last(reader: Reader, until: float | None, before: str | None, count: i
         reader.seek_realtime(until)
     else:
         reader.seek_tail()
-    # Stand one before the first wanted entry: reading on then begins with it.
-    if not reader.get_previous(count + 1):
-        reader.seek_head()
+    entry: Mapping[str, object] = reader.get_previous(count)
+    return entry
 
 
 def _entries(reader: Reader, deadline: float, until: float | None) -> Iterator[Mapping[str, object]]:

@@ -17,10 +17,15 @@ async def apply(files: HostFiles, current: str, pending: str, wanted: str | None
 
     Without ifupdown2 the file counts from the next boot, which the task says as a warning.
     """
+    command = _find("ifreload")
+    if command is None and _find("ifup") is None:
+        raise KvorumError(
+            "neither ifupdown2 nor ifupdown is installed on this node: something else manages its network, "
+            "and /etc/network/interfaces means nothing to it"
+        )
     before = files.read(current)
     if wanted is not None:
         await asyncio.to_thread(files.write, current, wanted)
-    command = shutil.which("ifreload", path="/usr/sbin:/sbin:/usr/bin")
     if command is None:
         await asyncio.to_thread(files.remove, pending)
         log.warn("ifupdown2 is not installed: what changed counts from the next boot of this node")
@@ -32,6 +37,10 @@ async def apply(files: HostFiles, current: str, pending: str, wanted: str | None
             await asyncio.to_thread(files.write, current, before)
         raise
     await asyncio.to_thread(files.remove, pending)
+
+
+def _find(command: str) -> str | None:
+    return shutil.which(command, path="/usr/sbin:/sbin:/usr/bin:/bin")
 
 
 async def _run(command: str, log: TaskLog) -> None:

@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-from typing import TypedDict
-
+from kvorum.core.options_file import OptionsFile
 from kvorum.interface import Context, LoggedIn, NoParameters, method
-
-
-class Version(TypedDict):
-    """What answers, in the words clients compare versions with."""
-
-    version: str
-    release: str
-    repoid: str
-
-
-API_VERSION = "9.2.11"
-"""The version of the known API that this one follows: clients choose their behaviour by it."""
-
-
-def _own_version() -> str:
-    try:
-        return version("kvorum")
-    except PackageNotFoundError:
-        return "0"
-
-
-_VERSION = Version(
-    version=API_VERSION,
-    release=API_VERSION.rpartition(".")[0],
-    repoid=_own_version().encode().hex().ljust(8, "0"),
-)
+from kvorum.node import datacenter
+from kvorum.node.version import VERSION, Version
 
 
 @method("GET", "/version", permission=LoggedIn())
 async def api_version(ctx: Context, p: NoParameters) -> Version:
-    """API version details."""
-    return _VERSION
+    """API version details, including some parts of the global datacenter config."""
+    file = ctx.store.read(datacenter.FILE)
+    console = OptionsFile.parse(file.text).values.get("console") if file is not None else None
+    return Version(**VERSION, console=console) if console else VERSION

@@ -95,9 +95,8 @@ async def test_a_new_bridge_waits_and_the_difference_is_shown(ctx: Context, file
 async def test_a_change_keeps_what_it_does_not_mean(ctx: Context, file: Path) -> None:
     change = ChangedInterface(node="n1", iface="vmbr0", type="bridge", mtu=9000, bridge_vlan_aware=True)
     await network.update(ctx, change)
-    assert pending(file) == TEXT + "\tbridge-vlan-aware yes\n\tmtu 9000\n" or sorted(
-        pending(file).splitlines()
-    ) == sorted([*TEXT.splitlines(), "\tbridge-vlan-aware yes", "\tmtu 9000"])
+    wanted = [*TEXT.splitlines(), "\tbridge-vlan-aware yes", "\tmtu 9000"]
+    assert sorted(pending(file).splitlines()) == sorted(wanted)
     await network.update(ctx, ChangedInterface(node="n1", iface="vmbr0", type="bridge", delete="mtu cidr"))
     rows, _ = await shown(ctx)
     assert rows["vmbr0"]["method"] == "manual" and "gateway" not in rows["vmbr0"]
@@ -160,7 +159,8 @@ async def test_what_is_pending_is_taken_back(ctx: Context, file: Path) -> None:
 async def test_applied_without_ifupdown2_it_counts_from_the_next_boot(
     ctx: Context, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network_apply.shutil, "which", lambda *_, **__: None)
+    found = {"ifup": "/usr/sbin/ifup"}
+    monkeypatch.setattr(network_apply, "_find", found.get)
     await network.delete(ctx, InterfacePath(node="n1", iface="vmbr0"))
     wanted, log = pending(file), Log()
     work = await network.reload(ctx, Apply(node="n1"))
@@ -176,7 +176,7 @@ async def test_a_reload_that_fails_brings_the_old_file_back_and_keeps_the_change
     command = tmp_path / "ifreload"
     command.write_text("#!/bin/sh\necho error: vmbr0: no such port\nexit 1\n")
     command.chmod(0o755)
-    monkeypatch.setattr(network_apply.shutil, "which", lambda *_, **__: str(command))
+    monkeypatch.setattr(network_apply, "_find", {"ifreload": str(command)}.get)
     await network.delete(ctx, InterfacePath(node="n1", iface="vmbr0"))
     wanted, log = pending(file), Log()
     work = await network.reload(ctx, Apply(node="n1"))
@@ -194,3 +194,14 @@ async def test_a_change_between_the_click_and_the_task_is_noticed(ctx: Context, 
     file.write_text(TEXT + "# by hand\n")
     with pytest.raises(Conflict, match="changed meanwhile"):
         await work.run(Log())
+
+
+async def test_a_network_that_something_else_manages_is_left_alone(
+    ctx: Context, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network_apply, "_find", {}.get)
+    await network.delete(ctx, InterfacePath(node="n1", iface="vmbr0"))
+    work = await network.reload(ctx, Apply(node="n1"))
+    with pytest.raises(KvorumError, match="something else manages its network"):
+        await work.run(Log())
+    assert file.read_text() == TEXT

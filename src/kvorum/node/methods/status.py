@@ -8,13 +8,13 @@ from typing import Literal
 import psutil
 from pydantic import Field
 
-import kvorum
 from kvorum.core.errors import KvorumError, ParameterError
 from kvorum.core.options_file import OptionsFile
 from kvorum.interface import Context, LoggedIn, Privilege, TextList, Where, method
 from kvorum.node import facts, node_config, record, report, wake
 from kvorum.node.methods.models import AUDIT, CLUSTER_AUDIT, CLUSTER_MODIFY, NodePath, Row
 from kvorum.node.services import ServiceControl
+from kvorum.node.version import VERSION, Version
 from kvorum.store import Write, expect_digest
 
 _POWER = Privilege("/nodes/{node}", "Sys.PowerMgmt")
@@ -83,9 +83,9 @@ async def node_power(ctx: Context, p: Power) -> None:
 
 
 @method("GET", "/nodes/{node}/version", permission=LoggedIn(), where=Where.NODE)
-async def node_version(ctx: Context, p: NodePath) -> Row:
+async def node_version(ctx: Context, p: NodePath) -> Version:
     """API version details."""
-    return {"version": kvorum.__version__, "release": kvorum.__version__, "repoid": "00000000"}
+    return VERSION
 
 
 @method("GET", "/nodes/{node}/subscription", permission=LoggedIn(), where=Where.NODE)
