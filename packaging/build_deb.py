@@ -32,6 +32,8 @@ HOME = Path("usr/lib/kvorum")
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 ALWAYS = ("pvecm", "pvesh", "qm")
 """Commands beside those that the generated table names."""
+CFLAGS = "-Wno-incompatible-pointer-types"
+"""For compiled dependencies: rrdtool 0.1.16 has a mismatch that is an error for GCC 14 (Debian 13's)."""
 PIP_SETTINGS = ("index-url", "extra-index-url", "proxy", "trusted-host", "timeout", "retries")
 """What is taken over from the host's pip; it works in the environment only and is written nowhere."""
 
@@ -98,7 +100,8 @@ def environment(root: Path) -> None:
     """Make the virtual environment at ``HOME`` in ``root``: the pinned dependencies, then our own wheel."""
     home = f"/{HOME}"
     pinned = [REPOSITORY / "requirements.txt", HERE / "requirements-build.txt"]
-    made = hashlib.sha256(b"".join(path.read_bytes() for path in pinned) + cached_base(root)).hexdigest()[:16]
+    parts = (*(path.read_bytes() for path in pinned), CFLAGS.encode(), cached_base(root))
+    made = hashlib.sha256(b"".join(parts)).hexdigest()[:16]
     kept = place() / f"venv-{made}"
     for path in pinned:
         shutil.copyfile(path, root / "tmp" / path.name)
@@ -111,7 +114,7 @@ def environment(root: Path) -> None:
         in_root(root, [builder, "install", "-q", "-r", "/tmp/requirements-build.txt"], cause, **settings)
         in_root(root, ["python3", "-m", "venv", "--without-pip", home], cause)
         into = [builder, "--python", f"{home}/bin/python", "install", "--no-compile", "-q"]
-        in_root(root, [*into, "-r", "/tmp/requirements.txt"], cause, **settings)
+        in_root(root, [*into, "-r", "/tmp/requirements.txt"], cause, CFLAGS=CFLAGS, **settings)
         keep(root, kept)
     else:
         run(["cp", "--archive", f"{kept}/builder", f"{root}/opt/builder"])

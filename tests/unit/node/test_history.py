@@ -16,6 +16,7 @@ from kvorum.guests import GuestRecord
 from kvorum.guests.statistics import KEY as GUESTS
 from kvorum.node.facts import Sampler
 from kvorum.node.history import GUEST, NODE, STORAGE, TIMEFRAMES, Databases, Recorder, Schema
+from kvorum.node.history.recorder import pause_s
 from kvorum.node.history.samples import guest_sample, line, pressure
 from kvorum.storage import StorageRecord
 from kvorum.storage.statistics import KEY as STORAGES
@@ -185,3 +186,9 @@ def test_pressure_is_read_where_the_kernel_tells_it(tmp_path: Path) -> None:
     )
     (tmp_path / "cpu").write_text("some avg10=2.00 avg60=0 avg300=0 total=1\nfull avg10=9 avg60=0\n")
     assert pressure(tmp_path) == {"pressurecpusome": 2.0, "pressureiosome": 1.5, "pressureiofull": 0.25}
+
+
+def test_rounds_that_cost_much_come_less_often_but_once_a_step() -> None:
+    assert pause_s(0.002) == 10
+    assert pause_s(0.25) == 25
+    assert pause_s(9) == 60

@@ -17,7 +17,7 @@ from kvorum.guests import read_records as read_guests
 from kvorum.node.facts import Sampler
 from kvorum.node.history.databases import Databases
 from kvorum.node.history.samples import Sample, guest_sample, line, node_sample, storage_sample
-from kvorum.node.history.schema import GUEST, NODE, STORAGE, Schema
+from kvorum.node.history.schema import GUEST, NODE, STEP_S, STORAGE, Schema
 from kvorum.storage import read_records as read_storages
 from kvorum.store import Store
 
@@ -25,6 +25,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 10.0
+SHARE = 0.01
+"""Of one core, at most: where a round costs more, rounds come less often, down to one a step."""
 SAVE_S = 1800.0
 READ_DEADLINE_S = 5.0
 KEY = "rrd"
@@ -42,6 +44,7 @@ class Recorder:
         self._databases = databases
         self._thread = ThreadPoolExecutor(1, "history")
         self._complained = ""
+        self._cost_s = 0.0
 
     async def run(self) -> None:
         """Record until cancelled; what can't be written is logged once and tried again."""
@@ -52,7 +55,7 @@ class Recorder:
             if time.monotonic() - saved >= SAVE_S:
                 saved = time.monotonic()
                 await self._in_thread(self._quietly, self._databases.save)
-            await asyncio.sleep(INTERVAL_S)
+            await asyncio.sleep(pause_s(self._cost_s))
 
     async def close(self) -> None:
         """Save everything and end the thread."""
@@ -97,6 +100,13 @@ class Recorder:
         return samples
 
     def _write(self, at: int, samples: Samples) -> None:
+        began = time.thread_time()
+        try:
+            self._update(at, samples)
+        finally:
+            self._cost_s = time.thread_time() - began
+
+    def _update(self, at: int, samples: Samples) -> None:
         present: dict[str, set[str]] = {}
         for schema, name, sample in samples:
             present.setdefault(schema.name, set()).add(name)
@@ -118,3 +128,8 @@ class Recorder:
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+
+def pause_s(cost_s: float) -> float:
+    """Seconds until the next round after one that took ``cost_s`` seconds of a core."""
+    return min(float(STEP_S), max(INTERVAL_S, cost_s / SHARE))
