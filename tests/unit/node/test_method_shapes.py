@@ -15,7 +15,6 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from kvorum.access import Authentication, Keys, Realms, Throttle
 from kvorum.cluster.node_files import ensure_node_files
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
@@ -150,15 +149,11 @@ async def calls(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple
     await store.write("nodes/n1/qemu-server/100.conf", "name: web\nmemory: 64\n")
     await store.write("jobs.cfg", "vzdump: backup-1\n\tall 1\n\tnode n9\n\tschedule sat 02:00\n")
     await store.write("replication.cfg", "local: 100-0\n\ttarget n2\n")
-    services.add(Authentication, Authentication(Keys(store)))
-    services.add(Realms, Realms([]))
-    services.add(Throttle, Throttle())
-    authority = Everything()
     async with rooms.services(services, store, paths):
         guest = GuestRecord(vmid=100, name="web", status="running", cpus=2, cpu=0.5, mem=7, maxmem=8)
         await store.publish(GUESTS, msgspec.msgpack.encode([guest]))
         services.get(Sampler).sample()
-        yield Caller(store, services, authority), Router(rooms.methods())
+        yield Caller(store, services, Everything()), Router(rooms.methods())
 
 
 @pytest.mark.parametrize("method", GET, ids=name)

@@ -15,6 +15,7 @@ from kvorum.node.methods import (
     services,
     status,
 )
+from kvorum.node.methods.index import snapshot
 
 __all__ = [
     "absent",
@@ -29,5 +30,6 @@ __all__ = [
     "metrics",
     "network",
     "services",
+    "snapshot",
     "status",
 ]
