@@ -32,8 +32,10 @@ HOME = Path("usr/lib/kvorum")
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 ALWAYS = ("pvecm", "pvesh", "qm")
 """Commands beside those that the generated table names."""
-CFLAGS = "-Wno-incompatible-pointer-types"
-"""For compiled dependencies: rrdtool 0.1.16 has a mismatch that is an error for GCC 14 (Debian 13's)."""
+CFLAGS = (
+    "-O2 -g -Wno-error -Wno-incompatible-pointer-types -Wno-implicit-function-declaration -Wno-int-conversion"
+)
+"""For compiled dependencies: rrdtool 0.1.16 has what GCC 14 (Debian 13's) takes for errors, not warnings."""
 PIP_SETTINGS = ("index-url", "extra-index-url", "proxy", "trusted-host", "timeout", "retries")
 """What is taken over from the host's pip; it works in the environment only and is written nowhere."""
 
