@@ -112,7 +112,7 @@ class VolumePath(VolumeQuestion):
     delay: int | None = Field(default=None, ge=1, le=30)
 
 
-@method("GET", "/storage", permission=LoggedIn())
+@method("GET", "/storage", permission=LoggedIn(), protected=True)
 async def index(ctx: Context, p: IndexParameters) -> list[Row]:
     """Storage index."""
     entries = ctx.service(Storages).config().entries
@@ -138,7 +138,12 @@ async def create(ctx: Context, p: CreateParameters) -> Row:
     return {"storage": p.storage, "type": p.type}
 
 
-@method("GET", "/storage/{storage}", permission=Privilege("/storage/{storage}", "Datastore.Allocate"))
+@method(
+    "GET",
+    "/storage/{storage}",
+    permission=Privilege("/storage/{storage}", "Datastore.Allocate"),
+    protected=True,
+)
 async def read(ctx: Context, p: StoragePath) -> Row:
     """Read storage configuration."""
     return _row(ctx, ctx.service(Storages).config().get(p.storage))
