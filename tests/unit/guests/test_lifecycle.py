@@ -136,6 +136,10 @@ async def test_what_stands_against_a_start_is_said(node: Node) -> None:
     await configure(node, SMALL + "scsi0: local:100/vm-100-disk-9.raw\n")
     with pytest.raises(GuestError, match=r"vm-100-disk-9\.raw' does not exist"):
         await node.manager.start(100)
+    for option in ("tag=5", "trunks=2;3"):
+        await configure(node, SMALL + f"net0: virtio=BC:24:11:00:00:01,{option}\n")
+        with pytest.raises(GuestError, match=f"net0: {option} can't be honoured yet"):
+            await node.manager.start(100)
     await configure(node, SMALL + "cpu: pentium9000\n")
     with pytest.raises(StartFailed, match="pentium9000"):
         await node.manager.start(100)

@@ -74,6 +74,7 @@ class PlainLauncher(Launcher):
         return True
 
     async def open_links(self, config: GuestConfig) -> dict[str, Link]:
+        check_vlans(config)
         return {key: Link() for key in config.nics}
 
     async def admit(self, vmid: int, name: str, pid: int) -> None:
@@ -98,6 +99,7 @@ class SystemLauncher(Launcher):
         return network.bridge_exists(bridge)
 
     async def open_links(self, config: GuestConfig) -> dict[str, Link]:
+        check_vlans(config)
         links: dict[str, Link] = {}
         try:
             for key, nic in config.nics.items():
@@ -122,6 +124,21 @@ class SystemLauncher(Launcher):
         await self._systemd.start_scope(
             scope, [pid], description=f"VM {vmid} ({name})", properties=properties
         )
+
+
+def check_vlans(config: GuestConfig) -> None:
+    """Refuse what would put a guest into another network than its configuration says: there are no VLANs yet.
+
+    Raises ``GuestError`` naming the card.
+    """
+    for key, nic in config.nics.items():
+        for option in ("tag", "trunks"):
+            if option in nic.options:
+                wanted = f"{option}={nic.options[option]}"
+                raise GuestError(
+                    f"{key}: {wanted} can't be honoured yet, and without it the guest would reach the untagged "
+                    f"network; remove '{option}' to let it"
+                )
 
 
 def close_links(links: dict[str, Link]) -> None:
