@@ -12,6 +12,7 @@ from kvorum.node.methods import (
     journal,
     metrics,
     network,
+    pools,
     services,
     status,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "journal",
     "metrics",
     "network",
+    "pools",
     "services",
     "snapshot",
     "status",

@@ -6,11 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from kvorum.access import read_users
 from kvorum.cluster import node_fingerprint
 from kvorum.core.errors import ParameterError
 from kvorum.guests import read_records as read_guests
 from kvorum.interface import Context, LoggedIn, NoParameters, Parameters, Vmid, method
-from kvorum.node import datacenter, record, resources
+from kvorum.node import datacenter, pools, record, resources
 from kvorum.node.record import NodeRecord
 from kvorum.node.resources import Row, Snapshot
 from kvorum.storage import StorageConfig, StorageEntry, StorageError
@@ -40,13 +41,17 @@ async def list_nodes(ctx: Context, p: NoParameters) -> list[Row]:
 @method("GET", "/cluster/resources", permission=LoggedIn())
 async def cluster_resources(ctx: Context, p: ResourceFilter) -> list[Row]:
     """Resources index (cluster wide)."""
-    now, rows = snapshot(ctx.store), []
+    now, rows, known = snapshot(ctx.store), list[Row](), read_users(ctx.store).pools
     if p.type in (None, "vm"):
-        rows += [row for row in resources.guest_rows(now) if ctx.allowed(f"/vms/{row['vmid']}", "VM.Audit")]
+        guests = resources.guest_rows(now)
+        seen = (row for row in guests if ctx.allowed(f"/vms/{row['vmid']}", "VM.Audit"))
+        rows += pools.with_pools(seen, known)
     if p.type in (None, "node"):
         rows += resources.node_rows(now)
     if p.type in (None, "storage"):
-        rows += [row for row in resources.storage_rows(now) if _may_see(ctx, f"/storage/{row['storage']}")]
+        rows += [row for row in resources.storage_rows(now) if may_see_storage(ctx, str(row["storage"]))]
+    if p.type is None:
+        rows += pools.pool_rows(known, lambda path: ctx.allowed(path, "Pool.Audit"))
     return rows
 
 
@@ -90,5 +95,7 @@ def _configured(store: Store) -> tuple[StorageEntry, ...]:
         return ()
 
 
-def _may_see(ctx: Context, path: str) -> bool:
+def may_see_storage(ctx: Context, storage: str) -> bool:
+    """Whether the caller may know of a storage."""
+    path = f"/storage/{storage}"
     return ctx.allowed(path, "Datastore.Audit") or ctx.allowed(path, "Datastore.AllocateSpace")
