@@ -136,8 +136,8 @@ def check_vlans(config: GuestConfig) -> None:
             if option in nic.options:
                 wanted = f"{option}={nic.options[option]}"
                 raise GuestError(
-                    f"{key}: {wanted} can't be honoured yet, and without it the guest would reach the untagged "
-                    f"network; remove '{option}' to let it"
+                    f"{key}: {wanted} can't be honoured yet, and without it the guest would reach the "
+                    f"untagged network; remove '{option}' to let it"
                 )
 
 
