@@ -148,3 +148,22 @@ def test_a_lease_is_answered_when_every_member_has_heard_of_it() -> None:
     (held,) = three.sent[1:]
     assert three.hear(1, held) == [] and three.hear(3, held) == []
     assert [answer.outcome for answer in three.hear(2, held)] == [Outcome.DONE]
+
+
+def test_a_view_that_was_formed_and_never_began_is_none_to_come_directly_from() -> None:
+    """Another member may lack it, and go on alone from the view before (simulation, seed 22106)."""
+    three = Three()
+    replica = Replica(1, "n1", "n1/life", Stored(), Ballot(1, 3, 1, True))
+    three.replica, three.serial = replica, 0
+    three.step(MembersChanged((1, 1), frozenset({(1, 1), (2, 2)}), 0.0))
+    (state,) = three.sent
+    assert isinstance(state, messages.State)
+    ahead = replace(state, name="n2", view=messages.View(3, {2: "n2"}), direct=True)
+    three.hear(1, state)
+    three.hear(2, ahead)
+    three.sync()
+    assert replica.view.number == 4 and not replica.status.writable
+    three.sent.clear()
+    three.step(MembersChanged((1, 2), frozenset({(1, 1)}), 0.0))
+    (alone,) = three.sent
+    assert isinstance(alone, messages.State) and alone.view.number == 4 and not alone.direct

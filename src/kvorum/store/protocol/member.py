@@ -206,9 +206,10 @@ class Member(ABC):
         taken = self._entries.take_over(begun.lead, begun.fetched)
         begun.fetched = None
         if begun.forming is not None:
-            # Not before: who has not the leader's history yet must not come directly from this view.
+            # Not before: who has not the leader's history yet must not hold itself for a member of it. It
+            # comes directly from it only once it begins: until then another member may not have it on disk,
+            # and go on alone from the view before, of which this one was no member.
             self.view, begun.forming = begun.forming, None
-            self._direct = True
         who = f"fetched from {begun.lead.name}" if taken.changes else ""
         self._wishes.persist(
             self._entries, taken, view=self.view, origins=self._entries.origins, who=who, time=self._now

@@ -207,6 +207,7 @@ class Replica(Member):
     def _begin_view(self) -> None:
         entries = self._entries
         self._phase = Phase.ACTIVE
+        self._direct = True
         self._ballot = replace(self._ballot, adopt=False)
         entries.version = max(state.version for state in self._round.states.values()) + 1
         entries.last_view = self.view.number
