@@ -31,7 +31,7 @@ test: build/packages build/venv $(PAGE) $(DEB)
 	$(BIN)/pytest $(TESTS)
 
 unit: build/venv
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/unit -m "not slow"
 
 lint: build/venv
 	$(BIN)/ruff check .

@@ -11,6 +11,8 @@ from kvorum.access.files.tfa_cfg import Recovery, TfaConfig, TotpFactor, UserFac
 from kvorum.access.files.user_cfg import Grant, Group, Pool, Role, Token, User, UserConfig
 from kvorum.core.errors import Conflict, KvorumError
 
+pytestmark = pytest.mark.slow
+
 WORD = st.from_regex(r"[A-Za-z][A-Za-z0-9._-]{1,11}", fullmatch=True).filter(lambda w: w[-1].isalnum())
 TEXT = st.text(st.characters(blacklist_categories=("Cs",)), max_size=30)
 USER_ID = st.builds(lambda name, realm: f"{name}@{realm}", WORD, WORD)

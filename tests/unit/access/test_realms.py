@@ -8,6 +8,8 @@ from kvorum.access.realms import pam_service
 from kvorum.core.errors import AuthenticationError, KvorumError
 from kvorum.store.memory import MemoryStore
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_password_is_made_once_and_kept_for_its_owner_alone(tmp_path: Path) -> None:
     file = tmp_path / "state" / "login-password"

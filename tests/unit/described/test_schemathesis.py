@@ -20,7 +20,7 @@ import requests
 import urllib3
 
 SECONDS = 600 if os.environ.get("KVORUM_SOAK") else 40
-pytestmark = pytest.mark.timeout(SECONDS + 200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 200)]
 
 ACTS_ON_THE_HOST = re.compile(r"/cluster/config|/kvorum/|/access/(ticket|password|tfa)|/qemu")
 CHANGES_THE_NODE = re.compile(r"/nodes/\{node\}/(?!storage|tasks)")

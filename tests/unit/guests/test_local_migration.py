@@ -23,7 +23,10 @@ if not hasattr(world_module, "World"):
     _spec.loader.exec_module(world_module)
 World = world_module.World
 
-pytestmark = pytest.mark.skipif(not shutil.which(world_module.QEMU), reason="no qemu-system-x86_64 here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which(world_module.QEMU), reason="no qemu-system-x86_64 here"),
+]
 
 
 @pytest.fixture

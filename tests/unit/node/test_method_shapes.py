@@ -39,6 +39,8 @@ from kvorum.node.facts import Sampler
 from kvorum.server import rooms
 from kvorum.store.memory import MemoryStore
 
+pytestmark = pytest.mark.slow
+
 KNOWN = {
     (each["method"], each["path"]): each
     for each in json.loads((Path(__file__).parent / "known_methods.json").read_text())

@@ -10,6 +10,8 @@ import pytest
 from proxmoxer import ProxmoxAPI
 from proxmoxer.core import ResourceException
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from conftest import Cluster
 

@@ -15,6 +15,8 @@ from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.server import pveproxy
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from conftest import Cluster
 

@@ -12,6 +12,8 @@ from kvorum.server.events import endpoint, sources
 from kvorum.server.events.ring import MOST_EVENTS
 from kvorum.tasks import TaskRunner
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from conftest import Cluster
 

@@ -19,6 +19,8 @@ from kvorum.access.tickets import user_ticket
 from kvorum.server import api, forward, listen
 from kvorum.server.replies import REASON_BYTES, reason
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from conftest import Cluster
 

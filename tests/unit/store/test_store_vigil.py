@@ -39,6 +39,8 @@ from kvorum.store.protocol import (
 )
 from kvorum.store.protocol.vigil import Vigil
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_late_record_is_told_from_a_large_one() -> None:
     watch = Vigil()
