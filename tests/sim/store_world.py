@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kvorum.store import Expect, File, Write
+from kvorum.store.database import take
 from kvorum.store.protocol import (
     PAUSE_SECONDS,
     Answer,
@@ -85,17 +86,7 @@ class Disk:
         self.stored = Stored(tree=Tree())
 
     def write(self, record: Record) -> None:
-        stored = self.stored
-        files = [change.file for change in record.changes if change.file is not None]
-        directories = [change.path for change in record.changes if change.directory]
-        gone = [c.path for c in record.changes if c.file is None and not c.directory]
-        stored.tree.patch(gone, directories, files)
-        stored.version, stored.last_view = record.version, record.last_view
-        stored.view = record.view or stored.view
-        if record.origins is not None:
-            stored.origins = dict(record.origins)
-        if record.origin is not None:
-            stored.origins[record.origin[0]] = record.origin[1]
+        take(self.stored, record)
 
     def read(self) -> Stored:
         old = self.stored

@@ -25,7 +25,6 @@ _CRC = struct.Struct("<I")
 _OVERHEAD = _HEAD.size + _CRC.size
 BLOCK_BYTES = 4096
 HALF_BYTES = 2 << 20
-RECORD_BYTES_MAX = HALF_BYTES - BLOCK_BYTES
 
 
 class DamagedJournal(Exception):
