@@ -5,14 +5,31 @@ Works when no daemon of ours runs. Imports little: these commands are typed ofte
 
 from __future__ import annotations
 
+import json
+import re
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kvorum.cluster.quorum import Explanation, Voter, explain
+from kvorum.cluster.quorum import Device, Explanation, Rules, Shape, StoreWord, Voter, explain
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
-from kvorum.corosync import Cfg, Cmap, CorosyncNotFound, Flag, Quorum, RingId, VoteInfo, Votequorum
+from kvorum.corosync import (
+    QDEVICE_NODEID,
+    Cfg,
+    Cmap,
+    CorosyncNotFound,
+    Flag,
+    Quorum,
+    RingId,
+    VoteInfo,
+    Votequorum,
+)
+
+STORE_S = 1.0
+"""How long the store is waited for."""
+_LINK = re.compile(r"\.ring\d+_addr$")
 
 _FLAGS = (
     (Flag.TWONODE, "2Node"),
@@ -47,8 +64,8 @@ class ClusterView:
     ring: RingId
     local: VoteInfo
     members: tuple[StatusNode, ...]
-    configured: tuple[Voter, ...]
-    """All voters of the configuration, the QDevice among them."""
+    shape: Shape
+    """All voters of the configuration, the QDevice and votequorum's options."""
 
 
 def status_text() -> str:
@@ -56,7 +73,9 @@ def status_text() -> str:
     corosync does not run."""
     _require_cluster()
     view = look()
-    return status_block(view, time.time()) + "\n" + quorum_block(explain_view(view))
+    word, ha = store_word(Paths.system().etc_pve)
+    told = explain_view(replace(view, shape=replace(view.shape, ha=ha)), word)
+    return status_block(view, time.time()) + "\n" + quorum_block(told)
 
 
 def nodes_text() -> str:
@@ -82,15 +101,15 @@ def look() -> ClusterView:
         local = votes.info()
         keys = cmap.items("nodelist.node.")
         names, weights = _configured(keys)
+        options = cmap.items("quorum.")
         members = []
         for nodeid in nodeids:
             info = votes.info(nodeid)
             addresses = cfg.addresses(nodeid)
             address = addresses[0] if addresses else ""
             members.append(StatusNode(nodeid, info.votes, names.get(nodeid, address), address, info.flags))
-        voters = [Voter(names[n], weights[n], n in nodeids) for n in sorted(names)]
-        if Flag.QDEVICE_REGISTERED in local.flags:
-            voters.append(Voter("Qdevice", _qdevice_votes(votes), Flag.QDEVICE_CAST_VOTE in local.flags))
+        voters = tuple(Voter(names[n], weights[n], n in nodeids) for n in sorted(names))
+        device = _device(options, votes, local)
         return ClusterView(
             cluster_name=cmap.text("totem.cluster_name"),
             config_version=cmap.text("totem.config_version", "0"),
@@ -99,13 +118,43 @@ def look() -> ClusterView:
             ring=ring,
             local=local,
             members=tuple(members),
-            configured=tuple(voters),
+            shape=Shape(voters, device, _rules(options), _expected(local, voters, device), _links(keys)),
         )
 
 
-def explain_view(view: ClusterView) -> Explanation:
-    """The quorum explained, as Corosync counts it now."""
-    return explain(view.configured, quorate=view.local.quorate)
+def explain_view(view: ClusterView, store: StoreWord | None = None) -> Explanation:
+    """The quorum explained, as Corosync counts it now; ``store`` is what /etc/pve says of itself."""
+    return explain(view.shape, quorate=view.local.quorate, store=store)
+
+
+def store_word(etc_pve: Path, wait_s: float = STORE_S) -> tuple[StoreWord, bool]:
+    """Whether /etc/pve may be changed, as the store says there, and whether HA looks after something.
+
+    A store that hangs does not hold this up.
+    """
+    read: list[tuple[bytes, bool]] = []
+    asking = threading.Thread(target=lambda: read.extend(_ask_store(etc_pve)), daemon=True)
+    asking.start()
+    asking.join(wait_s)
+    if not read:
+        return StoreWord(False, "the store does not answer: see 'systemctl status pve-cluster'"), False
+    members, ha = read[0]
+    try:
+        cluster = json.loads(members)["cluster"]
+        return StoreWord(bool(cluster["quorate"]), str(cluster.get("reason", ""))), ha
+    except (ValueError, KeyError, TypeError):
+        return StoreWord(False, "the store has not taken up the cluster's configuration yet"), ha
+
+
+def _ask_store(etc_pve: Path) -> list[tuple[bytes, bool]]:
+    try:
+        members = (etc_pve / ".members").read_bytes()
+    except OSError:
+        return []
+    try:
+        return [(members, bool((etc_pve / "ha" / "resources.cfg").read_bytes().strip()))]
+    except OSError:
+        return [(members, False)]
 
 
 def status_block(view: ClusterView, now: float) -> str:
@@ -145,7 +194,7 @@ def nodes_block(view: ClusterView) -> str:
 
 def quorum_block(explanation: Explanation) -> str:
     """What stands below the known text: quorum explained."""
-    return "\n".join([*_title("Quorum explained"), explanation.sentence]) + "\n"
+    return "\n".join([*_title("Quorum explained"), *explanation.sentences]) + "\n"
 
 
 def _membership(view: ClusterView, *, decimal: bool) -> list[str]:
@@ -160,7 +209,7 @@ def _membership(view: ClusterView, *, decimal: bool) -> list[str]:
         lines.append(f"{number} {node.votes:>10} {flags}{node.name if decimal else node.address}{local}")
     if device:
         number = f"{0:>10}" if decimal else "0x00000000"
-        votes = next((voter.votes for voter in view.configured if voter.name == "Qdevice"), 0)
+        votes = view.shape.device.votes if view.shape.device else 0
         lines.append(f"{number} {votes:>10} {'':>10} {view.local.qdevice_name}")
     return lines
 
@@ -189,11 +238,52 @@ def _configured(keys: dict[str, int | float | str | bytes]) -> tuple[dict[int, s
     return names, weights
 
 
-def _qdevice_votes(votes: Votequorum) -> int:
+def _device(
+    options: dict[str, int | float | str | bytes], votes: Votequorum, local: VoteInfo
+) -> Device | None:
+    """The QDevice, once corosync-qdevice has registered it, or as the configuration promises it."""
+    registered = Flag.QDEVICE_REGISTERED in local.flags
+    if not registered and "quorum.device.model" not in options:
+        return None
+    model = str(options.get("quorum.device.model", "net"))
+    promised = int(options.get("quorum.device.votes", 1))
+    return Device(
+        _qdevice_votes(votes, promised) if registered else promised,
+        registered and Flag.QDEVICE_CAST_VOTE in local.flags,
+        str(options.get(f"quorum.device.{model}.algorithm", "ffsplit")),
+        str(options.get(f"quorum.device.{model}.host", "")),
+    )
+
+
+def _qdevice_votes(votes: Votequorum, promised: int) -> int:
     try:
-        return votes.info(0).qdevice_votes
+        return votes.info(QDEVICE_NODEID).qdevice_votes
     except CorosyncNotFound:
-        return 0
+        return promised
+
+
+def _rules(options: dict[str, int | float | str | bytes]) -> Rules:
+    def chosen(name: str) -> bool:
+        return str(options.get(f"quorum.{name}", "0")) in ("1", "yes")
+
+    two_node = chosen("two_node")
+    return Rules(
+        two_node,
+        chosen("wait_for_all") or (two_node and "quorum.wait_for_all" not in options),
+        chosen("last_man_standing"),
+        chosen("auto_tie_breaker"),
+    )
+
+
+def _expected(local: VoteInfo, voters: tuple[Voter, ...], device: Device | None) -> int | None:
+    """What Corosync expects, where it is not the sum: someone has said ``pvecm expected``."""
+    configured = sum(voter.votes for voter in voters) + (device.votes if device else 0)
+    return local.expected if local.expected != configured else None
+
+
+def _links(keys: dict[str, int | float | str | bytes]) -> int:
+    """The number of links that nodes have addresses on."""
+    return len({key.rpartition(".")[2] for key in keys if _LINK.search(key)})
 
 
 def _title(text: str) -> list[str]:

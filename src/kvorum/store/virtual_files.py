@@ -82,12 +82,15 @@ class VirtualFiles:
         membership = self._membership.current
         shown: dict[str, object] = {"nodename": self._host.node, "version": membership.version}
         if membership.cluster is not None:
-            shown["cluster"] = {
+            cluster: dict[str, object] = {
                 "name": membership.cluster,
                 "version": membership.config_version,
                 "nodes": len(membership.members),
                 "quorate": int(membership.quorate),
             }
+            if not membership.quorate:
+                cluster["reason"] = membership.reason
+            shown["cluster"] = cluster
             shown["nodelist"] = {
                 member.name: {"id": member.nodeid, "online": int(member.online), "ip": member.address}
                 for member in membership.members

@@ -1,9 +1,12 @@
 """The texts of ``pvecm status`` and ``pvecm nodes``, to the letter."""
 
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
-from kvorum.cluster.quorum import Voter
+from kvorum.cluster.quorum import Device, Shape, StoreWord, Voter
 from kvorum.cluster.status import (
     ClusterView,
     StatusNode,
@@ -11,6 +14,7 @@ from kvorum.cluster.status import (
     nodes_block,
     quorum_block,
     status_block,
+    store_word,
 )
 from kvorum.corosync import Flag, NodeState, RingId, VoteInfo
 
@@ -18,12 +22,11 @@ from kvorum.corosync import Flag, NodeState, RingId, VoteInfo
 def view(flags: Flag = Flag.QUORATE, *, total: int = 2, device: str = "") -> ClusterView:
     local = VoteInfo(1, NodeState.MEMBER, 1, 3, 3, total, 2, flags, 1 if device else 0, device)
     members = tuple(StatusNode(n, 1, f"hp{n}", f"10.0.0.{n}", flags) for n in (1, 2)[: min(total, 2)])
-    voters = (
-        Voter("hp1", 1, True),
-        Voter("hp2", 1, total > 1),
-        Voter("Qdevice" if device else "hp3", 1, bool(device)),
-    )
-    return ClusterView("home", "3", "knet", "on", RingId(1, 0x1A8), local, members, voters)
+    voters = [Voter("hp1", 1, True), Voter("hp2", 1, total > 1)]
+    if not device:
+        voters.append(Voter("hp3", 1, False))
+    shape = Shape(tuple(voters), Device(1, True) if device else None)
+    return ClusterView("home", "3", "knet", "on", RingId(1, 0x1A8), local, members, shape)
 
 
 def test_status_reads_as_users_know_it() -> None:
@@ -70,6 +73,24 @@ def test_nodes_have_decimal_ids_and_names() -> None:
         "\nMembership information\n----------------------\n    Nodeid      Votes Name\n"
         "         1          1 hp1 (local)\n         2          1 hp2\n"
     )
+
+
+def test_the_store_says_why_nothing_can_be_changed(tmp_path: Path) -> None:
+    members = {"cluster": {"quorate": 0, "reason": "waiting for hp1"}}
+    (tmp_path / ".members").write_text(json.dumps(members))
+    assert store_word(tmp_path) == (StoreWord(False, "waiting for hp1"), False)
+    (tmp_path / "ha").mkdir()
+    (tmp_path / "ha" / "resources.cfg").write_text("vm: 100\n")
+    (tmp_path / ".members").write_text(json.dumps({"cluster": {"quorate": 1}}))
+    assert store_word(tmp_path) == (StoreWord(True), True)
+    told = quorum_block(explain_view(view(), StoreWord(False, "waiting for hp1")))
+    assert "Corosync has quorum, but nothing can be changed here: waiting for hp1.\n" in told
+
+
+def test_a_store_that_hangs_or_is_away_is_said_and_not_waited_for(tmp_path: Path) -> None:
+    assert "does not answer" in store_word(tmp_path)[0].reason
+    os.mkfifo(tmp_path / ".members")
+    assert "does not answer" in store_word(tmp_path, wait_s=0.05)[0].reason
 
 
 def test_the_command_imports_neither_asyncio_nor_cryptography() -> None:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from kvorum.cluster.admission import (
     JOIN_API_VERSION,
 )
 from kvorum.cluster.change import CONFIGURATION
-from kvorum.cluster.methods.models import Child, JoinInfoOf, NoCluster, QuorumRow, StatusRow, configuration_of
+from kvorum.cluster.methods.models import (
+    CautionRow,
+    Child,
+    ChoiceRow,
+    JoinInfoOf,
+    NoCluster,
+    QuorumRow,
+    StatusRow,
+    configuration_of,
+)
 from kvorum.cluster.node_files import node_fingerprint
-from kvorum.cluster.quorum import Voter, explain
-from kvorum.cluster.status import explain_view, look
+from kvorum.cluster.quorum import Sets, Shape, StoreWord, Voter, explain
+from kvorum.cluster.status import look
 from kvorum.core.errors import ParameterError
 from kvorum.corosync import Configuration, ConfiguredNode, CorosyncError
 from kvorum.interface import (
@@ -21,6 +31,7 @@ from kvorum.interface import (
     Privilege,
     method,
 )
+from kvorum.store import Store
 
 _AUDIT = Privilege("/", "Sys.Audit")
 _LOOK_S = 2.0
@@ -112,26 +123,43 @@ async def status(ctx: Context, p: NoParameters) -> list[StatusRow]:
 
 @method("GET", "/kvorum/quorum", permission=_AUDIT, protected=True)
 async def quorum(ctx: Context, p: NoParameters) -> QuorumRow:
-    """Quorum explained: how many votes are needed, who is missing, and what may still fail."""
+    """Quorum explained: how many votes are needed, who is missing, what may still fail, what fools people."""
     membership = ctx.store.membership
-    voters = [Voter(member.name, member.votes, member.online) for member in membership.members]
-    explanation = explain(voters, quorate=membership.quorate)
+    voters = tuple(Voter(member.name, member.votes, member.online) for member in membership.members)
+    shape, quorate = Shape(voters), membership.quorate
     if membership.cluster is not None:
         try:
             async with asyncio.timeout(_LOOK_S):
-                explanation = explain_view(await asyncio.to_thread(look))
+                view = await asyncio.to_thread(look)
+                shape, quorate = view.shape, view.local.quorate
         except (CorosyncError, TimeoutError):
             pass  # corosync does not answer: what the store knows has to do
+    word = StoreWord(membership.quorate, membership.reason)
+    explanation = explain(replace(shape, ha=_has_ha(ctx.store)), quorate=quorate, store=word)
     return QuorumRow(
         quorate=explanation.quorate,
+        writable=explanation.writable,
         total=explanation.total,
         present=explanation.present,
         needed=explanation.needed,
         may_fail=explanation.may_fail,
         fatal=list(explanation.fatal),
         missing=list(explanation.missing),
+        losses=_sets(explanation.losses),
+        returns=_sets(explanation.returns),
+        cautions=[CautionRow(kind=c.kind, sentence=c.sentence) for c in explanation.cautions],
         sentence=explanation.sentence,
+        sentences=list(explanation.sentences),
     )
+
+
+def _sets(sets: Sets) -> list[list[ChoiceRow]]:
+    return [[ChoiceRow(count=choice.count, of=list(choice.names)) for choice in one] for one in sets]
+
+
+def _has_ha(store: Store) -> bool:
+    file = store.read("ha/resources.cfg")
+    return file is not None and bool(file.text.strip())
 
 
 def _node(node: ConfiguredNode) -> dict[str, object]:

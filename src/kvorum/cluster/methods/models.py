@@ -143,17 +143,36 @@ class StatusRow(TypedDict):
     level: NotRequired[str]
 
 
+class ChoiceRow(TypedDict):
+    """Any ``count`` of these voters."""
+
+    count: int
+    of: list[str]
+
+
+class CautionRow(TypedDict):
+    """What fools people about this shape of a cluster."""
+
+    kind: str
+    sentence: str
+
+
 class QuorumRow(TypedDict):
-    """Quorum explained."""
+    """Quorum explained. ``quorate`` is Corosync's word, ``writable`` the store's: changes need both."""
 
     quorate: bool
+    writable: bool
     total: int
     present: int
     needed: int
     may_fail: int
     fatal: list[str]
     missing: list[str]
+    losses: list[list[ChoiceRow]]
+    returns: list[list[ChoiceRow]]
+    cautions: list[CautionRow]
     sentence: str
+    sentences: list[str]
 
 
 def configuration_of(store: Store) -> Configuration | None:
