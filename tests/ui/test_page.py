@@ -142,6 +142,17 @@ class TestDatacenter:
         expect(row).to_contain_text("14 % of 8 CPUs")
         expect(row).to_contain_text("16 GiB of 32 GiB")
 
+    def test_its_tabs_have_addresses_and_show_members_and_all_guests(self, page: Page) -> None:
+        tabs = page.get_by_role("navigation", name="Views of this place")
+        tabs.get_by_role("tab", name="Cluster").click()
+        expect(page).to_have_url(re.compile("#/datacenter/cluster$"))
+        members = page.get_by_role("region", name="Members")
+        expect(members.get_by_role("row").filter(has_text="pve2")).to_contain_text("10.0.0.2")
+        tabs.get_by_role("tab", name="Guests").click()
+        expect(page.get_by_role("region", name="Guests").get_by_role("row")).to_have_count(6)
+        page.go_back()
+        expect(members).to_be_visible()
+
     def test_without_quorum_a_banner_says_why_and_actions_are_refused(self, page: Page, server: Any) -> None:
         choose_guest(page, "web")
         server.world.online -= {"pve2", "pve3"}

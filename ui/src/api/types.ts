@@ -42,6 +42,8 @@ export interface ConfiguredNode {
   name?: string;
   nodeid?: number | string;
   quorum_votes?: number | string;
+  ring0_addr?: string;
+  ring1_addr?: string;
 }
 
 /** GET /kvorum/quorum: votes as Corosync counts them, the QDevice's among them. */

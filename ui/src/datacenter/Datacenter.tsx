@@ -1,37 +1,34 @@
-/** The whole cluster: can it decide, and how are its nodes. */
+/** The whole cluster: its summary, the cluster's making, all guests. */
 
-import { useClusterStatus, useConfiguredNodes, useQuorum } from "../api/live";
+import { GuestsTable } from "../guest/GuestsTable";
 import { useText } from "../i18n/text";
 import { Panel } from "../shell/parts";
+import { PlaceTabs } from "../shell/PlaceTabs";
+import type { Tab } from "../shell/route";
 import type { Cluster } from "../tree/model";
-import { NodesTable } from "./NodesTable";
-import { QuorumCard } from "./QuorumCard";
-import { readQuorum } from "./quorum";
+import { ClusterTab } from "./ClusterTab";
+import { Summary } from "./Summary";
 
-export function Datacenter({ cluster }: { cluster: Cluster }) {
+export function Datacenter({ cluster, tab = "summary" }: { cluster: Cluster; tab?: Tab<"datacenter"> }) {
   const t = useText();
-  const status = useClusterStatus();
-  const configured = useConfiguredNodes();
-  const answer = useQuorum();
-  const quorum = readQuorum(status.data ?? [], configured.data ?? [], answer.data ?? null);
-  const running = cluster.guests.filter((guest) => guest.state === "running").length;
   return (
     <>
       <header className="kv-head">
         <h1>{t.datacenter}</h1>
         <span className="kv-quiet">{cluster.name ?? t.standalone}</span>
       </header>
-      <div className="kv-stack">
-        <QuorumCard quorum={quorum} />
-        <Panel
-          title={t.nodes}
-          aside={
-            <span className="kv-quiet">{t.guestCount(running, cluster.guests.length - running)}</span>
-          }
-        >
-          <NodesTable nodes={cluster.nodes} voters={quorum.voters} />
+      <PlaceTabs route={{ view: "datacenter", tab }} />
+      {tab === "summary" && <Summary cluster={cluster} />}
+      {tab === "cluster" && <ClusterTab />}
+      {tab === "guests" && (
+        <Panel title={t.guests}>
+          {cluster.guests.length > 0 ? (
+            <GuestsTable guests={cluster.guests} placed />
+          ) : (
+            <p className="kv-quiet">{t.noGuests}</p>
+          )}
         </Panel>
-      </div>
+      )}
     </>
   );
 }

@@ -1,14 +1,16 @@
 /** One guest: how it is, what it is made of, what was done to it, and the buttons that do something. */
 
 import { Alert } from "@patternfly/react-core";
-import { useGuestConfig, useGuestStatus, useTasks } from "../api/live";
-import type { GuestStatus } from "../api/types";
+import { useGuestConfig, useGuestStatus, useTasks, type Live } from "../api/live";
+import type { GuestConfig, GuestStatus, TaskRow } from "../api/types";
 import { useText } from "../i18n/text";
 import { duration } from "../i18n/units";
 import { ByteUsage, CpuUsage, Facts, Panel } from "../shell/parts";
-import { hrefOf } from "../shell/route";
+import { PlaceTabs } from "../shell/PlaceTabs";
+import { hrefOf, type Tab } from "../shell/route";
 import { sortTasks } from "../tasks/model";
 import { TaskList } from "../tasks/TaskList";
+import { TasksPanel } from "../tasks/TasksPanel";
 import { GuestIcon, StateText } from "../tree/icons";
 import { stateOf, type Cluster, type Guest } from "../tree/model";
 import { Actions } from "./Actions";
@@ -16,7 +18,13 @@ import { ConfigTable } from "./ConfigTable";
 
 const RECENT = 6;
 
-export function GuestView({ guest: listed, cluster }: { guest: Guest; cluster: Cluster }) {
+interface Props {
+  guest: Guest;
+  cluster: Cluster;
+  tab?: Tab<"guest"> | undefined;
+}
+
+export function GuestView({ guest: listed, cluster, tab = "summary" }: Props) {
   const t = useText();
   const status = useGuestStatus(listed.node, listed.vmid);
   const config = useGuestConfig(listed.node, listed.vmid);
@@ -24,7 +32,6 @@ export function GuestView({ guest: listed, cluster }: { guest: Guest; cluster: C
   const tasks = useTasks();
   const own = sortTasks((tasks.data ?? []).filter((task) => task.id === String(guest.vmid)));
   const state = t.state[guest.state];
-  const notes = config.data?.description;
   return (
     <>
       <header className="kv-head">
@@ -36,30 +43,50 @@ export function GuestView({ guest: listed, cluster }: { guest: Guest; cluster: C
         <Actions guest={guest} cluster={cluster} />
       </header>
       {status.error && <Alert isInline variant="warning" title={status.error.message} />}
-      <div className="kv-columns">
-        <div className="kv-stack">
-          <Panel title={t.guest.status}>
-            <StatusFacts guest={guest} status={status.data} />
+      <PlaceTabs route={{ view: "guest", vmid: guest.vmid, tab }} />
+      {tab === "tasks" ? (
+        <TasksPanel tasks={own} none={t.guest.noTasks} />
+      ) : (
+        <Summary guest={guest} status={status.data} config={config} tasks={own.slice(0, RECENT)} />
+      )}
+    </>
+  );
+}
+
+interface SummaryProps {
+  guest: Guest;
+  status: GuestStatus | undefined;
+  config: Live<GuestConfig>;
+  tasks: TaskRow[];
+}
+
+function Summary({ guest, status, config, tasks }: SummaryProps) {
+  const t = useText();
+  const notes = config.data?.description;
+  return (
+    <div className="kv-columns">
+      <div className="kv-stack">
+        <Panel title={t.guest.status}>
+          <StatusFacts guest={guest} status={status} />
+        </Panel>
+        {notes !== undefined && notes !== "" && (
+          <Panel title={t.guest.notes}>
+            <p className="kv-notes">{notes}</p>
           </Panel>
-          {notes !== undefined && notes !== "" && (
-            <Panel title={t.guest.notes}>
-              <p className="kv-notes">{notes}</p>
-            </Panel>
+        )}
+        <Panel title={t.guest.tasks}>
+          {tasks.length > 0 ? (
+            <TaskList tasks={tasks} compact />
+          ) : (
+            <p className="kv-quiet">{t.guest.noTasks}</p>
           )}
-          <Panel title={t.guest.tasks}>
-            {own.length > 0 ? (
-              <TaskList tasks={own.slice(0, RECENT)} compact />
-            ) : (
-              <p className="kv-quiet">{t.guest.noTasks}</p>
-            )}
-          </Panel>
-        </div>
-        <Panel title={t.guest.configuration}>
-          {config.data && <ConfigTable config={config.data} />}
-          {config.error && <p className="kv-quiet">{config.error.message}</p>}
         </Panel>
       </div>
-    </>
+      <Panel title={t.guest.configuration}>
+        {config.data && <ConfigTable config={config.data} />}
+        {config.error && <p className="kv-quiet">{config.error.message}</p>}
+      </Panel>
+    </div>
   );
 }
 

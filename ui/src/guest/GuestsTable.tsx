@@ -7,7 +7,8 @@ import { hrefOf } from "../shell/route";
 import { GuestIcon, StateText } from "../tree/icons";
 import type { Guest } from "../tree/model";
 
-export function GuestsTable({ guests }: { guests: Guest[] }) {
+/** `placed`: with the node of each. */
+export function GuestsTable({ guests, placed = false }: { guests: Guest[]; placed?: boolean }) {
   const t = useText();
   return (
     <div className="kv-scroll">
@@ -16,6 +17,7 @@ export function GuestsTable({ guests }: { guests: Guest[] }) {
           <tr>
             <th scope="col">{t.column.guest}</th>
             <th scope="col">{t.column.state}</th>
+            {placed && <th scope="col">{t.column.node}</th>}
             <th scope="col">{t.column.cpu}</th>
             <th scope="col">{t.column.memory}</th>
             <th scope="col" className="kv-wide">
@@ -25,7 +27,7 @@ export function GuestsTable({ guests }: { guests: Guest[] }) {
         </thead>
         <tbody>
           {guests.map((guest) => (
-            <GuestRow key={guest.vmid} guest={guest} />
+            <GuestRow key={guest.vmid} guest={guest} placed={placed} />
           ))}
         </tbody>
       </table>
@@ -33,7 +35,7 @@ export function GuestsTable({ guests }: { guests: Guest[] }) {
   );
 }
 
-function GuestRow({ guest }: { guest: Guest }) {
+function GuestRow({ guest, placed }: { guest: Guest; placed: boolean }) {
   const t = useText();
   const { cpu, maxcpu, mem, maxmem, uptime } = guest.resource;
   const live = guest.state === "running";
@@ -47,6 +49,11 @@ function GuestRow({ guest }: { guest: Guest }) {
       <td>
         <StateText state={guest.state} text={t.state[guest.state]} />
       </td>
+      {placed && (
+        <td>
+          <a href={hrefOf({ view: "node", node: guest.node })}>{guest.node}</a>
+        </td>
+      )}
       <td>{live && <CpuUsage share={cpu} cpus={maxcpu} />}</td>
       <td>{live && <ByteUsage name={t.fact.memory} used={mem} total={maxmem} />}</td>
       <td className="kv-wide">{live && uptime !== undefined && duration(uptime)}</td>

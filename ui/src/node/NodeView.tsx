@@ -1,19 +1,23 @@
 /** One node: how it is, and which guests it has. */
 
 import { Alert } from "@patternfly/react-core";
-import { useNodeStatus } from "../api/live";
+import { useNodeStatus, useTasks } from "../api/live";
 import type { NodeStatus } from "../api/types";
 import { GuestsTable } from "../guest/GuestsTable";
 import { useText } from "../i18n/text";
 import { duration } from "../i18n/units";
 import { ByteUsage, CpuUsage, Facts, Panel } from "../shell/parts";
+import { PlaceTabs } from "../shell/PlaceTabs";
+import type { Tab } from "../shell/route";
+import { TasksPanel } from "../tasks/TasksPanel";
 import { NodeIcon, StateText } from "../tree/icons";
 import { StoragesTable } from "./StoragesTable";
 import type { Node } from "../tree/model";
 
-export function NodeView({ node }: { node: Node }) {
+export function NodeView({ node, tab = "summary" }: { node: Node; tab?: Tab<"node"> }) {
   const t = useText();
   const status = useNodeStatus(node.name);
+  const tasks = useTasks().data ?? [];
   const offline = node.state === "offline";
   return (
     <>
@@ -25,24 +29,36 @@ export function NodeView({ node }: { node: Node }) {
       </header>
       {offline && <Alert isInline variant="warning" title={t.nodeView.offline(node.name)} />}
       {status.error && !offline && <Alert isInline variant="warning" title={status.error.message} />}
-      <div className="kv-stack">
-        <Panel title={t.nodeView.status}>
-          <StatusFacts node={node} status={status.data} />
-        </Panel>
-        <Panel title={t.guests}>
-          {node.guests.length > 0 ? (
-            <GuestsTable guests={node.guests} />
-          ) : (
-            <p className="kv-quiet">{t.nodeView.noGuests}</p>
-          )}
-        </Panel>
-        {node.storages.length > 0 && (
-          <Panel title={t.storages}>
-            <StoragesTable storages={node.storages} />
-          </Panel>
-        )}
-      </div>
+      <PlaceTabs route={{ view: "node", node: node.name, tab }} />
+      {tab === "tasks" ? (
+        <TasksPanel tasks={tasks.filter((task) => task.node === node.name)} none={t.nodeView.noTasks} />
+      ) : (
+        <Summary node={node} status={status.data} />
+      )}
     </>
+  );
+}
+
+function Summary({ node, status }: { node: Node; status: NodeStatus | undefined }) {
+  const t = useText();
+  return (
+    <div className="kv-stack">
+      <Panel title={t.nodeView.status}>
+        <StatusFacts node={node} status={status} />
+      </Panel>
+      <Panel title={t.guests}>
+        {node.guests.length > 0 ? (
+          <GuestsTable guests={node.guests} />
+        ) : (
+          <p className="kv-quiet">{t.nodeView.noGuests}</p>
+        )}
+      </Panel>
+      {node.storages.length > 0 && (
+        <Panel title={t.storages}>
+          <StoragesTable storages={node.storages} />
+        </Panel>
+      )}
+    </div>
   );
 }
 

@@ -56,10 +56,10 @@ export function Console({ user }: { user: string }) {
 
 function Place({ route, cluster }: { route: Route; cluster: Cluster }) {
   const t = useText();
-  if (route.view === "datacenter") return <Datacenter cluster={cluster} />;
+  if (route.view === "datacenter") return <Datacenter cluster={cluster} tab={route.tab} />;
   if (route.view === "node") {
     const node = cluster.nodes.find(({ name }) => name === route.node);
-    return node ? <NodeView key={node.name} node={node} /> : <p>{t.gone.node(route.node)}</p>;
+    return node ? <NodeView key={node.name} node={node} tab={route.tab} /> : <p>{t.gone.node(route.node)}</p>;
   }
   if (route.view === "storage") {
     const node = cluster.nodes.find(({ name }) => name === route.node);
@@ -69,7 +69,7 @@ function Place({ route, cluster }: { route: Route; cluster: Cluster }) {
   }
   const guest = cluster.guests.find(({ vmid }) => vmid === route.vmid);
   return guest ? (
-    <GuestView key={guest.vmid} guest={guest} cluster={cluster} />
+    <GuestView key={guest.vmid} guest={guest} cluster={cluster} tab={route.tab} />
   ) : (
     <p>{t.gone.guest(route.vmid)}</p>
   );

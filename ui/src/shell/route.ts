@@ -2,29 +2,39 @@
 
 import { useSyncExternalStore } from "react";
 
-export type Route =
-  | { view: "datacenter" }
-  | { view: "node"; node: string }
-  | { view: "storage"; node: string; storage: string }
-  | { view: "guest"; vmid: number };
+/** The tabs of each kind of place, the first one first shown. A new tab: a word here, in `tab` of the dictionaries, and in its view. */
+export const TABS = {
+  datacenter: ["summary", "cluster", "guests"],
+  node: ["summary", "tasks"],
+  guest: ["summary", "tasks"],
+} as const;
 
-/** Reads `#/node/n1`, `#/storage/n1/local`, `#/guest/100`; anything else is the datacenter. */
+export type Tab<View extends keyof typeof TABS = keyof typeof TABS> = (typeof TABS)[View][number];
+
+export type Route =
+  | { view: "datacenter"; tab?: Tab<"datacenter"> }
+  | { view: "node"; node: string; tab?: Tab<"node"> }
+  | { view: "storage"; node: string; storage: string }
+  | { view: "guest"; vmid: number; tab?: Tab<"guest"> };
+
+/** Reads `#/datacenter/cluster`, `#/node/n1/tasks`, `#/storage/n1/local`, `#/guest/100`; anything else is the datacenter. */
 export function parseRoute(hash: string): Route {
   const [, view, name = "", part = ""] = hash.replace(/^#/, "").split("/");
-  if (view === "node" && name) return { view, node: decode(name) };
+  if (view === "node" && name) return { view, node: decode(name), ...tabIn(view, part) };
   if (view === "storage" && name && part) return { view, node: decode(name), storage: decode(part) };
-  if (view === "guest" && /^\d+$/.test(name)) return { view, vmid: Number(name) };
-  return { view: "datacenter" };
+  if (view === "guest" && /^\d+$/.test(name)) return { view, vmid: Number(name), ...tabIn(view, part) };
+  return { view: "datacenter", ...tabIn("datacenter", view === "datacenter" ? name : "") };
 }
 
 /** The address of a place, for links. */
 export function hrefOf(route: Route): string {
-  if (route.view === "node") return `#/node/${encodeURIComponent(route.node)}`;
   if (route.view === "storage") {
     return `#/storage/${encodeURIComponent(route.node)}/${encodeURIComponent(route.storage)}`;
   }
-  if (route.view === "guest") return `#/guest/${route.vmid}`;
-  return "#/";
+  const tab = route.tab === undefined || route.tab === "summary" ? "" : `/${route.tab}`;
+  if (route.view === "node") return `#/node/${encodeURIComponent(route.node)}${tab}`;
+  if (route.view === "guest") return `#/guest/${route.vmid}${tab}`;
+  return tab === "" ? "#/" : `#/datacenter${tab}`;
 }
 
 export function goTo(route: Route): void {
@@ -40,6 +50,13 @@ export function useRoute(): Route {
     () => location.hash,
   );
   return parseRoute(hash);
+}
+
+/** The tab that a part of the address names, unless it is the first one or none of this view's. */
+function tabIn<View extends keyof typeof TABS>(view: View, part: string): { tab?: Tab<View> } {
+  const tabs: readonly Tab<View>[] = TABS[view];
+  const tab = tabs.slice(1).find((each) => each === part);
+  return tab === undefined ? {} : { tab };
 }
 
 function decode(text: string): string {
