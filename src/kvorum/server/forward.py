@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
-from ssl import SSLContext
+from ssl import SSLContext, SSLError
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -14,6 +15,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from kvorum.core.errors import DeadlineExceeded, KvorumError, Unreachable
 from kvorum.server.credentials import FORWARDED_FOR
+from kvorum.server.knock import Knocker
 from kvorum.store import Store
 
 FORWARDED = "Kvorum-Forwarded"
@@ -88,13 +90,15 @@ class NodeForwarder:
         self._client_context = client_context
         self._port = port
         self._session: aiohttp.ClientSession | None = None
+        self._knocker = Knocker(self._knock)
 
     async def forward(
         self, request: web.BaseRequest, node: str, own: Mapping[str, str]
     ) -> web.StreamResponse:
         """Hand a request on to ``node``, with ``own`` headers added.
 
-        Raises ``Unreachable`` (595), ``DeadlineExceeded`` (596), or ``KvorumError`` for an unknown node.
+        Raises ``Unreachable`` (595, within 3 s of the node's death, whether the request came before or
+        after it), ``DeadlineExceeded`` (596), or ``KvorumError`` for an unknown node.
         """
         base, where = self.address(node)
         try:
@@ -103,6 +107,7 @@ class NodeForwarder:
                 request,
                 base,
                 {FORWARDED: self._store.node, **own},
+                alive=self._knocker.awaiting(node, where),
                 ssl=self._client_context(),
                 server_hostname=server_name(node),
             )
@@ -110,6 +115,21 @@ class NodeForwarder:
             raise unreachable(node, where, error) from None
         except aiohttp.ClientError as error:
             raise Unreachable(f"node '{node}' ({where}) broke off its answer: {error}") from None
+        except Unreachable as error:
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError(str(error)) from None  # the answer had begun
+            raise
+
+    async def _knock(self, node: str) -> None:
+        """Return when the node's pveproxy takes a new connection; raises ``OSError``."""
+        _, address = self.address(node)
+        try:
+            _, writer = await asyncio.open_connection(
+                address, self._port, ssl=self._client_context(), server_hostname=server_name(node)
+            )
+        except SSLError:
+            return  # whoever shows a wrong certificate lives
+        writer.transport.abort()
 
     def address(self, node: str) -> tuple[str, str]:
         """The base URL and the address of a node; raises ``KvorumError`` when there is no such node."""
@@ -176,21 +196,25 @@ async def _relay(
     base: str,
     added: Mapping[str, str],
     *,
+    alive: AbstractAsyncContextManager[None] = nullcontext(),  # noqa: B008  # it has no state
     ssl: SSLContext | bool = True,
     server_hostname: str | None = None,
 ) -> web.StreamResponse:
-    """Repeat a request at another server and pass its answer back as it comes."""
+    """Repeat a request at another server and pass its answer back as it comes, as long as that is ``alive``."""
     from yarl import URL
 
-    async with session.request(
-        request.method,
-        URL(base + request.raw_path, encoded=True),
-        headers=_end_to_end(request.headers, added),
-        data=request.content if request.body_exists else None,
-        allow_redirects=False,
-        ssl=ssl,
-        server_hostname=server_hostname,
-    ) as answer:
+    async with (
+        alive,
+        session.request(
+            request.method,
+            URL(base + request.raw_path, encoded=True),
+            headers=_end_to_end(request.headers, added),
+            data=request.content if request.body_exists else None,
+            allow_redirects=False,
+            ssl=ssl,
+            server_hostname=server_hostname,
+        ) as answer,
+    ):
         headers = CIMultiDict(
             (name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP
         )
@@ -204,10 +228,12 @@ async def _relay(
             async for chunk in answer.content.iter_any():
                 await passed.write(chunk)
             await passed.write_eof()
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, asyncio.CancelledError) as error:
             # The answer has begun: only the end of the connection can say that it is not whole.
             if request.transport is not None:
                 request.transport.abort()
+            if isinstance(error, asyncio.CancelledError):
+                raise
             raise ConnectionResetError(f"the answer was broken off: {error}") from None
         return passed
 

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from kvorum.access import Authentication
 from kvorum.access.tickets import user_ticket
-from kvorum.server import api, forward, listen
+from kvorum.server import api, forward, knock, listen
 from kvorum.server.replies import REASON_BYTES, reason
 
 pytestmark = pytest.mark.slow
@@ -90,6 +90,7 @@ async def test_a_node_that_does_not_answer_is_596_with_its_name(
     cluster: "Cluster", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forward, "ANSWER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(knock, "PATIENCE_S", 0.05)  # it is knocked at meanwhile, and answers that
     headers = await cluster.login()
     async with cluster.client.get(f"{cluster.n1.url}/api2/json/nodes/n2/hang", headers=headers) as answer:
         assert (answer.status, "node 'n2'" in (answer.reason or "")) == (596, True)
