@@ -20,7 +20,9 @@ Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 KEEPALIVE_S = 75.0
 """A connection that brings no whole request's head for as long is ended: an idle one, and one that sends it
 drop by drop (slowloris)."""
-CLOSING_S = 5.0
+CLOSING_S = 1.5
+"""At a daemon's end, what is not answered within this time is cut off: a client that does not read, an answer
+that another node streams. Whoever restarts a daemon waits for it, and so do all its clients."""
 BACKLOG = 1024
 GROUP = "www-data"
 
@@ -87,7 +89,8 @@ def _bound(port: int, address: str) -> socket.socket:
 @asynccontextmanager
 async def _serving(handler: Handler, sock: socket.socket, context: SSLContext | None) -> AsyncIterator[None]:
     server = web.Server(handler, access_log=None, keepalive_timeout=KEEPALIVE_S)
-    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=CLOSING_S)
+    # aiohttp waits as long again after it has told the handlers that their requests bring no more.
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=CLOSING_S / 2)
     await runner.setup()
     try:
         await web.SockSite(runner, sock, ssl_context=context, backlog=BACKLOG).start()

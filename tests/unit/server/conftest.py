@@ -149,6 +149,8 @@ class Cluster:
     client: aiohttp.ClientSession
     port: int
     ca: str
+    end: Callable[[], Awaitable[None]]
+    """Ends both nodes' daemons, as their service manager would; again is nothing."""
 
     async def login(self) -> dict[str, str]:
         """The headers of a logged-in client that may change things."""
@@ -224,4 +226,4 @@ async def cluster(tmp_path: Path, page: BuiltPage, monkeypatch: pytest.MonkeyPat
         assert first is not None
         authority = first.read("pve-root-ca.pem")
         assert authority is not None
-        yield Cluster(nodes[0], nodes[1], client, port, authority.text)
+        yield Cluster(nodes[0], nodes[1], client, port, authority.text, stack.aclose)
