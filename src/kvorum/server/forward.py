@@ -200,7 +200,7 @@ async def _relay(
     ssl: SSLContext | bool = True,
     server_hostname: str | None = None,
 ) -> web.StreamResponse:
-    """Repeat a request at another server and pass its answer back as it comes, as long as that is ``alive``."""
+    """Repeat a request at another server and pass its answer back as it comes, while that is ``alive``."""
     from yarl import URL
 
     async with (
