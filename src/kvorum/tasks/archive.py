@@ -45,10 +45,11 @@ class Archive:
         temporary.replace(file)
 
     def append(self, record: TaskRecord) -> None:
-        """Note a task that has ended."""
+        """Note a task that has ended; a line that was torn by a power cut does not swallow this one."""
         index = self._directory / "index"
+        torn = "" if ends_whole(index) else "\n"
         with index.open("a", encoding="utf-8") as stream:
-            stream.write(f"{record.line()}\n")
+            stream.write(f"{torn}{record.line()}\n")
             size = stream.tell()
         if size > INDEX_BYTES:
             index.replace(self._directory / "index.1")
@@ -62,6 +63,13 @@ class Archive:
         """The record of an ended task, or ``None``."""
         return next((record for record in self.ended() if record.upid == upid), None)
 
+    def told_end(self, upid: Upid) -> str | None:
+        """The status that a task's log ends with; ``None`` when it does not end."""
+        last = (self.log_lines(upid) or [""])[-1]
+        if last.startswith("TASK ERROR: "):
+            return last.removeprefix("TASK ERROR: ")
+        return last.removeprefix("TASK ") if last == "TASK OK" or last.startswith("TASK WARNINGS: ") else None
+
     def log_lines(self, upid: Upid) -> list[str] | None:
         """The whole lines of a task's log, or ``None`` when there is no such log.
 
@@ -74,6 +82,18 @@ class Archive:
         except OSError as error:
             return [f"the log can't be read: {os.strerror(error.errno or 0)}"]
         return text.split("\n")[:-1]
+
+
+def ends_whole(file: Path) -> bool:
+    """Whether a file ends with a line's end, or has nothing in it."""
+    try:
+        with file.open("rb") as stream:
+            if stream.seek(0, os.SEEK_END) == 0:
+                return True
+            stream.seek(-1, os.SEEK_END)
+            return stream.read(1) == b"\n"
+    except FileNotFoundError:
+        return True
 
 
 def _records(file: Path) -> Iterator[TaskRecord]:

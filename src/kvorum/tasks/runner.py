@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from kvorum.core.errors import Conflict, DeadlineExceeded, KvorumError
 from kvorum.core.ids import Upid
 from kvorum.interface import Work
-from kvorum.tasks.archive import Archive
+from kvorum.tasks.archive import Archive, ends_whole
 from kvorum.tasks.follow import Follower
 from kvorum.tasks.log_file import TaskLogFile
 from kvorum.tasks.process import start_ticks
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 MAX_RUNNING = 200
 """A daemon that runs more than this is being flooded; further tasks are refused."""
 STOP_TIMEOUT_S = 30.0
+INTERRUPTED = "interrupted: pvedaemon restarted"
+"""The end of a task whose daemon did not live to see it."""
 RECENT = 25
 
 
@@ -228,9 +230,14 @@ class TaskRunner:
         self._note(record.upid.user, f"end task {record.upid} {record.status}", well)
 
     def _note_interrupted(self, record: TaskRecord) -> None:
-        ended = record.ended(int(time.time()), "interrupted: pvedaemon restarted")
-        with TaskLogFile(self._archive.log_file(record.upid), lambda *_: None) as file:
-            file.end(f"TASK ERROR: {ended.status}")
+        """Note the end of a task that an earlier daemon had begun; it may have come as far as to say it."""
+        told = self._archive.told_end(record.upid)
+        ended = record.ended(int(time.time()), told or INTERRUPTED)
+        if told is None:
+            log_file = self._archive.log_file(record.upid)
+            torn = "" if ends_whole(log_file) else "\n"
+            with TaskLogFile(log_file, lambda *_: None) as file:
+                file.end(f"{torn}TASK ERROR: {ended.status}")
         self._archive.append(ended)
 
     def _progress(self, upid: Upid, fraction: float, text: str) -> None:

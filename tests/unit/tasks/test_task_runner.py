@@ -10,6 +10,7 @@ from kvorum.tasks import TaskRunner
 from kvorum.tasks import runner as runner_module
 from kvorum.tasks.archive import Archive
 from kvorum.tasks.process import start_ticks
+from kvorum.tasks.record import TaskRecord
 
 
 @pytest.fixture
@@ -218,3 +219,35 @@ async def test_a_tasks_start_and_end_are_noted_for_the_clusters_log(archive: Arc
         ("joe@pve", f"starting task {failed}", True),
         ("joe@pve", f"end task {failed} VM 100 is locked", False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "status", "lines"),
+    [
+        ("one\nTASK OK\n", "OK", ["one", "TASK OK"]),
+        ("TASK WARNINGS: 2\n", "WARNINGS: 2", ["TASK WARNINGS: 2"]),
+        ("TASK ERROR: no room\n", "no room", ["TASK ERROR: no room"]),
+        ("one\ntw", runner_module.INTERRUPTED, ["one", "tw", f"TASK ERROR: {runner_module.INTERRUPTED}"]),
+    ],
+    ids=["ok", "warnings", "error", "torn line"],
+)
+async def test_a_log_gets_one_end_whenever_the_daemon_was_killed(
+    archive: Archive, before: str, status: str, lines: list[str]
+) -> None:
+    """Killed after its last line, before the index: the task's own end counts."""
+    upid = Upid("n1", 1, 1 << 16, 1, "x", "", "root@pam")
+    archive.prepare()
+    archive.log_file(upid).write_text(before)
+    archive.write_active([TaskRecord(upid)])
+    again = TaskRunner("n1", archive)
+    again.recover()
+    assert again.find(str(upid)).status == status
+    assert archive.log_lines(upid) == lines
+
+
+async def test_a_torn_line_of_the_index_swallows_no_other(archive: Archive, tmp_path: Path) -> None:
+    archive.prepare()
+    (tmp_path / "tasks" / "index").write_text("UPID:n1:00000001:0000")
+    record = TaskRecord(Upid("n1", 1, 1 << 16, 1, "x", "", "root@pam")).ended(2, "OK")
+    archive.append(record)
+    assert list(archive.ended()) == [record]
