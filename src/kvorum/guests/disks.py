@@ -1,21 +1,21 @@
 """Disks in a configuration become volumes: new ones (``STORAGE:SIZE_IN_GIB``), imported ones.
 
-``Making`` collects what was made, so that whoever fails later can take it all back.
+``Making`` notes each volume with the undertaking it is made for, which takes it back unless a guest has it
+in the end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from kvorum.core.errors import KvorumError
 from kvorum.core.ids import VolumeId
 from kvorum.guests.config import Disk, GuestConfig, Nic
 from kvorum.guests.config.devices import BUSES, render_size
+from kvorum.guests.unfinished import Undertaking
 from kvorum.storage import Storages, inspect
 
 _SIZE_DEADLINE_S = 20.0
@@ -57,13 +57,13 @@ def _random_mac(prefix: str) -> str:
 
 
 class Making:
-    """Volumes being made for a guest; ``undo`` removes them all."""
+    """Volumes being made for a guest."""
 
-    def __init__(self, storages: Storages, vmid: int, log: Log) -> None:
+    def __init__(self, storages: Storages, vmid: int, under_way: Undertaking, log: Log) -> None:
         self._storages = storages
         self._vmid = vmid
+        self._under_way = under_way
         self._log = log
-        self.made: list[VolumeId] = []
 
     async def realise(self, changes: Mapping[str, str]) -> dict[str, str]:
         """The settings with every new or imported disk made and every size filled in."""
@@ -78,17 +78,17 @@ class Making:
         if volume is None or disk.is_cdrom:
             return disk
         kind = self._storages.get(volume.storage)
-        format = disk.options.get("format")
+        format, reserving = disk.options.get("format"), self._under_way.reserving
         size_gib = disk.new_size_gib
         if "import-from" in disk.options:
             source = self._source(disk.options["import-from"])
-            made = await kind.import_disk(self._vmid, source, format, lambda fraction: None)
+            made = await kind.import_disk(self._vmid, source, format, reserving=reserving)
         elif size_gib is not None:
-            made = await kind.allocate(self._vmid, _whole_kib(size_gib * (1 << 30)), format)
+            size_bytes = _whole_kib(size_gib * (1 << 30))
+            made = await kind.allocate(self._vmid, size_bytes, format, reserving=reserving)
         else:
             size = await asyncio.wait_for(kind.size(volume), _SIZE_DEADLINE_S)
             return disk if "size" in disk.options else disk.with_volume(volume, size)
-        self.made.append(made)
         size = (await inspect(kind.path(made), kind.format(made))).virtual_size
         self._log(f"{key}: successfully created disk '{made},size={render_size(size)}'")
         return disk.with_volume(made, size)
@@ -99,22 +99,12 @@ class Making:
         volume = VolumeId.parse(text)
         return self._storages.of(volume).path(volume)
 
-    async def undo(self) -> None:
-        """Remove what was made; what can't be removed is said and left."""
-        for volume in self.made:
-            try:
-                await self._storages.of(volume).free(volume)
-            except KvorumError as error:
-                self._log(f"could not remove '{volume}': {error}")
-        self.made.clear()
 
-
-async def remove_all(storages: Storages, config: GuestConfig, log: Log) -> None:
-    """Remove every volume of a guest that belongs to it; another guest's disks and CDs are left alone."""
-    for key, disk in {**config.disks, **config.unused}.items():
+def own_volumes(config: GuestConfig) -> list[VolumeId]:
+    """Every volume of a guest that belongs to it; another guest's disks and CDs are not among them."""
+    found = []
+    for disk in {**config.disks, **config.unused}.values():
         volume = disk.volume
-        if volume is None or disk.is_cdrom or f"-{config.vmid}-" not in volume.name:
-            continue
-        with contextlib.suppress(FileNotFoundError):
-            await storages.of(volume).free(volume)
-            log(f"removed disk {key} '{volume}'")
+        if volume is not None and not disk.is_cdrom and f"-{config.vmid}-" in volume.name:
+            found.append(volume)
+    return found

@@ -19,12 +19,15 @@ from kvorum.guests.machine.runtime import RunFiles
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.migration.recovery import recover_source
 from kvorum.guests.migration.target import Incoming
+from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Services
 from kvorum.storage import Storages
 from kvorum.store import Store
 from kvorum.systemd import Systemd
 
 log = logging.getLogger(__name__)
+
+SETTLE_DEADLINE_S = 10.0
 
 
 @asynccontextmanager
@@ -46,12 +49,18 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         incoming = Incoming(manager, storages, paths.state)
         services.add(GuestManager, manager)
         services.add(Incoming, incoming)
+        unfinished = Unfinished(manager, storages, paths.state / "unfinished")
+        services.add(Unfinished, unfinished)
         waiting = await manager.attach()
         if isinstance(launcher, SystemLauncher):
             await asyncio.to_thread(_end_left_over)
+        if store.membership.quorate:
+            # Before anybody is answered: a second try must not meet what the first has left.
+            await _quietly("what was not finished", unfinished.settle_earlier(), SETTLE_DEADLINE_S)
+        unfinished.settle_later()
         stack.push_async_callback(manager.detach)
         stack.push_async_callback(incoming.close)
-        work = asyncio.create_task(_work(manager, incoming, waiting), name="guests")
+        work = asyncio.create_task(_work(manager, incoming, unfinished, waiting), name="guests")
         try:
             yield
         finally:
@@ -66,8 +75,11 @@ def _end_left_over() -> None:
         end(pid)
 
 
-async def _work(manager: GuestManager, incoming: Incoming, waiting: list[RunningGuest]) -> None:
+async def _work(
+    manager: GuestManager, incoming: Incoming, unfinished: Unfinished, waiting: list[RunningGuest]
+) -> None:
     async with asyncio.TaskGroup() as group:
+        group.create_task(unfinished.keep_settling(), name="what was not finished")
         group.create_task(manager.publish_forever(), name="guests' statistics")
         group.create_task(_quietly("incoming guests", incoming.recover(waiting)))
         for guest in manager.all_running():
@@ -75,12 +87,15 @@ async def _work(manager: GuestManager, incoming: Incoming, waiting: list[Running
                 group.create_task(_quietly(f"VM {guest.vmid}", recover_source(manager, guest)))
 
 
-async def _quietly(what: str, work: Awaitable[None]) -> None:
+async def _quietly(what: str, work: Awaitable[None], deadline_s: float | None = None) -> None:
     """A failure of one recovery must not end the others; it is logged."""
     try:
-        await work
+        async with asyncio.timeout(deadline_s):
+            await work
     except KvorumError as error:
         log.error("%s: after the restart: %s", what, error)
+    except TimeoutError:
+        log.error("%s: after the restart: it takes longer than %g s", what, deadline_s)
 
 
 async def _facts(paths: Paths) -> NodeFacts:

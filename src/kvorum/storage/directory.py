@@ -18,7 +18,14 @@ from kvorum.core.ids import VolumeId
 from kvorum.storage import images
 from kvorum.storage.errors import NoSpace, StorageError
 from kvorum.storage.images import Progress
-from kvorum.storage.kind import Capabilities, StorageKind, StorageStatus, Volume
+from kvorum.storage.kind import (
+    Capabilities,
+    Reserving,
+    StorageKind,
+    StorageStatus,
+    Volume,
+    reserve_silently,
+)
 
 _FORMATS = ("raw", "qcow2")
 _DISK = re.compile(
@@ -91,14 +98,19 @@ class DirectoryStorage(StorageKind):
         return match["format"] if match else "raw"
 
     async def allocate(
-        self, vmid: int, size_bytes: int, format: str | None = None, name: str | None = None
+        self,
+        vmid: int,
+        size_bytes: int,
+        format: str | None = None,
+        name: str | None = None,
+        reserving: Reserving = reserve_silently,
     ) -> VolumeId:
         chosen = self._format(format)
         self._must_hold("images")
         if size_bytes <= 0:
             raise StorageError(f"storage '{self.id}': a disk of {size_bytes} bytes can't be made")
         await self.activate()
-        volume = await asyncio.to_thread(self._reserve, vmid, chosen, name)
+        volume = await asyncio.to_thread(self._reserve, vmid, chosen, name, reserving)
         try:
             await images.create(self.path(volume), chosen, size_bytes, self._preallocation(chosen))
         except BaseException:
@@ -106,9 +118,9 @@ class DirectoryStorage(StorageKind):
             raise
         return volume
 
-    async def free(self, volume: VolumeId) -> None:
-        path = self.path(volume)
-        await asyncio.shield(asyncio.to_thread(_remove, path, _DISK.fullmatch(volume.name) is not None))
+    async def free(self, volume: VolumeId) -> bool:
+        path, is_disk = self.path(volume), _DISK.fullmatch(volume.name) is not None
+        return await asyncio.shield(asyncio.to_thread(_remove, path, is_disk))
 
     def list_blocking(self, vmid: int | None = None, content: Sequence[str] = ()) -> list[Volume]:
         return self._list(vmid, frozenset(content))
@@ -126,7 +138,12 @@ class DirectoryStorage(StorageKind):
         return StorageStatus(total=total, used=total - free, avail=avail)
 
     async def import_disk(
-        self, vmid: int, source: Path, format: str | None = None, progress: Progress = lambda fraction: None
+        self,
+        vmid: int,
+        source: Path,
+        format: str | None = None,
+        progress: Progress = lambda fraction: None,
+        reserving: Reserving = reserve_silently,
     ) -> VolumeId:
         chosen = self._format(format)
         self._must_hold("images")
@@ -137,7 +154,7 @@ class DirectoryStorage(StorageKind):
             raise NoSpace(
                 f"storage '{self.id}' has {room.avail} bytes free; '{source}' needs {info.actual_size}"
             )
-        volume = await asyncio.to_thread(self._reserve, vmid, chosen, None)
+        volume = await asyncio.to_thread(self._reserve, vmid, chosen, None, reserving)
         try:
             await images.convert(
                 source, info.format, ("-O", chosen, str(self.path(volume))), progress=progress
@@ -166,22 +183,23 @@ class DirectoryStorage(StorageKind):
                 f"its content is: {', '.join(self.entry.content)}"
             )
 
-    def _reserve(self, vmid: int, format: str, name: str | None) -> VolumeId:
+    def _reserve(self, vmid: int, format: str, name: str | None, reserving: Reserving) -> VolumeId:
         """Create an empty file under the first free number (or just ``name``) and return its volume id."""
         folder = self.root / "images" / str(vmid)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for directory in (folder, folder.parent):
-                if directory.stat().st_uid == os.geteuid():
-                    directory.chmod(0o711)
             for number in range(_MAX_DISKS):
                 base = name or f"vm-{vmid}-disk-{number}.{format}"
                 if name is None and number in self._numbers(folder):
                     continue
                 volume = VolumeId.parse(f"{self.id}:{vmid}/{base}")
+                if name is not None and self.path(volume).exists():
+                    raise StorageError(f"volume '{volume}' already exists")
+                reserving(volume)
+                _make_folder(folder)
                 try:
                     os.close(os.open(self.path(volume), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
                 except FileExistsError:
+                    reserving(None)
                     if name is None:
                         continue
                     raise StorageError(f"volume '{volume}' already exists") from None
@@ -192,7 +210,8 @@ class DirectoryStorage(StorageKind):
 
     @staticmethod
     def _numbers(folder: Path) -> frozenset[int]:
-        matches = (_NUMBER.match(entry.name) for entry in folder.iterdir())
+        entries = folder.iterdir() if folder.is_dir() else ()
+        matches = (_NUMBER.match(entry.name) for entry in entries)
         return frozenset(int(match[1]) for match in matches if match)
 
     def _list(self, vmid: int | None, content: frozenset[str]) -> list[Volume]:
@@ -244,14 +263,26 @@ def _virtual_size(path: Path, format: str, file_size: int) -> int:
     return int.from_bytes(header[24:32], "big") if header[:4] == b"QFI\xfb" else file_size
 
 
-def _remove(path: Path, is_disk: bool) -> None:
+def _make_folder(folder: Path) -> None:
+    """Make a guest's folder, which every guest's uid may pass through and only we may list."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for directory in (folder, folder.parent):
+        if directory.stat().st_uid == os.geteuid():
+            directory.chmod(0o711)
+
+
+def _remove(path: Path, is_disk: bool) -> bool:
+    there = True
     try:
-        path.unlink(missing_ok=True)
+        path.unlink()
+    except FileNotFoundError:
+        there = False
     except OSError as error:
         raise StorageError(f"could not remove '{path}': {error.strerror}") from error
     if is_disk:
         with contextlib.suppress(OSError):
             path.parent.rmdir()
+    return there
 
 
 def make_passable(path: Path) -> None:

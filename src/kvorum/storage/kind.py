@@ -7,15 +7,24 @@ that touch the storage may take long or hang with it: callers give them deadline
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
 from kvorum.core.ids import VolumeId
 from kvorum.storage.config import StorageEntry
 from kvorum.storage.images import Progress
+
+Reserving: TypeAlias = Callable[[VolumeId | None], None]
+"""Told the id of a volume just before it is made, so that whoever wants it can note it; ``None`` when the
+name was taken meanwhile, so that what is there is another's. It may block, and is called in a thread."""
+
+
+def reserve_silently(volume: VolumeId | None) -> None:
+    """For callers who note nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,12 @@ class StorageKind(ABC):
 
     @abstractmethod
     async def allocate(
-        self, vmid: int, size_bytes: int, format: str | None = None, name: str | None = None
+        self,
+        vmid: int,
+        size_bytes: int,
+        format: str | None = None,
+        name: str | None = None,
+        reserving: Reserving = reserve_silently,
     ) -> VolumeId:
         """Make an empty volume for a guest: the first free disk number, or just ``name``.
 
@@ -94,8 +108,8 @@ class StorageKind(ABC):
         """
 
     @abstractmethod
-    async def free(self, volume: VolumeId) -> None:
-        """Remove a volume; one that is gone already is fine."""
+    async def free(self, volume: VolumeId) -> bool:
+        """Remove a volume; whether it was there."""
 
     @abstractmethod
     def list_blocking(self, vmid: int | None = None, content: Sequence[str] = ()) -> list[Volume]:
@@ -111,7 +125,12 @@ class StorageKind(ABC):
 
     @abstractmethod
     async def import_disk(
-        self, vmid: int, source: Path, format: str | None = None, progress: Progress = lambda fraction: None
+        self,
+        vmid: int,
+        source: Path,
+        format: str | None = None,
+        progress: Progress = lambda fraction: None,
+        reserving: Reserving = reserve_silently,
     ) -> VolumeId:
         """Copy a disk image into a new volume of the guest.
 

@@ -20,6 +20,7 @@ from kvorum.guests.manager import GuestManager
 from kvorum.guests.migration.request import Request
 from kvorum.guests.migration.source import Migration, Services, Wish
 from kvorum.guests.migration.target import Incoming
+from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Peers
 from kvorum.storage import Storages
 from kvorum.store import Change, Expect, File, Member, Membership, Operation, Revision, Store
@@ -41,7 +42,8 @@ class NodeView(Store):
     def __init__(self, node: str, shared: MemoryStore) -> None:
         self._node = node
         self._shared = shared
-        self.failures: list[Exception] = []
+        self.failures: list[BaseException | None] = []
+        """What the next transactions raise; ``None`` lets one through."""
 
     @property
     def node(self) -> str:
@@ -69,8 +71,8 @@ class NodeView(Store):
         who: str = "",
         timeout: float = 20.0,
     ) -> int:
-        if self.failures:
-            raise self.failures.pop(0)
+        if self.failures and (failure := self.failures.pop(0)) is not None:
+            raise failure
         return await self._shared.transact(operations, expect, who=who, timeout=timeout)
 
     def watch(self, prefix: str = "") -> AsyncIterator[Change]:
@@ -114,6 +116,7 @@ class Node:
         workshop = Workshop(PlainLauncher(), self.storages, RunFiles(self.paths.guests_run), facts)
         self.manager = GuestManager(self.store, workshop)
         self.incoming = Incoming(self.manager, self.storages, self.paths.state)
+        self.unfinished = Unfinished(self.manager, self.storages, self.paths.state / "unfinished")
 
 
 class DirectPeers(Peers):
@@ -187,7 +190,7 @@ class World:
 
     def migration(self, vmid: int = 100, **wish: object) -> Migration:
         node = self.nodes["n1"]
-        services = Services(node.manager, node.storages, self.peers)
+        services = Services(node.manager, node.storages, self.peers, node.unfinished)
         return Migration(services, Wish(vmid=vmid, target="n2", online=True, **wish), self.log)
 
     async def close(self) -> None:

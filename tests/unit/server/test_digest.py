@@ -12,6 +12,7 @@ from kvorum.core.paths import Paths
 from kvorum.guests import GuestManager
 from kvorum.guests.methods import configuration
 from kvorum.guests.methods.configuration import ConfigParameters, ReadParameters
+from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Context, Identity, Services
 from kvorum.server import rooms
 from kvorum.storage import Storages
@@ -48,7 +49,9 @@ async def ctx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
     await store.write("storage.cfg", f"dir: local\n\tpath {tmp_path}\n\tcontent images\n")
     storages = Storages(store, Paths.under(tmp_path))
     services.add(Storages, storages)
-    services.add(GuestManager, GuestManager(store, None))  # type: ignore[arg-type]  # nothing is started
+    manager = GuestManager(store, None)  # type: ignore[arg-type]  # nothing is started
+    services.add(GuestManager, manager)
+    services.add(Unfinished, Unfinished(manager, storages, tmp_path / "unfinished"))
     return Context(store, services, Identity("root@pam"), AccessAuthority(store))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -92,13 +93,15 @@ class RunFiles:
         return record if start_time(record.pid) == record.started else None
 
     def vmids(self) -> list[int]:
-        """The guests that have a note, alive or not."""
-        names = (path.stem for path in self.directory.glob("*.json"))
-        return sorted(int(name) for name in names if name.isdigit())
+        """The guests that have files here, alive or not; a log alone does not count."""
+        files = (path.name.partition(".") for path in self.directory.glob("*.*"))
+        return sorted({int(vmid) for vmid, _, rest in files if vmid.isdigit() and rest != "log"})
 
     def remove(self, vmid: int) -> None:
         """Remove a guest's files; its last output stays for whoever asks why it ended."""
         for path in self.directory.glob(f"{vmid}.*"):
-            if path.suffix != ".log":
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.suffix != ".log":
                 with contextlib.suppress(OSError):
                     path.unlink()

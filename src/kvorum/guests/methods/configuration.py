@@ -9,12 +9,13 @@ from kvorum.core.errors import ParameterError, PermissionDenied
 from kvorum.core.ids import VolumeId
 from kvorum.guests.config import Disk, GuestConfig
 from kvorum.guests.config.devices import BUSES
-from kvorum.guests.disks import Making, generated, is_disk_key, new_identity, remove_all
+from kvorum.guests.disks import Making, generated, is_disk_key, new_identity, own_volumes
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine.commandline import Drive, Link, Wiring, command_line, socket_names
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.parameters import GuestPath, settings_of, with_settings, words
 from kvorum.guests.registry import Registry
+from kvorum.guests.unfinished import CREATE_LOCK, Unfinished
 from kvorum.interface import (
     Boolean,
     Command,
@@ -108,6 +109,7 @@ async def create(ctx: Context, p: CreateParameters) -> Work:
     if not ctx.allowed(f"/vms/{p.vmid}", "VM.Allocate"):
         raise PermissionDenied(f"Permission check failed (/vms/{p.vmid}, VM.Allocate)")
     manager, storages, who = ctx.service(GuestManager), ctx.service(Storages), ctx.identity.name
+    unfinished = ctx.service(Unfinished)
     manager.check_quorum()
     settings = generated(p.vmid, settings_of(p, _CREATE_OWN))
     settings = {**new_identity(), **settings}
@@ -117,17 +119,13 @@ async def create(ctx: Context, p: CreateParameters) -> Work:
 
     async def run(log: TaskLog) -> None:
         empty = GuestConfig.parse(p.vmid, "", manager.registry.path(p.vmid))
-        making = Making(storages, p.vmid, log.line)
-        async with manager.exclusive(p.vmid, "create"):
-            try:
-                await manager.registry.create(empty.edit({"lock": "create"}), who)
-                made = await making.realise(settings)
-                await manager.registry.edit(p.vmid, made, frozenset({"lock"}), who=who)
-            except BaseException:
-                await making.undo()
-                if manager.registry.owner(p.vmid) == manager.store.node:
-                    await manager.registry.remove(p.vmid, who)
-                raise
+        async with (
+            manager.exclusive(p.vmid, "create"),
+            unfinished.undertaking(p.vmid, "create", created=True, log=log) as under_way,
+        ):
+            await manager.registry.create(empty.edit({"lock": CREATE_LOCK}), who)
+            made = await Making(storages, p.vmid, under_way, log.line).realise(settings)
+            await manager.registry.edit(p.vmid, made, frozenset({"lock"}), who=who)
         if p.start:
             await manager.start(p.vmid, say=log.line)
 
@@ -175,7 +173,7 @@ async def update_task(ctx: Context, p: ConfigParameters) -> Work:
         task=True, commands=(Command("qm destroy", "vmid"),))  # fmt: skip
 async def destroy(ctx: Context, p: DestroyParameters) -> Work:
     """Destroy the VM and all volumes that it owns."""
-    manager, storages, who = ctx.service(GuestManager), ctx.service(Storages), ctx.identity.name
+    manager, unfinished, who = ctx.service(GuestManager), ctx.service(Unfinished), ctx.identity.name
     manager.registry.file(p.vmid)
     manager.check_quorum()
 
@@ -187,8 +185,10 @@ async def destroy(ctx: Context, p: DestroyParameters) -> Work:
                 raise GuestError(f"can't remove VM {p.vmid} - protection mode enabled")
             if manager.running(p.vmid) is not None:
                 raise GuestError(f"VM {p.vmid} is running - destroy failed; stop it first")
-            await remove_all(storages, config, log.line)
-            await manager.registry.remove(p.vmid, who)
+            # Whole until its configuration is gone; from then on its volumes are nobody's, and are removed.
+            own = own_volumes(config)
+            async with unfinished.undertaking(p.vmid, "destroy", volumes=own, log=log):
+                await manager.registry.remove(p.vmid, who)
 
     return Work("qmdestroy", str(p.vmid), run)
 
@@ -201,6 +201,7 @@ async def destroy(ctx: Context, p: DestroyParameters) -> Work:
 async def import_disk(ctx: Context, p: ImportParameters) -> Work:
     """Import an external disk image as an unused disk in a VM (or as ``target_disk``)."""
     manager, storages, who = ctx.service(GuestManager), ctx.service(Storages), ctx.identity.name
+    unfinished = ctx.service(Unfinished)
     manager.check_quorum()
     manager.check_unlocked(manager.registry.config(p.vmid))
     if p.target_disk and not is_disk_key(p.target_disk):
@@ -211,21 +212,20 @@ async def import_disk(ctx: Context, p: ImportParameters) -> Work:
 
     async def run(log: TaskLog) -> None:
         log.line(f"importing disk '{p.source}' to VM {p.vmid} ...")
-        async with manager.exclusive(p.vmid, "import disk"):
-            made = await kind.import_disk(p.vmid, Path(p.source), p.format, log.progress)
-            try:
-                config = manager.registry.config(p.vmid)
-                key = p.target_disk or _free_key("unused", config)
-                size = await kind.size(made)
-                disk = (
-                    Disk(str(made), {})
-                    if key.startswith("unused")
-                    else Disk.parse(str(made)).with_volume(made, size)
-                )
-                await manager.registry.edit(p.vmid, {key: str(disk)}, who=who)
-            except BaseException:
-                await kind.free(made)
-                raise
+        async with (
+            manager.exclusive(p.vmid, "import disk"),
+            unfinished.undertaking(p.vmid, "import disk", log=log) as under_way,
+        ):
+            made = await kind.import_disk(p.vmid, Path(p.source), p.format, log.progress, under_way.reserving)
+            config = manager.registry.config(p.vmid)
+            key = p.target_disk or _free_key("unused", config)
+            size = await kind.size(made)
+            disk = (
+                Disk(str(made), {})
+                if key.startswith("unused")
+                else Disk.parse(str(made)).with_volume(made, size)
+            )
+            await manager.registry.edit(p.vmid, {key: str(disk)}, who=who)
         log.line(f"{key}: successfully imported disk '{made}'")
 
     return Work("imgcopy", str(p.vmid), run)
@@ -264,6 +264,7 @@ async def show_command(ctx: Context, p: GuestPath) -> list[str]:
 async def _change(ctx: Context, p: ConfigBase, say: object) -> None:
     """Check, make disks, write; what was made is removed again when the write fails."""
     manager, storages, who = ctx.service(GuestManager), ctx.service(Storages), ctx.identity.name
+    unfinished = ctx.service(Unfinished)
     settings = generated(p.vmid, settings_of(p, _CONFIG_OWN))
     delete = frozenset(words(p.delete))
     if both := sorted(delete & settings.keys()):
@@ -279,15 +280,11 @@ async def _change(ctx: Context, p: ConfigBase, say: object) -> None:
             raise GuestError(
                 f"VM {p.vmid} is running: {', '.join(late)} can be changed when it is stopped; stop it first"
             )
-        making = Making(storages, p.vmid, lambda text: None)
-        try:
-            made = await making.realise(settings)
+        async with unfinished.undertaking(p.vmid, "change of the configuration") as under_way:
+            made = await Making(storages, p.vmid, under_way, lambda text: None).realise(settings)
             made |= kept_volumes(config, delete, made)
             delete |= taken_up(config, made)
             await manager.registry.edit(p.vmid, made, delete, who=who, digest=p.digest or "")
-        except BaseException:
-            await making.undo()
-            raise
 
 
 def kept_volumes(config: GuestConfig, delete: frozenset[str], made: dict[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from kvorum.guests.migration.request import Request
 from kvorum.guests.migration.source import Migration, Wish
 from kvorum.guests.migration.source import Services as MigrationServices
 from kvorum.guests.migration.target import Incoming
+from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import (
     Boolean,
     Command,
@@ -110,8 +111,7 @@ async def migrate(ctx: Context, p: MigrateParameters) -> Work:
         secure=p.migration_type == "secure",
         who=ctx.identity.name,
     )
-    peers = ctx.service(Peers)
-    services = MigrationServices(manager, ctx.service(Storages), peers)
+    services = MigrationServices(manager, ctx.service(Storages), ctx.service(Peers), ctx.service(Unfinished))
     if p.target == ctx.store.node:
         raise GuestError(f"VM {p.vmid} is on node '{p.target}' already; choose another target")
     if p.target not in {member.name for member in ctx.store.membership.members}:

@@ -28,6 +28,7 @@ from kvorum.guests.migration.request import Answer, DiskRequest, Request
 from kvorum.guests.migration.sequence import Do, Outcome, State, begin, step
 from kvorum.guests.migration.target import moved_config
 from kvorum.guests.registry import config_path
+from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Peers, TaskLog
 from kvorum.storage import Storages
 from kvorum.store import Expect, MakeDirectory, Operation, Rename, Write
@@ -69,6 +70,7 @@ class Services:
     manager: GuestManager
     storages: Storages
     peers: Peers
+    unfinished: Unfinished
 
 
 class Migration:
@@ -93,7 +95,12 @@ class Migration:
         local = any(not disk.shared for disk in self._request.disks)
         state = begin(online=self._request.online, local_disks=local)
         cancelled = False
-        async with self._manager.exclusive(self._wish.vmid, f"migrate to {self._wish.target}"):
+        vmid = self._wish.vmid
+        moving = [VolumeId.parse(disk.volid) for disk in self._request.disks if not disk.shared]
+        async with (
+            self._manager.exclusive(vmid, f"migrate to {self._wish.target}"),
+            self._s.unfinished.undertaking(vmid, "migration", volumes=moving, log=self._log),
+        ):
             while (current := state.current) is not None:
                 outcome, reason, was_cancelled = await self._attempt(state, current)
                 cancelled = cancelled or was_cancelled

@@ -175,17 +175,25 @@ class Incoming:
         request = session.request
         for disk in request.disks:
             if not disk.shared:
-                session.volumes[disk.key] = await self._allocate(request.vmid, disk)
-                await asyncio.to_thread(self._remember, session)
+                session.volumes[disk.key] = await self._allocate(session, disk)
 
-    async def _allocate(self, vmid: int, disk: DiskRequest) -> VolumeId:
+    async def _allocate(self, session: Session, disk: DiskRequest) -> VolumeId:
+        def reserving(volume: VolumeId | None) -> None:
+            if volume is None:
+                del session.volumes[disk.key]
+            else:
+                session.volumes[disk.key] = volume
+            self._remember(session)
+
+        vmid = session.request.vmid
         kind = self._storages.get(disk.storage)
         name = VolumeId.parse(disk.volid).name.rpartition("/")[2]
         format = disk.format if disk.format in kind.capabilities.formats else None
         try:
-            return await kind.allocate(vmid, disk.size, format, name if format == disk.format else None)
+            same = name if format == disk.format else None
+            return await kind.allocate(vmid, disk.size, format, same, reserving)
         except StorageError:
-            return await kind.allocate(vmid, disk.size, format)
+            return await kind.allocate(vmid, disk.size, format, reserving=reserving)
 
     async def _listen(self, session: Session) -> Answer:
         """Begin the QEMU that waits for memory and disks."""

@@ -1,0 +1,235 @@
+"""What has been begun for guests and may not be whole: noted on disk before it is made.
+
+Each undertaking that makes or removes volumes ends in one write to the store, and that write decides: a
+volume that a guest's configuration names is kept, one that none names is removed. So one rule cleans up after
+success (a destroyed guest's volumes), failure, a stop by the user, and a daemon that was killed. What can't
+be settled now (no quorum, a dead storage) stays noted and is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import msgspec
+
+from kvorum.core.errors import KvorumError
+from kvorum.core.ids import VolumeId
+from kvorum.guests.manager import GuestManager
+from kvorum.interface import TaskLog
+from kvorum.storage import Storages
+
+log = logging.getLogger(__name__)
+
+FREE_DEADLINE_S = 30.0
+RETRY_S = 60.0
+CREATE_LOCK = "create"
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies on disk. Append-only: a later version must read it."""
+
+    vmid: int
+    purpose: str
+    volumes: tuple[str, ...] = ()
+    """Volumes that may have been made, or are to be removed."""
+    created: bool = False
+    """The guest itself is being created: while its configuration is locked so, it is no guest."""
+
+
+class Undertaking:
+    """One change under way. ``reserving`` is what storages are given to tell which volumes they make."""
+
+    def __init__(self, file: Path, note: Note) -> None:
+        self.file = file
+        self.note = note
+
+    @property
+    def noted(self) -> bool:
+        """Whether there is anything to settle."""
+        return bool(self.note.volumes) or self.note.created
+
+    def reserving(self, volume: VolumeId | None) -> None:
+        """Note a volume before it is made; ``None`` takes the last one back: it was there already. Blocks."""
+        known = self.note.volumes
+        volumes = known[:-1] if volume is None else (*known, str(volume))
+        self.write(msgspec.structs.replace(self.note, volumes=volumes))
+
+    def write(self, note: Note) -> None:
+        """Replace the note, and make it last. Blocks."""
+        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = self.file.with_suffix(".new")
+        with draft.open("wb") as file:
+            file.write(msgspec.json.encode(note))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self.file)
+        self.note = note
+
+
+class Unfinished:
+    """The undertakings of this node's guests: those under way here, and those that an earlier daemon left."""
+
+    def __init__(self, manager: GuestManager, storages: Storages, directory: Path) -> None:
+        self._manager = manager
+        self._store = manager.store
+        self._storages = storages
+        self._directory = directory
+        self._under_way: set[Path] = set()
+        self._left = asyncio.Event()
+        self._told: set[Path] = set()
+        """What could not be settled and was said so once."""
+
+    @contextlib.asynccontextmanager
+    async def undertaking(
+        self,
+        vmid: int,
+        purpose: str,
+        *,
+        volumes: Iterable[VolumeId] = (),
+        created: bool = False,
+        log: TaskLog | None = None,
+    ) -> AsyncIterator[Undertaking]:
+        """Hold what is made, or to be removed (``volumes``), to what the store says when the block is left.
+
+        The caller holds the guest (``GuestManager.exclusive``), and ends with the write that decides. What is
+        removed is said in ``log``, and what can't be removed now is a warning there.
+        """
+        file = self._directory / f"{vmid}-{secrets.token_hex(8)}.json"
+        note = Note(vmid=vmid, purpose=purpose, volumes=tuple(map(str, volumes)), created=created)
+        under_way = Undertaking(file, note)
+        said = log or _DaemonLog()
+        self._under_way.add(file)
+        try:
+            if under_way.noted:
+                await asyncio.to_thread(under_way.write, note)
+            try:
+                yield under_way
+            except BaseException:
+                if under_way.noted:
+                    await self._settle(file, under_way.note, said, decided=False)
+                raise
+            if under_way.noted:
+                await self._settle(file, under_way.note, said, decided=True)
+        finally:
+            self._under_way.discard(file)
+
+    async def settle_earlier(self) -> None:
+        """Settle what an earlier daemon, or a failure of before, has left; while there is quorum."""
+        for file in sorted(await asyncio.to_thread(lambda: list(self._directory.glob("*.json")))):
+            if file in self._under_way:
+                continue
+            try:
+                note = msgspec.json.decode(await asyncio.to_thread(file.read_bytes), type=Note)
+            except FileNotFoundError:
+                continue
+            except (OSError, msgspec.MsgspecError) as error:
+                log.error("'%s' can't be read, look at it and remove it: %s", file, error)
+                continue
+            try:
+                async with self._manager.exclusive(note.vmid, f"clean up after {note.purpose}"):
+                    await self._settle(file, note, _DaemonLog(file in self._told), decided=False)
+            except KvorumError as error:
+                log.info("%s", error)
+                self._left.set()
+
+    def settle_later(self) -> None:
+        """Have ``keep_settling`` look at what there is, when there is quorum."""
+        self._left.set()
+
+    async def keep_settling(self) -> None:
+        """Try again what could not be settled: when there is quorum, and every minute."""
+        while True:
+            await self._left.wait()
+            self._left.clear()
+            async for membership in self._store.watch_membership():
+                if membership.quorate:
+                    break
+            await self.settle_earlier()
+            if self._left.is_set():
+                await asyncio.sleep(RETRY_S)
+
+    async def _settle(self, file: Path, note: Note, said: TaskLog, *, decided: bool) -> None:
+        """Make everything as the store has it; what can't be done now stays noted. ``decided`` says that
+        the deciding write is acknowledged."""
+        left = await self._carry_out(note, said, decided)
+        if left is None:
+            await asyncio.to_thread(file.unlink, missing_ok=True)
+            self._told.discard(file)
+            return
+        self._told.add(file)
+        self._left.set()
+        if left != note:
+            await asyncio.to_thread(Undertaking(file, note).write, left)
+
+    async def _carry_out(self, note: Note, said: TaskLog, decided: bool) -> Note | None:
+        """Do what ``_settle`` says; the note of what is left, ``None`` when nothing is."""
+        what = f"VM {note.vmid}: {note.purpose}"
+        try:
+            if not decided:
+                # Acknowledged after all that was sent before it: what is not here now never will be.
+                await self._store.transact((), who="root@pam")
+            if note.created and await self._remove_configuration(note.vmid):
+                said.line(f"{what} was not finished; the configuration is removed")
+        except KvorumError as error:
+            said.warn(f"{what}: cleaning up has to wait: {error}")
+            return note
+        left = []
+        for name in note.volumes:
+            if self._owned(VolumeId.parse(name)):
+                continue
+            try:
+                kind = self._storages.of(VolumeId.parse(name))
+                async with asyncio.timeout(FREE_DEADLINE_S):
+                    if await kind.free(VolumeId.parse(name)):
+                        said.line(f"{what}: removed '{name}'")
+            except (KvorumError, TimeoutError) as error:
+                why = str(error) or f"its storage did not answer within {FREE_DEADLINE_S:g} s"
+                said.warn(f"{what}: could not remove '{name}': {why}; it is tried again every minute")
+                left.append(name)
+        return msgspec.structs.replace(note, volumes=tuple(left), created=False) if left else None
+
+    async def _remove_configuration(self, vmid: int) -> bool:
+        """Remove the configuration of a guest that was not created to its end."""
+        registry = self._manager.registry
+        file = self._store.read(registry.path(vmid))
+        if file is None or not re.search(rf"^lock:\s*{CREATE_LOCK}\s*$", file.text, re.MULTILINE):
+            return False
+        await registry.remove(vmid, "root@pam")
+        return True
+
+    def _owned(self, volume: VolumeId) -> bool:
+        """Whether a guest's configuration names a volume: here, or where nodes share it, anywhere."""
+        entries = {entry.id: entry for entry in self._storages.config().entries}
+        entry = entries.get(volume.storage)
+        shared = entry is not None and entry.shared
+        named = re.compile(rf"(?<![\w.-]){re.escape(str(volume))}(?![\w.-])")
+        for node in self._store.names("nodes") if shared else (self._store.node,):
+            for name in self._store.names(f"nodes/{node}/qemu-server"):
+                file = self._store.read(f"nodes/{node}/qemu-server/{name}")
+                if file is not None and named.search(file.text):
+                    return True
+        return False
+
+
+class _DaemonLog:
+    """For what no task's log is written about any more. What was said of a note is not said again."""
+
+    def __init__(self, told: bool = False) -> None:
+        self._told = told
+
+    def line(self, text: str) -> None:
+        log.info("%s", text)
+
+    def warn(self, text: str) -> None:
+        if not self._told:
+            log.warning("%s", text)
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        return
