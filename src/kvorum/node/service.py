@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.interface import Services
-from kvorum.node import record
+from kvorum.node import network_apply, record
 from kvorum.node.facts import Sampler
 from kvorum.node.history import Databases, Recorder
 from kvorum.node.host_files import HostFiles
@@ -29,8 +29,10 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
     services.add(Sampler, sampler)
     services.add(Recorder, recorder)
     services.add(ServiceControl, control)
-    services.add(HostFiles, HostFiles())
+    files = HostFiles()
+    services.add(HostFiles, files)
     work = [
+        asyncio.create_task(_recover_network(files), name="network"),
         asyncio.create_task(_publish(sampler, store), name="publish node record"),
         asyncio.create_task(recorder.run(), name="record history"),
     ]
@@ -42,6 +44,13 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         await asyncio.gather(*work, return_exceptions=True)
         await recorder.close()
         await control.close()
+
+
+async def _recover_network(files: HostFiles) -> None:
+    try:
+        await network_apply.recover(files, "network/interfaces")
+    except KvorumError as error:
+        log.error("the network's configuration: %s", error)
 
 
 async def _publish(sampler: Sampler, store: Store) -> None:

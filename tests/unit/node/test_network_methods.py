@@ -11,6 +11,7 @@ from node_world import Log, context
 from kvorum.core.errors import Conflict, KvorumError, ParameterError
 from kvorum.interface import Context, Page
 from kvorum.node import network_apply
+from kvorum.node.host_files import HostFiles
 from kvorum.node.methods import network
 from kvorum.node.methods.models import NodePath
 from kvorum.node.methods.network import (
@@ -205,3 +206,45 @@ async def test_a_network_that_something_else_manages_is_left_alone(
     with pytest.raises(KvorumError, match="something else manages its network"):
         await work.run(Log())
     assert file.read_text() == TEXT
+
+
+@pytest.mark.parametrize("moment", ["before the file is in place", "before ifreload ends"])
+async def test_a_daemon_that_dies_while_it_applies_leaves_the_old_file_and_the_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    files = HostFiles(tmp_path)
+    files.write("network/interfaces", "old\n")
+    files.write("network/interfaces.new", "new\n")
+    ran: list[str] = []
+
+    class Dead(BaseException):
+        pass
+
+    async def run(command: str, log: object) -> None:
+        ran.append(files.read("network/interfaces"))
+
+    async def die(command: str, log: object) -> None:
+        raise Dead
+
+    real, dies = files.write, moment.startswith("before the file")
+
+    def write(name: str, text: str) -> None:
+        if (dies and text == "new\n") or (text == "old\n" and name == "network/interfaces"):
+            raise Dead  # also what would be done after it
+        real(name, text)
+
+    monkeypatch.setattr(network_apply, "_find", lambda command: f"/usr/sbin/{command}")
+    monkeypatch.setattr(network_apply, "_run", die)
+    monkeypatch.setattr(files, "write", write)
+    with pytest.raises(Dead):
+        await network_apply.apply(files, "network/interfaces", "network/interfaces.new", "new\n", None)  # type: ignore[arg-type]
+    monkeypatch.setattr(network_apply, "_run", run)
+    again = HostFiles(tmp_path)
+    await network_apply.recover(again, "network/interfaces")
+    assert {path.name: path.read_text() for path in (tmp_path / "network").iterdir()} == {
+        "interfaces": "old\n",
+        "interfaces.new": "new\n",
+    }
+    assert ran == ["old\n"]
+    await network_apply.recover(again, "network/interfaces")
+    assert len(ran) == 1, "there is nothing more to recover"
