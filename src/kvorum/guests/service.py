@@ -17,7 +17,7 @@ from kvorum.guests.machine.launcher import Launcher, PlainLauncher, SystemLaunch
 from kvorum.guests.machine.process import end, left_over
 from kvorum.guests.machine.runtime import RunFiles
 from kvorum.guests.manager import GuestManager
-from kvorum.guests.migration.recovery import recover_source
+from kvorum.guests.migration.recovery import recover_source, recover_stopped
 from kvorum.guests.migration.target import Incoming
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Services
@@ -82,6 +82,7 @@ async def _work(
         group.create_task(unfinished.keep_settling(), name="what was not finished")
         group.create_task(manager.publish_forever(), name="guests' statistics")
         group.create_task(_quietly("incoming guests", incoming.recover(waiting)))
+        group.create_task(_quietly("guests that were on their way", recover_stopped(manager)))
         for guest in manager.all_running():
             if not guest.record.incoming:
                 group.create_task(_quietly(f"VM {guest.vmid}", recover_source(manager, guest)))

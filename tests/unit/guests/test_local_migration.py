@@ -14,7 +14,7 @@ import pytest
 from kvorum.core.errors import Conflict, NoQuorum, OutcomeUnknown
 from kvorum.guests.errors import MigrationFailed
 from kvorum.guests.manager import GuestManager
-from kvorum.guests.migration.recovery import recover_source
+from kvorum.guests.migration.recovery import recover_source, recover_stopped
 
 _spec = importlib.util.spec_from_file_location("guests_world", Path(__file__).with_name("world.py"))
 assert _spec and _spec.loader
@@ -247,3 +247,31 @@ async def test_the_next_daemon_lets_the_guest_go_on_at_the_source(world: World, 
     over.set()
     with pytest.raises(MigrationFailed):
         await asyncio.wait_for(task, 10)
+
+
+async def test_a_stopped_guest_whose_source_daemon_died_is_unlocked_and_the_target_lets_go(
+    world: World,
+) -> None:
+    """The next daemon finds the lock and no QEMU; the target takes the lock's end as the word."""
+    await create(world, "local", "")
+    migration, hanging = world.migration(with_local_disks=True), asyncio.Event()
+
+    async def hang() -> None:
+        hanging.set()
+        await asyncio.get_running_loop().create_future()
+
+    migration._copy = hang
+    task = asyncio.create_task(migration.run())
+    await asyncio.wait_for(hanging.wait(), 20)
+    made = world.root / "local/images/100/vm-100-disk-1.qcow2"
+    assert made.exists()
+    node = world.nodes["n1"]
+    node.manager = GuestManager(node.store, node.manager.workshop)
+    await recover_stopped(node.manager)
+    assert "lock:" not in world.shared.read("nodes/n1/qemu-server/100.conf").text
+    async with asyncio.timeout(10):
+        while made.exists():
+            await asyncio.sleep(0.02)
+    assert (world.root / "local/images/100/vm-100-disk-0.qcow2").exists()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

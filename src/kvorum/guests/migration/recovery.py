@@ -17,6 +17,29 @@ log = logging.getLogger(__name__)
 _UNDER_WAY = frozenset({"setup", "active", "pre-switchover", "device", "cancelling", "wait-unplug"})
 
 
+async def recover_stopped(manager: GuestManager) -> None:
+    """Unlock the guests here that were on their way from here and don't run: nobody moves them any more.
+
+    Their disks were being copied, or their QEMU ended with the node. A commit that may still be under way and
+    the unlocking have one winner in the store; a target that waits takes the end of the lock as the word.
+    """
+    store, registry = manager.store, manager.registry
+    async for membership in store.watch_membership():
+        if membership.quorate:
+            break
+    for vmid in registry.vmids():
+        try:
+            if manager.running(vmid) is not None or registry.config(vmid).lock != "migrate":
+                continue
+            async with manager.exclusive(vmid, "clean up after migration"):
+                if registry.config(vmid).lock == "migrate" and manager.running(vmid) is None:
+                    await registry.edit(vmid, {}, frozenset({"lock"}), who="root@pam")
+            secret.remove(secret.folder(manager.workshop.files.directory, vmid))
+            log.info("VM %d: its migration was interrupted; it stays here", vmid)
+        except KvorumError as error:
+            log.warning("VM %d: is it locked (migrate)? %s; qm unlock %d removes the lock", vmid, error, vmid)
+
+
 async def recover_source(manager: GuestManager, guest: RunningGuest) -> None:
     """Finish what an earlier daemon's migration left behind for one guest that was taken up again.
 
