@@ -14,6 +14,7 @@ from kvorum.interface.declare import (
     LoggedIn,
     Parameters,
     Services,
+    Upload,
     Work,
 )
 from kvorum.interface.decode import Pairs
@@ -88,7 +89,9 @@ class Caller:
         if not isinstance(method.permission, Anyone):
             authorise(method.permission, identity, self._authority, _values(match.values, given))
 
-    async def call(self, match: Match, identity: Identity | None, given: Pairs) -> object:
+    async def call(
+        self, match: Match, identity: Identity | None, given: Pairs, upload: Upload | None = None
+    ) -> object:
         """Carry the method out for a caller ``authorise`` has let through; for a task, return the UPID.
 
         The requirement is checked again for the values as the method reads them, so that two spellings of
@@ -96,7 +99,7 @@ class Caller:
         whatever the method raises.
         """
         try:
-            result = await self._call(match, identity, given)
+            result = await self._call(match, identity, given, upload)
         except ParameterError as error:
             wrong = ", ".join(error.errors)  # not the sentences, which may quote a password
             self._note(match, identity, given, error.code, f"{error.args[0]} ({wrong})")
@@ -122,7 +125,9 @@ class Caller:
         parameters = {name: text for name, text in given if name not in match.values}
         self._auditor.note(identity or NOBODY, method.verb, path, parameters, status, outcome)
 
-    async def _call(self, match: Match, identity: Identity | None, given: Pairs) -> object:
+    async def _call(
+        self, match: Match, identity: Identity | None, given: Pairs, upload: Upload | None
+    ) -> object:
         target = match.target
         if isinstance(target, Listing):
             return target.rows()
@@ -131,7 +136,8 @@ class Caller:
         if not isinstance(method.permission, Anyone | LoggedIn):
             authorise(method.permission, identity, self._authority, _as_read(parameters))
         who = identity or NOBODY
-        result = await method.handler(Context(self._store, self._services, who, self._authority), parameters)
+        context = Context(self._store, self._services, who, self._authority, upload)
+        result = await method.handler(context, parameters)
         if isinstance(result, Work):
             assert method.task, (
                 f"{method.verb} {method.path} returned Work and is not declared with task=True"

@@ -17,7 +17,7 @@ and hands back what is then carried out as a task; the caller is answered with t
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypeVar
 
@@ -222,6 +222,17 @@ class Services:
         return self._by_type.get(kind)  # type: ignore[return-value]  # keyed by its own type
 
 
+class Upload(Protocol):
+    """A file that a client sends along, as it arrives."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The file's bytes in pieces of at most 64 KiB, once.
+
+        Raises ``ParameterError`` when what arrives is not whole or stands still.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a method is called with besides its parameters."""
@@ -230,6 +241,8 @@ class Context:
     services: Services
     identity: Identity
     authority: Authority
+    upload: Upload | None = None
+    """The file that came with the call, for a method declared with ``upload=True``."""
 
     def service(self, kind: type[S]) -> S:
         """Shorthand for ``services.get``."""
@@ -319,6 +332,8 @@ class Method:
     allow_token: bool
     summary: str
     commands: tuple[Command, ...] = field(default=())
+    upload: bool = False
+    """Takes a file: the body is ``multipart/form-data``, its fields first, and is never held whole."""
 
 
 _METHODS: dict[tuple[str, str], Method] = {}
@@ -334,6 +349,7 @@ def method(
     task: bool = False,
     allow_token: bool = True,
     commands: tuple[Command, ...] = (),
+    upload: bool = False,
 ) -> Callable[[Callable[[Context, Any], Awaitable[Any]]], Callable[[Context, Any], Awaitable[Any]]]:
     """Declare a method. The function takes ``(ctx: Context, p: SomeParameters)``; its docstring's first
     paragraph is the method's description. A second declaration of the same verb and path is an error."""
@@ -357,6 +373,7 @@ def method(
             allow_token=allow_token,
             summary=(function.__doc__ or "").strip().split("\n\n")[0],
             commands=commands,
+            upload=upload,
         )
         return function
 

@@ -191,14 +191,21 @@ def _operation(method: Method) -> Schema:
         ]
     elif properties:
         body = _body(properties, required - set(in_path), bool(schema.get("additionalProperties")))
+        if method.upload:
+            body["properties"]["filename"] = {
+                "type": "string",
+                "format": "binary",
+                "description": "The file, last.",
+            }
         operation["requestBody"] = {
             "required": "required" in body,
-            "content": {kind: {"schema": body} for kind in _BODIES},
+            "content": {kind: {"schema": body} for kind in (_UPLOAD if method.upload else _BODIES)},
         }
     return operation
 
 
 _BODIES = ("application/json", "application/x-www-form-urlencoded")
+_UPLOAD = ("multipart/form-data",)
 
 
 def _parameter(name: str, place: str, part: Schema, required: bool) -> Schema:

@@ -36,7 +36,7 @@ def _operation(verb: str, path: str, operation: Mapping[str, Any]) -> str:
         _row(p["name"], p["schema"], p["required"], p.get("description", "")) for p in operation["parameters"]
     ]
     if body := operation.get("requestBody"):
-        schema = body["content"]["application/json"]["schema"]
+        schema = next(iter(body["content"].values()))["schema"]
         required = schema.get("required", ())
         for name, part in schema["properties"].items():
             rows.append(_row(name, part, name in required, part.get("description", "")))

@@ -1,6 +1,7 @@
 """Two nodes in one process: n1 on 127.0.0.1 and n2 on 127.0.0.2, over real TLS and real sockets."""
 
 import asyncio
+import hashlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,6 +29,7 @@ from kvorum.interface import (
     Page,
     Parameters,
     Peers,
+    Privilege,
     Requirement,
     Services,
     TaskLog,
@@ -108,7 +110,37 @@ async def open_to_all(ctx: Context, p: NoParameters) -> str:
     return "welcome"
 
 
+class NewFile(Nothing):
+    filename: str
+    content: str = ""
+
+
+async def receive(ctx: Context, p: NewFile) -> dict[str, object]:
+    assert ctx.upload is not None
+    digest, length = hashlib.sha256(), 0
+    async for chunk in ctx.upload.chunks():
+        digest.update(chunk)
+        length += len(chunk)
+    return {"here": ctx.store.node, "name": p.filename, "content": p.content, "length": length,
+            "sha256": digest.hexdigest()}  # fmt: skip
+
+
 TEST_METHODS = (
+    Method(
+        "POST",
+        "/nodes/{node}/receive",
+        receive,
+        NewFile,
+        None,
+        Privilege("/nodes/{node}", "Sys.Modify"),
+        Where.NODE,
+        True,
+        False,
+        True,
+        "test",
+        (),
+        True,
+    ),
     _method("GET", "/nodes/{node}/echo", echo, Echo),
     _method("GET", "/nodes/{node}/echo-here", echo, Echo, protected=False),
     _method("POST", "/nodes/{node}/echo", echo, Echo),
