@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kvorum.core.ids import VolumeId
-from kvorum.storage import images
+from kvorum.storage import attributes, images
 from kvorum.storage.errors import NoSpace, StorageError
 from kvorum.storage.images import Progress
 from kvorum.storage.kind import (
@@ -120,7 +120,15 @@ class DirectoryStorage(StorageKind):
 
     async def free(self, volume: VolumeId) -> bool:
         path, is_disk = self.path(volume), _DISK.fullmatch(volume.name) is not None
+        if volume.name.startswith("backup/"):
+            await asyncio.to_thread(attributes.forget, path, volume)
         return await asyncio.shield(asyncio.to_thread(_remove, path, is_disk))
+
+    async def annotate(self, volume: VolumeId, notes: str | None, protected: bool | None) -> None:
+        path = self.path(volume)
+        if not volume.name.startswith("backup/"):
+            raise StorageError(f"'{volume}' is no backup: only these have notes and protection")
+        await asyncio.to_thread(attributes.write, path, volume, notes, protected)
 
     def list_blocking(self, vmid: int | None = None, content: Sequence[str] = ()) -> list[Volume]:
         return self._list(vmid, frozenset(content))
@@ -225,7 +233,9 @@ class DirectoryStorage(StorageKind):
                     volumes += self._volume(path, name, "images", match["format"], int(match["owner"]))
         for kind, folder in _FOLDERS.items():
             if kind in self.entry.content and (not content or kind in content) and vmid is None:
-                for path in (self.root / folder).glob("*"):
+                for path in (self.root / folder).glob("[!.]*"):
+                    if kind == "backup" and path.suffix in attributes.SUFFIXES:
+                        continue
                     volumes += self._volume(
                         path, f"{kind}/{path.name}", kind, path.suffix.lstrip(".") or "raw", None
                     )
@@ -250,6 +260,7 @@ class DirectoryStorage(StorageKind):
                 used=used,
                 vmid=vmid,
                 ctime=ctime,
+                **attributes.read(path, content),
             )
         ]
 

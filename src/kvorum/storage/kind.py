@@ -16,6 +16,7 @@ import msgspec
 
 from kvorum.core.ids import VolumeId
 from kvorum.storage.config import StorageEntry
+from kvorum.storage.errors import StorageError
 from kvorum.storage.images import Progress
 
 Reserving: TypeAlias = Callable[[VolumeId | None], None]
@@ -63,6 +64,9 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     used: int = 0
     vmid: int | None = None
     ctime: int = 0
+    notes: str | None = None
+    protected: bool | None = None
+    """A protected backup is not removed."""
 
 
 class StorageKind(ABC):
@@ -110,6 +114,13 @@ class StorageKind(ABC):
     @abstractmethod
     async def free(self, volume: VolumeId) -> bool:
         """Remove a volume; whether it was there."""
+
+    async def annotate(self, volume: VolumeId, notes: str | None, protected: bool | None) -> None:
+        """Set what is kept beside a backup; ``None`` leaves it as it is, empty notes are removed.
+
+        Raises ``StorageError`` for what takes no such thing.
+        """
+        raise StorageError(f"storage '{self.id}' keeps no notes or protection for '{volume}'")
 
     @abstractmethod
     def list_blocking(self, vmid: int | None = None, content: Sequence[str] = ()) -> list[Volume]:

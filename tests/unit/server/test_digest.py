@@ -16,8 +16,8 @@ from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Context, Identity, Services
 from kvorum.server import rooms
 from kvorum.storage import Storages
-from kvorum.storage import methods as storage
-from kvorum.storage.methods import StoragePath, UpdateParameters
+from kvorum.storage.methods import storages as storage
+from kvorum.storage.methods.storages import StoragePath, UpdateParameters
 from kvorum.store.memory import MemoryStore
 
 TAKE_IT = """

@@ -138,3 +138,28 @@ async def test_a_new_directory_lets_guests_pass_whatever_our_umask(tmp_path: Pat
     finally:
         os.umask(before)
     assert [stat.S_IMODE((tmp_path / p).stat().st_mode) for p in ("new", "new/deep")] == [0o755, 0o755]
+
+
+async def test_a_backup_keeps_notes_and_a_protected_one_stays(tmp_path: Path) -> None:
+    storage = DirectoryStorage(StorageEntry("dir", "b", {"path": str(tmp_path), "content": "backup,iso"}))
+    file = tmp_path / "dump" / "vzdump-qemu-100-2026_11_28-10_00_00.vma.zst"
+    file.parent.mkdir()
+    file.write_bytes(b"backup")
+    volume = VolumeId("b", f"backup/{file.name}")
+    await storage.annotate(volume, "before the upgrade\nto 13", True)
+    (listed,) = storage.list_blocking()
+    assert (listed.volid, listed.notes, listed.protected) == (str(volume), "before the upgrade\nto 13", True)
+    with pytest.raises(StorageError, match="is protected"):
+        await storage.free(volume)
+    await storage.annotate(volume, None, False)
+    assert storage.list_blocking()[0].notes == "before the upgrade\nto 13", "what is not given stays"
+    await storage.free(volume)
+    assert files(storage) == [] and storage.list_blocking() == []
+
+
+async def test_only_a_backup_that_is_there_takes_notes(tmp_path: Path) -> None:
+    storage = DirectoryStorage(StorageEntry("dir", "b", {"path": str(tmp_path), "content": "backup,iso"}))
+    with pytest.raises(StorageError, match="no backup"):
+        await storage.annotate(VolumeId("b", "iso/x.iso"), "note", None)
+    with pytest.raises(StorageError, match="does not exist"):
+        await storage.annotate(VolumeId("b", "backup/x.vma"), "note", None)

@@ -279,6 +279,8 @@ async def volume_attributes(ctx: Context, p: VolumeQuestion) -> Row:
                 "format": found.format,
                 "size": found.size,
                 "used": found.used or found.size,
+                "notes": found.notes,
+                "protected": found.protected,
             }
     raise StorageError(f"storage '{volume.storage}' has no volume '{volume}'")
 
