@@ -1,5 +1,5 @@
 """The API of guests; importing it declares the methods."""
 
-from kvorum.guests.methods import configuration, migrate, status
+from kvorum.guests.methods import bulk, configuration, migrate, status
 
-__all__ = ["configuration", "migrate", "status"]
+__all__ = ["bulk", "configuration", "migrate", "status"]
