@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from kvorum.access.files import user_cfg
 from kvorum.access.files.user_cfg import UserConfig
@@ -10,7 +10,7 @@ from kvorum.access.rights.permissions import NOTHING, Permissions, Privileges, a
 from kvorum.access.rights.privileges import AREAS
 from kvorum.access.signing import Clock, wall_clock
 from kvorum.interface import Authority, Identity
-from kvorum.store import Store
+from kvorum.store import File, Store
 
 
 class AccessAuthority(Authority):
@@ -19,12 +19,12 @@ class AccessAuthority(Authority):
     def __init__(self, store: Store, clock: Clock = wall_clock) -> None:
         self._store = store
         self._clock = clock
-        self._version: int | None = None
+        self._file: File | None = None
         self._permissions = Permissions(UserConfig())
 
     @property
     def config(self) -> UserConfig:
-        """user.cfg as it is now."""
+        """user.cfg as it is now, parsed once for each content of it."""
         return self._present().config
 
     def active(self, name: str) -> bool:
@@ -33,6 +33,12 @@ class AccessAuthority(Authority):
 
     def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
         return privilege in self.permissions(identity, path)
+
+    def rights(self, identity: Identity) -> Callable[[str, str], bool]:
+        if identity.node is not None:
+            return lambda path, privilege: False
+        permissions = self._present().of(identity.name, self._clock()).permissions
+        return lambda path, privilege: privilege in permissions(path)
 
     def permissions(self, identity: Identity, path: str) -> Privileges:
         """All that a caller has on a path."""
@@ -49,10 +55,9 @@ class AccessAuthority(Authority):
 
     def _present(self) -> Permissions:
         file = self._store.read(user_cfg.FILE)
-        version = file.version if file is not None else None
-        if version != self._version:
+        if file is not self._file:
             self._permissions = Permissions(UserConfig.parse(file.text if file is not None else ""))
-            self._version = version
+            self._file = file
         return self._permissions
 
 

@@ -35,7 +35,7 @@ from kvorum.interface.declare import (
     method,
 )
 from kvorum.interface.decode import Decoder, Pairs, read_form, read_json
-from kvorum.interface.encode import Page, plain, success, to_json
+from kvorum.interface.encode import Encoded, Page, plain, success, to_json
 from kvorum.interface.formats import TextList, split_list
 from kvorum.interface.peers import Peers
 from kvorum.interface.permission import ALLOCATES, ROOT, authorise
@@ -55,6 +55,7 @@ __all__ = [
     "Command",
     "Context",
     "Decoder",
+    "Encoded",
     "GroupsGiven",
     "Identity",
     "Listing",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -35,6 +35,21 @@ class Page(Generic[T]):
     beside: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded(Generic[T]):
+    """A result that is JSON already, just as ``to_json(plain(...))`` would have made it of a ``T``.
+
+    For long lists whose rows are kept encoded: they go into the answer as they are.
+    """
+
+    json: bytes
+
+    @classmethod
+    def rows(cls, rows: Iterable[bytes]) -> Encoded[T]:
+        """A list of rows that are JSON each."""
+        return cls(b"[%s]" % b",".join(rows))
+
+
 def plain(value: object) -> object:
     """Turn a result into dicts, lists, texts and numbers; raises ``TypeError`` for what has no JSON form."""
     kind = value.__class__
@@ -49,6 +64,8 @@ def plain(value: object) -> object:
     if isinstance(value, msgspec.Struct):
         names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
         return _object({shown: getattr(value, name) for shown, name in names})
+    if isinstance(value, Encoded):
+        return msgspec.json.decode(value.json)
     if isinstance(value, BaseModel):
         return _object(value.model_dump(by_alias=True))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -83,4 +100,6 @@ def success(result: object) -> dict[str, object]:
     """The body of a successful answer: ``data``, and for a ``Page`` its ``total``."""
     if isinstance(result, Page):
         return {"data": plain(result.rows), "total": result.total, **result.beside}
+    if isinstance(result, Encoded):
+        return {"data": msgspec.Raw(result.json)}
     return {"data": plain(result)}

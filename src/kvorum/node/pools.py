@@ -22,15 +22,6 @@ def pool_rows(pools: Mapping[str, Pool], visible: Callable[[str], bool]) -> list
     ]
 
 
-def with_pools(guests: Iterable[Row], pools: Mapping[str, Pool]) -> list[Row]:
-    """Guests' rows, each with the pool it is in."""
-    found = pool_of_guest(pools)
-    return [
-        {**row, "pool": pool} if (pool := found.get(int(str(row["vmid"])))) is not None else row
-        for row in guests
-    ]
-
-
 def members(
     pool: Pool, guests: Iterable[Row], storages: Iterable[Row], node: str, kind: str | None = None
 ) -> list[Row]:

@@ -1,14 +1,18 @@
 """The rows of ``/nodes`` and ``/cluster/resources``, made from the membership and from what nodes publish.
 
-Pure: a snapshot in, rows out. Nothing is left out because somebody is silent: a guest whose node has
-published nothing lately is ``unknown``, so is a storage; a node that is no member is ``offline``.
+Pure: a snapshot in, rows out; ``resource_rows`` keeps them between requests. Nothing is left out because
+somebody is silent: a guest whose node has published nothing lately is ``unknown``, so is a storage; a node
+that is no member is ``offline``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from kvorum.core.ids import VMID_MIN
 from kvorum.guests import GuestRecord
@@ -19,7 +23,33 @@ from kvorum.store import Membership
 Row = dict[str, object]
 
 NEXT_ID_END = 1_000_000
-_GUEST_FILE = re.compile(r"(\d+)\.conf")
+_GUEST_FILE = re.compile(r"nodes/([^/]+)/qemu-server/(\d+)\.conf")
+
+
+class GuestRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A guest's row; of one that is silent only the first five are set, and perhaps its name."""
+
+    id: str
+    type: str = "qemu"
+    vmid: int
+    node: str
+    status: str = "unknown"
+    name: str | UnsetType = UNSET
+    cpu: float | UnsetType = UNSET
+    maxcpu: int | UnsetType = UNSET
+    mem: int | UnsetType = UNSET
+    maxmem: int | UnsetType = UNSET
+    disk: int | UnsetType = UNSET
+    maxdisk: int | UnsetType = UNSET
+    uptime: int | UnsetType = UNSET
+    template: int | UnsetType = UNSET
+    netin: int | UnsetType = UNSET
+    netout: int | UnsetType = UNSET
+    diskread: int | UnsetType = UNSET
+    diskwrite: int | UnsetType = UNSET
+    tags: str | UnsetType = UNSET
+    lock: str | UnsetType = UNSET
+    pool: str | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,45 +69,67 @@ class Snapshot:
     """The storages that storage.cfg lists."""
 
 
-def owners(names: Callable[[str], tuple[str, ...]]) -> dict[int, str]:
-    """Every VM id and its node, from the store's directories; ``names`` lists one directory."""
-    found: dict[int, str] = {}
-    for node in names("nodes"):
-        for name in names(f"nodes/{node}/qemu-server"):
-            if match := _GUEST_FILE.fullmatch(name):
-                found[int(match[1])] = node
-    return found
+def owners(guests: Mapping[str, str]) -> dict[int, str]:
+    """Every VM id and its node, sorted by id, from ``Store.guests``."""
+    found = {int(match[2]): match[1] for path in guests.values() if (match := _GUEST_FILE.fullmatch(path))}
+    return dict(sorted(found.items()))
 
 
 def node_rows(snapshot: Snapshot) -> list[Row]:
     """The rows of ``GET /nodes``, sorted by name."""
+    online = _online(snapshot)
     return [
-        {"id": f"node/{name}", "type": "node", "node": name, "level": "", **_node_values(snapshot, name)}
+        {
+            "id": f"node/{name}",
+            "type": "node",
+            "node": name,
+            "level": "",
+            **_node_values(snapshot.nodes.get(name), name in online),
+        }
         for name in _node_names(snapshot)
     ]
 
 
-def guest_rows(snapshot: Snapshot) -> list[Row]:
-    """One row per guest in the whole cluster, sorted by id; silent ones are ``unknown``.
+def guest_row(record: GuestRecord, node: str, pool: str | UnsetType = UNSET) -> GuestRow:
+    """The row of a guest that its node speaks of."""
+    return GuestRow(
+        id=f"qemu/{record.vmid}",
+        vmid=record.vmid,
+        node=node,
+        status=record.status,
+        name=record.name,
+        cpu=record.cpu,
+        maxcpu=record.cpus,
+        mem=record.mem,
+        maxmem=record.maxmem,
+        disk=record.disk,
+        maxdisk=record.maxdisk,
+        uptime=record.uptime,
+        template=int(record.template),
+        netin=record.netin,
+        netout=record.netout,
+        diskread=record.diskread,
+        diskwrite=record.diskwrite,
+        tags=record.tags or UNSET,
+        lock=record.lock or UNSET,
+        pool=pool,
+    )
 
-    A guest that has just moved keeps its name until its new node speaks of it.
+
+def silent_guest_row(
+    vmid: int, node: str, name: str | UnsetType = UNSET, pool: str | UnsetType = UNSET
+) -> GuestRow:
+    """The row of a guest that its node does not speak of: ``unknown``.
+
+    One that has just moved keeps its ``name``, as the node that it left had it, until its new node speaks.
     """
-    fresh = {(node, guest.vmid): guest for node, guests in snapshot.guests.items() for guest in guests}
-    names = {guest.vmid: guest.name for guest in fresh.values()}
-    rows = []
-    for vmid, node in sorted(snapshot.owners.items()):
-        row: Row = {"id": f"qemu/{vmid}", "type": "qemu", "vmid": vmid, "node": node}
-        if record := fresh.get((node, vmid)):
-            row |= _guest_values(record)
-        else:
-            row |= {"status": "unknown"} | ({"name": names[vmid]} if vmid in names else {})
-        rows.append(row)
-    return rows
+    return GuestRow(id=f"qemu/{vmid}", vmid=vmid, node=node, name=name, pool=pool)
 
 
 def storage_rows(snapshot: Snapshot) -> list[Row]:
     """One row per storage and node that has it, by node and name: ``unknown`` where nobody vouches for it."""
     rows: dict[tuple[str, str], Row] = {}
+    online = _online(snapshot)
     for node in _node_names(snapshot):
         for entry in snapshot.configured:
             if entry.available_on(node):
@@ -88,7 +140,7 @@ def storage_rows(snapshot: Snapshot) -> list[Row]:
                     shared=entry.shared,
                 )
                 rows[node, entry.id] = _storage_row(node, silent)
-        if _online(snapshot, node):
+        if node in online:
             for record in snapshot.storages.get(node, ()):
                 rows[node, record.storage] = _storage_row(node, record)
     return [rows[key] for key in sorted(rows)]
@@ -104,13 +156,12 @@ def _node_names(snapshot: Snapshot) -> list[str]:
     return sorted(member.name for member in snapshot.membership.members)
 
 
-def _online(snapshot: Snapshot, name: str) -> bool:
-    return any(member.online for member in snapshot.membership.members if member.name == name)
+def _online(snapshot: Snapshot) -> frozenset[str]:
+    return frozenset(member.name for member in snapshot.membership.members if member.online)
 
 
-def _node_values(snapshot: Snapshot, name: str) -> Row:
-    record = snapshot.nodes.get(name)
-    if not _online(snapshot, name):
+def _node_values(record: NodeRecord | None, online: bool) -> Row:
+    if not online:
         return {"status": "offline"}
     if record is None:
         return {"status": "unknown"}
@@ -124,26 +175,6 @@ def _node_values(snapshot: Snapshot, name: str) -> Row:
         "maxdisk": record.maxdisk,
         "uptime": record.uptime,
     }
-
-
-def _guest_values(record: GuestRecord) -> Row:
-    values: Row = {
-        "name": record.name,
-        "status": record.status,
-        "cpu": record.cpu,
-        "maxcpu": record.cpus,
-        "mem": record.mem,
-        "maxmem": record.maxmem,
-        "disk": record.disk,
-        "maxdisk": record.maxdisk,
-        "uptime": record.uptime,
-        "template": record.template,
-        "netin": record.netin,
-        "netout": record.netout,
-        "diskread": record.diskread,
-        "diskwrite": record.diskwrite,
-    }
-    return values | {key: value for key in ("tags", "lock") if (value := getattr(record, key))}
 
 
 def _storage_row(node: str, record: StorageRecord) -> Row:

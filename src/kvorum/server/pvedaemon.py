@@ -25,6 +25,7 @@ from kvorum.cluster.node_files import ensure_node_files
 from kvorum.core.errors import NoQuorum, OutcomeUnknown
 from kvorum.core.paths import Paths
 from kvorum.interface import Authority, Caller, Peers, Router, Services, Work
+from kvorum.node.resource_rows import ResourceRows
 from kvorum.server import rooms
 from kvorum.server.api import Api
 from kvorum.server.certificates import Certificates
@@ -67,7 +68,9 @@ async def running(
         Peers,
         NodePeers(store, router, caller, authentication, nodes, certificates),
     )
-    events = Events(store, authority)
+    rows = ResourceRows(store)
+    services.add(ResourceRows, rows)
+    events = Events(store, authority, rows)
 
     def follow(upid: str) -> Follower:
         return services.get(TaskRunner).follow(upid)

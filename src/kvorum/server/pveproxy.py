@@ -17,6 +17,7 @@ from kvorum.access import AccessAuthority, Authentication, Keys, PamRealm, PveRe
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.interface import Caller, Router, Services
+from kvorum.node.resource_rows import ResourceRows
 from kvorum.server import rooms
 from kvorum.server.api import PREFIX, Api
 from kvorum.server.certificates import Certificates
@@ -54,7 +55,9 @@ async def running(
     daemon = DaemonForwarder(paths.daemon_socket)
     services.add(Authentication, authentication)
     services.add(Realms, Realms([*(realms or [PamRealm()]), PveRealm(store)]))
-    caller, events = Caller(store, services, authority), Events(store, authority)
+    rows = ResourceRows(store)
+    services.add(ResourceRows, rows)
+    caller, events = Caller(store, services, authority), Events(store, authority, rows)
     api = Api(Router(rooms.methods()), store, caller, authentication, nodes, daemon, events=events)
     built = page or BuiltPage()
 

@@ -106,8 +106,7 @@ class StoreClient(Store):
         """Whether there is a directory at ``path``."""
         return self._tree.is_directory(path)
 
-    def guests(self) -> dict[str, str]:
-        """Every VM id and the path of its configuration."""
+    def guests(self) -> Mapping[str, str]:
         return self._tree.guests()
 
     async def transact(

@@ -158,6 +158,10 @@ class Store(ABC):
         """The names in a directory, sorted; empty when it does not exist. The root is ``""``."""
 
     @abstractmethod
+    def guests(self) -> Mapping[str, str]:
+        """Every VM id and the path of its configuration, in no particular order."""
+
+    @abstractmethod
     async def transact(
         self,
         operations: Sequence[Operation],

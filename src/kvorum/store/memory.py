@@ -58,6 +58,9 @@ class MemoryStore(Store):
     def names(self, path: str) -> tuple[str, ...]:
         return self._tree.names(path)
 
+    def guests(self) -> Mapping[str, str]:
+        return self._tree.guests()
+
     async def transact(
         self,
         operations: Sequence[Operation],

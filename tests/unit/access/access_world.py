@@ -17,6 +17,7 @@ from kvorum.access import (
     Throttle,
 )
 from kvorum.interface import Caller, Identity, Pairs, Router, Services, plain
+from kvorum.node.resource_rows import ResourceRows
 from kvorum.server import rooms
 from kvorum.store.memory import MemoryStore
 
@@ -47,6 +48,7 @@ class World:
         services.add(AccessAuthority, self.authority)
         services.add(Realms, Realms([GeneratedPassword(PASSWORD), PveRealm(store)]))
         services.add(SecondFactor, self.factor)
+        services.add(ResourceRows, ResourceRows(store))
         services.add(Throttle, Throttle(first_delay_s=0.0))
         self.router = Router(rooms.methods())
         self.caller = Caller(

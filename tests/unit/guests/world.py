@@ -63,6 +63,9 @@ class NodeView(Store):
     def names(self, path: str) -> tuple[str, ...]:
         return self._shared.names(path)
 
+    def guests(self) -> Mapping[str, str]:
+        return self._shared.guests()
+
     async def transact(
         self,
         operations: Sequence[Operation],

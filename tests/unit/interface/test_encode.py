@@ -5,7 +5,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel, Field
 
-from kvorum.interface import Page, plain, success, to_json
+from kvorum.interface import Encoded, Page, plain, success, to_json
 
 
 class Colour(enum.Enum):
@@ -55,3 +55,10 @@ def test_a_page_shows_the_whole_length_beside_data() -> None:
 def test_what_has_no_json_form_is_an_error() -> None:
     with pytest.raises(TypeError, match="object has no JSON form"):
         plain({"a": object()})
+
+
+def test_rows_that_are_json_already_go_into_the_answer_as_they_are() -> None:
+    rows: Encoded[list[dict[str, int]]] = Encoded.rows([b'{"a":1}', b'{"a":2}'])
+    assert to_json(success(rows)) == b'{"data":[{"a":1},{"a":2}]}'
+    assert plain(rows) == [{"a": 1}, {"a": 2}]
+    assert to_json(success(Encoded.rows([]))) == b'{"data":[]}'

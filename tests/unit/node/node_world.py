@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from kvorum.interface import Context, Identity, Services
@@ -17,6 +18,9 @@ class Rights:
 
     def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
         return not self._granted or f"{path} {privilege}" in self._granted
+
+    def rights(self, identity: Identity) -> Callable[[str, str], bool]:
+        return lambda path, privilege: self.allowed(identity, path, privilege)
 
 
 class Log:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from kvorum.interface import (
     success,
 )
 from kvorum.node.facts import Sampler
+from kvorum.node.resource_rows import ResourceRows
 from kvorum.server import rooms
 from kvorum.store.memory import MemoryStore
 
@@ -119,6 +120,9 @@ class Everything:
     def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
         return True
 
+    def rights(self, identity: Identity) -> Callable[[str, str], bool]:
+        return lambda path, privilege: True
+
 
 GET = [m for m in OURS if m.verb == "GET" and "{upid}" not in m.path]
 VALUES = {
@@ -151,6 +155,7 @@ async def calls(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple
     await store.write("nodes/n1/qemu-server/100.conf", "name: web\nmemory: 64\n")
     await store.write("jobs.cfg", "vzdump: backup-1\n\tall 1\n\tnode n9\n\tschedule sat 02:00\n")
     await store.write("replication.cfg", "local: 100-0\n\ttarget n2\n")
+    services.add(ResourceRows, ResourceRows(store))
     async with rooms.services(services, store, paths):
         guest = GuestRecord(vmid=100, name="web", status="running", cpus=2, cpu=0.5, mem=7, maxmem=8)
         await store.publish(GUESTS, msgspec.msgpack.encode([guest]))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kvorum.guests import GuestRecord
 from kvorum.node.record import NodeRecord
-from kvorum.node.resources import Snapshot, guest_rows, next_id, node_rows, owners, storage_rows
+from kvorum.node.resources import Snapshot, next_id, node_rows, owners, storage_rows
 from kvorum.storage import StorageEntry, StorageRecord
 from kvorum.store import MakeDirectory, Member, Membership, Write
 from kvorum.store.memory import MemoryStore
@@ -17,15 +16,13 @@ RECORD = NodeRecord(cpu=0.25, maxcpu=4, mem=1, maxmem=2, disk=3, maxdisk=4, upti
 def snapshot(
     online: tuple[str, ...] = ("n1", "n2"),
     nodes: dict[str, NodeRecord] | None = None,
-    guests: dict[str, list[GuestRecord]] | None = None,
-    owners: dict[int, str] | None = None,
 ) -> Snapshot:
     members = tuple(
         Member(name=name, nodeid=number, address=f"198.18.10.{number}", online=name in online)
         for number, name in enumerate(("n2", "n1"), 1)
     )
     membership = Membership("lab", members, quorate=True, version=1)
-    return Snapshot(membership, nodes or {}, guests or {}, owners or {})
+    return Snapshot(membership, nodes or {}, {}, {})
 
 
 def test_nodes_stand_sorted_with_their_figures() -> None:
@@ -44,20 +41,6 @@ def test_a_member_that_says_nothing_is_unknown() -> None:
     assert [row["status"] for row in node_rows(snapshot())] == ["unknown", "unknown"]
 
 
-def test_a_guest_of_a_silent_node_stays_in_the_list() -> None:
-    (row,) = guest_rows(snapshot(owners={100: "n2"}))
-    assert row == {"id": "qemu/100", "type": "qemu", "vmid": 100, "node": "n2", "status": "unknown"}
-
-
-def test_the_owner_speaks_for_a_guest_not_the_node_it_left() -> None:
-    record = GuestRecord(vmid=100, name="web", status="running", cpus=2)
-    rows = guest_rows(snapshot(guests={"n1": [record]}, owners={100: "n2"}))
-    assert (rows[0]["status"], rows[0]["name"]) == ("unknown", "web")
-    rows = guest_rows(snapshot(guests={"n1": [record]}, owners={100: "n1"}))
-    assert (rows[0]["status"], rows[0]["name"], rows[0]["maxcpu"]) == ("running", "web", 2)
-    assert "tags" not in rows[0]
-
-
 async def test_owners_are_read_off_the_directories() -> None:
     store = MemoryStore()
     await store.transact(
@@ -68,7 +51,7 @@ async def test_owners_are_read_off_the_directories() -> None:
             MakeDirectory("nodes/n3"),
         ]
     )
-    assert owners(store.names) == {100: "n1", 101: "n2"}
+    assert owners(store.guests()) == {100: "n1", 101: "n2"}
 
 
 def test_storages_stand_by_node_and_those_nobody_vouches_for_are_unknown() -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field
 
-from kvorum.access import read_users
 from kvorum.cluster import node_fingerprint
 from kvorum.core.errors import ParameterError
 from kvorum.guests import read_records as read_guests
-from kvorum.interface import Context, LoggedIn, NoParameters, Parameters, Vmid, method
+from kvorum.interface import Context, Encoded, LoggedIn, NoParameters, Parameters, Vmid, method, to_json
 from kvorum.node import datacenter, pools, record, resources
 from kvorum.node.record import NodeRecord
+from kvorum.node.resource_rows import ResourceRows, configured
 from kvorum.node.resources import Row, Snapshot
-from kvorum.storage import StorageConfig, StorageEntry, StorageError
 from kvorum.storage import read_records as read_storages
 from kvorum.storage.config import FILE as STORAGE_CONFIG
 from kvorum.store import Store
@@ -31,7 +31,7 @@ class NextId(Parameters):
 @method("GET", "/nodes", permission=LoggedIn())
 async def list_nodes(ctx: Context, p: NoParameters) -> list[Row]:
     """Cluster node index."""
-    rows = resources.node_rows(snapshot(ctx.store))
+    rows = resources.node_rows(Snapshot(ctx.store.membership, _nodes(ctx.store), {}, {}))
     for row in rows:
         if fingerprint := node_fingerprint(ctx.store, str(row["node"])):
             row["ssl_fingerprint"] = fingerprint
@@ -39,26 +39,24 @@ async def list_nodes(ctx: Context, p: NoParameters) -> list[Row]:
 
 
 @method("GET", "/cluster/resources", permission=LoggedIn())
-async def cluster_resources(ctx: Context, p: ResourceFilter) -> list[Row]:
+async def cluster_resources(ctx: Context, p: ResourceFilter) -> Encoded[list[Row]]:
     """Resources index (cluster wide)."""
-    now, rows, known = snapshot(ctx.store), list[Row](), read_users(ctx.store).pools
+    known, may, rows = ctx.service(ResourceRows), ctx.rights(), list[bytes]()
     if p.type in (None, "vm"):
-        guests = resources.guest_rows(now)
-        seen = (row for row in guests if ctx.allowed(f"/vms/{row['vmid']}", "VM.Audit"))
-        rows += pools.with_pools(seen, known)
+        rows += [row for vmid, row in known.guests().items() if may(f"/vms/{vmid}", "VM.Audit")]
     if p.type in (None, "node"):
-        rows += resources.node_rows(now)
+        rows += known.nodes().values()
     if p.type in (None, "storage"):
-        rows += [row for row in resources.storage_rows(now) if may_see_storage(ctx, str(row["storage"]))]
+        rows += [row for (_, name), row in known.storages().items() if may_see_storage(may, name)]
     if p.type is None:
-        rows += pools.pool_rows(known, lambda path: ctx.allowed(path, "Pool.Audit"))
-    return rows
+        rows += map(to_json, pools.pool_rows(known.pools(), lambda path: may(path, "Pool.Audit")))
+    return Encoded.rows(rows)
 
 
 @method("GET", "/cluster/nextid", permission=LoggedIn())
 async def cluster_nextid(ctx: Context, p: NextId) -> str:
     """Get next free VMID. Pass a VMID to assert that it is free (at time of check)."""
-    taken = resources.owners(ctx.store.names)
+    taken = resources.owners(ctx.store.guests())
     if p.vmid is not None:
         if p.vmid in taken:
             raise ParameterError({"vmid": f"VM {p.vmid} already exists"})
@@ -72,30 +70,22 @@ async def cluster_nextid(ctx: Context, p: NextId) -> str:
 
 def snapshot(store: Store) -> Snapshot:
     """What the store and the published records say now."""
-    nodes: dict[str, NodeRecord] = {}
-    for name, data in store.published(record.KEY).items():
-        if (decoded := record.decode(data)) is not None:
-            nodes[name] = decoded
     return Snapshot(
         store.membership,
-        nodes,
+        _nodes(store),
         read_guests(store),
-        resources.owners(store.names),
+        resources.owners(store.guests()),
         read_storages(store),
-        _configured(store),
+        configured(store.read(STORAGE_CONFIG)),
     )
 
 
-def _configured(store: Store) -> tuple[StorageEntry, ...]:
-    """The storages of storage.cfg; none where it can't be read, which its own methods say."""
-    file = store.read(STORAGE_CONFIG)
-    try:
-        return StorageConfig.parse(file.text).entries if file is not None else ()
-    except StorageError:
-        return ()
+def _nodes(store: Store) -> dict[str, NodeRecord]:
+    told = store.published(record.KEY).items()
+    return {name: decoded for name, data in told if (decoded := record.decode(data)) is not None}
 
 
-def may_see_storage(ctx: Context, storage: str) -> bool:
-    """Whether the caller may know of a storage."""
+def may_see_storage(may: Callable[[str, str], bool], storage: str) -> bool:
+    """Whether the caller may know of a storage; ``may`` is ``Context.rights``."""
     path = f"/storage/{storage}"
-    return ctx.allowed(path, "Datastore.Audit") or ctx.allowed(path, "Datastore.AllocateSpace")
+    return may(path, "Datastore.Audit") or may(path, "Datastore.AllocateSpace")

@@ -89,7 +89,7 @@ async def replication_job(ctx: Context, p: ReplicationId) -> Row:
 @method("GET", "/nodes/{node}/replication", permission=LoggedIn(), where=Where.NODE)
 async def node_replication(ctx: Context, p: NodeReplication) -> list[Row]:
     """List status of all replication jobs on this node."""
-    owners = resources.owners(ctx.store.names)
+    owners = resources.owners(ctx.store.guests())
     return [
         row
         for row in await replication_jobs(ctx, NoParameters())
@@ -113,7 +113,7 @@ async def backup_job(ctx: Context, p: JobId) -> Row:
 @method("GET", "/cluster/backup-info/not-backed-up", permission=CLUSTER_AUDIT)
 async def not_backed_up(ctx: Context, p: NoParameters) -> list[Row]:
     """Shows all guests which are not covered by any backup job."""
-    owners = resources.owners(ctx.store.names)
+    owners = resources.owners(ctx.store.guests())
     names = {guest.vmid: guest.name for guests in read_records(ctx.store).values() for guest in guests}
     users = ctx.store.read("user.cfg")
     jobs = [section for section in _sections(ctx.store, JOBS) if section.type == "vzdump"]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec import json
 from pydantic import Field
 
 from kvorum.access import Pool, read_users
 from kvorum.access.files.names import PoolName
 from kvorum.core.errors import KvorumError, ParameterError
 from kvorum.interface import Command, Context, LoggedIn, Parameters, Privilege, method
-from kvorum.node import pools, resources
-from kvorum.node.methods.index import may_see_storage, snapshot
+from kvorum.node import pools
+from kvorum.node.methods.index import may_see_storage
+from kvorum.node.resource_rows import ResourceRows
 from kvorum.node.resources import Row
 
 Kind = Literal["qemu", "lxc", "storage"]
@@ -65,7 +67,15 @@ def _may_see(ctx: Context, name: str) -> bool:
 
 
 def _members(ctx: Context, pool: Pool, kind: str | None) -> list[Row]:
-    now = snapshot(ctx.store)
-    guests = [row for row in resources.guest_rows(now) if ctx.allowed(f"/vms/{row['vmid']}", "VM.Audit")]
-    storages = [row for row in resources.storage_rows(now) if may_see_storage(ctx, str(row["storage"]))]
+    rows, may = ctx.service(ResourceRows), ctx.rights()
+    guests = [
+        json.decode(row)
+        for vmid, row in rows.guests().items()
+        if vmid in pool.vms and may(f"/vms/{vmid}", "VM.Audit")
+    ]
+    storages = [
+        json.decode(row)
+        for (_, name), row in rows.storages().items()
+        if name in pool.storages and may_see_storage(may, name)
+    ]
     return pools.members(pool, guests, storages, ctx.store.node, kind)

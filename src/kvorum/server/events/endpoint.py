@@ -17,6 +17,7 @@ from aiohttp import web
 
 from kvorum.core.errors import AuthenticationError, KvorumError, PermissionDenied
 from kvorum.interface import Authority, Identity, to_json
+from kvorum.node.resource_rows import ResourceRows
 from kvorum.server.events.ring import Lagged, Right, Ring
 from kvorum.server.events.sources import Sources
 from kvorum.store import Store
@@ -49,10 +50,10 @@ class TooManyListeners(KvorumError):
 class Events:
     """The streams of one daemon, while ``streaming`` is open."""
 
-    def __init__(self, store: Store, authority: Authority) -> None:
+    def __init__(self, store: Store, authority: Authority, rows: ResourceRows) -> None:
         self._authority = authority
         self._ring = Ring(secrets.token_hex(4))
-        self._sources = Sources(store, self._ring, self._told, lambda: self._listeners > 0)
+        self._sources = Sources(store, rows, self._ring, self._told, lambda: self._listeners > 0)
         self._listeners = 0
         self._news = asyncio.Event()
         self._waking: asyncio.TimerHandle | None = None

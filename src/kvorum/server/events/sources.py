@@ -18,8 +18,7 @@ from collections.abc import Callable, Mapping
 
 from kvorum.core.errors import KvorumError
 from kvorum.interface import plain, to_json
-from kvorum.node import resources
-from kvorum.node.methods import snapshot
+from kvorum.node.resource_rows import ResourceRows
 from kvorum.server.events.ring import Right, Ring
 from kvorum.store import Store
 from kvorum.tasks.cluster_tasks import cluster_rows
@@ -37,8 +36,16 @@ _AUDIT = Right("/", "Sys.Audit")
 class Sources:
     """Feeds a ring until cancelled; ``told`` is called after new events, ``heard`` says if somebody hears."""
 
-    def __init__(self, store: Store, ring: Ring, told: Callable[[], None], heard: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        rows: ResourceRows,
+        ring: Ring,
+        told: Callable[[], None],
+        heard: Callable[[], bool],
+    ) -> None:
         self._store = store
+        self._rows = rows
         self._ring = ring
         self._told = told
         self._heard = heard
@@ -52,7 +59,7 @@ class Sources:
 
     async def run(self) -> None:
         """Watch everything until cancelled."""
-        self._resources, self._tasks = self._resource_rows()[0], self._task_rows()[0]
+        self._resources, self._tasks = dict(self._rows.all()), self._task_rows()[0]
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch_store())
             group.create_task(self._watch_membership())
@@ -107,10 +114,10 @@ class Sources:
 
     def _compare(self) -> None:
         before = self._ring.end
-        rows, rights = self._resource_rows()
+        rows = dict(self._rows.all())
         for name, row in rows.items():
             if self._resources.get(name) != row:
-                self._ring.add("resource", row, rights[name])
+                self._ring.add("resource", row, _right_of(name))
         for name in self._resources.keys() - rows.keys():
             self._ring.add("resource", to_json({"id": name, "gone": 1}), _right_of(name))
         self._resources = rows
@@ -121,12 +128,6 @@ class Sources:
         self._tasks = rows
         if self._ring.end != before:
             self._told()
-
-    def _resource_rows(self) -> tuple[dict[str, bytes], dict[str, Right]]:
-        now = snapshot(self._store)
-        found = [*resources.node_rows(now), *resources.guest_rows(now), *resources.storage_rows(now)]
-        rows = {str(row["id"]): to_json(plain(row)) for row in found}
-        return rows, {name: _right_of(name) for name in rows}
 
     def _task_rows(self) -> tuple[dict[str, bytes], dict[str, Right]]:
         found = cluster_rows(self._store)
