@@ -1,4 +1,8 @@
-"""Who a request is from, by what it carries. A verified ticket is remembered, so that RSA is paid once."""
+"""Who a request is from, by what it carries.
+
+What a ticket says is remembered once it is verified, so that RSA is paid once: 1,024 tickets at most, until a
+public key changes. Whether it is still young enough, and its user still there, is looked at each time.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,15 @@ from kvorum.access.csrf import csrf_token, csrf_valid
 from kvorum.access.keys import Keys
 from kvorum.access.signing import Clock, verified, wall_clock
 from kvorum.access.tickets import (
+    Login,
     NodeCall,
     challenge_ticket,
     challenge_valid,
     console_ticket,
     console_ticket_valid,
     node_ticket,
+    ticket_login,
     ticket_node,
-    ticket_user,
     user_ticket,
 )
 from kvorum.core.errors import AuthenticationError
@@ -50,7 +55,7 @@ class Authentication:
         self._keys = keys
         self._authority = authority
         self._clock = clock
-        self._statements: dict[str, str] = {}
+        self._logins: dict[str, Login] = {}
         self._generation = (0, 0)
 
     def identify(
@@ -86,9 +91,10 @@ class Authentication:
 
     def ticket_user(self, ticket: str) -> str | None:
         """Whose valid ticket this is, or ``None``; one of a user who is gone or disabled is not valid."""
-        statement = self._statement(ticket)
-        user = ticket_user(statement, self._clock()) if statement else None
-        return user if user is not None and self._authority.active(user) else None
+        login = self._login(ticket)
+        if login is None or not login.valid(self._clock()):
+            return None
+        return login.user if self._authority.active(login.user) else None
 
     def known_token(self, credentials: Credentials) -> None:
         """Raise ``AuthenticationError`` for a token there is not, without looking at its secret."""
@@ -131,17 +137,18 @@ class Authentication:
         """A ticket for one call to another node, as ``node``."""
         return node_ticket(self._keys.private, node, call, self._clock())
 
-    def _statement(self, ticket: str) -> str | None:
+    def _login(self, ticket: str) -> Login | None:
         generation = self._keys.generation
         if generation != self._generation:
-            self._statements.clear()
+            self._logins.clear()
             self._generation = generation
-        known = self._statements.get(ticket)
+        known = self._logins.get(ticket)
         if known is not None:
             return known
         statement = verified(self._keys.public, ticket)
-        if statement is not None:
-            if len(self._statements) >= _REMEMBERED:
-                self._statements.pop(next(iter(self._statements)))
-            self._statements[ticket] = statement
-        return statement
+        login = ticket_login(statement) if statement is not None else None
+        if login is not None:
+            if len(self._logins) >= _REMEMBERED:
+                self._logins.pop(next(iter(self._logins)))
+            self._logins[ticket] = login
+        return login

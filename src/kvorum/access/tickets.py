@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -35,16 +36,26 @@ def user_ticket(key: rsa.RSAPrivateKey, user: str, now: float) -> str:
     return sign(key, f"PVE:{user}:{stamp(now)}")
 
 
-def ticket_user(statement: str, now: float) -> str | None:
-    """Whose ticket a verified statement is, or ``None`` when it is none or not valid at ``now``."""
+class Login(NamedTuple):
+    """What a user's ticket says."""
+
+    user: str
+    issued: float
+    """In Unix seconds."""
+
+    def valid(self, now: float) -> bool:
+        """Whether it counts at ``now`` (Unix seconds): neither too old nor of the future."""
+        return -CLOCK_TOLERANCE_S <= now - self.issued <= TICKET_LIFETIME_S
+
+
+def ticket_login(statement: str) -> Login | None:
+    """What a verified statement says as a user's ticket, or ``None`` when it is none."""
     prefix, _, rest = statement.partition(":")
     user, _, issued = rest.rpartition(":")
-    if prefix != "PVE" or "@" not in user or user.startswith("!"):
+    age = age_s(issued, 0.0)
+    if prefix != "PVE" or "@" not in user or user.startswith("!") or age is None:
         return None
-    age = age_s(issued, now)
-    if age is None or not -CLOCK_TOLERANCE_S <= age <= TICKET_LIFETIME_S:
-        return None
-    return user
+    return Login(user, -age)
 
 
 def challenge_ticket(key: rsa.RSAPrivateKey, user: str, challenge: str, now: float) -> str:

@@ -84,14 +84,14 @@ class Api:
         """Answer a request whose path begins with ``/api2/``. It never raises but when it is cancelled."""
         path = request.raw_path.partition("?")[0]
         flavour, slash, rest = path[len(PREFIX) :].partition("/")
+        if flavour in replies.FORMATS:
+            return await self.handle_as(request, (slash + rest).rstrip("/") or "/", flavour)
         if self._description.answers(path):
             return self._description.handle(request, path)
         if path == PATH_OF_EVENTS:
             return await self.handle_as(request, path, flavour)
-        if flavour not in replies.FORMATS:
-            unknown = NotImplementedHere(f"unknown format '{flavour[:20]}': use /api2/json")
-            return replies.failure(unknown, flavour)
-        return await self.handle_as(request, (slash + rest).rstrip("/") or "/", flavour)
+        unknown = NotImplementedHere(f"unknown format '{flavour[:20]}': use /api2/json")
+        return replies.failure(unknown, flavour)
 
     async def handle_as(self, request: web.BaseRequest, path: str, flavour: str) -> web.StreamResponse:
         """Answer a request as one for ``path`` (without ``/api2/json``), wherever it was sent to."""
@@ -164,7 +164,7 @@ class Api:
             sent,
             changes=request.method not in _READING and not _uploads_from_no_page(request, match),
             address=address,
-            call=NodeCall(self._store.node, request.method, unquote(path)),
+            call=NodeCall(self._store.node, request.method, unquote(path)) if sent.node_ticket else None,
         )
 
     async def _stream(self, request: web.BaseRequest, query: str) -> web.StreamResponse:

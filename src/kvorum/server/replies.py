@@ -24,12 +24,14 @@ TEXT = "text"
 
 REASON_BYTES = 1000
 
-_HEADERS = {
-    "Content-Type": JSON,
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Server": "kvorum",
-}
+_HEADERS = CIMultiDict(
+    {
+        "Content-Type": JSON,
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        "Server": "kvorum",
+    }
+)
 
 
 def reason(text: str) -> str:
@@ -39,16 +41,19 @@ def reason(text: str) -> str:
     return line.encode("utf-8", "replace")[:REASON_BYTES].decode("utf-8", "ignore")
 
 
-def reply(body: Mapping[str, object], status: int = 200, text: str = "OK") -> web.Response:
-    """An answer with a JSON body."""
-    return web.Response(body=to_json(body), status=status, reason=reason(text), headers=CIMultiDict(_HEADERS))
+def reply(body: Mapping[str, object], status: int = 200, text: str = "") -> web.Response:
+    """An answer with a JSON body; ``text`` is the sentence for its reason phrase."""
+    phrase = reason(text) if text else "OK"
+    return web.Response(body=to_json(body), status=status, reason=phrase, headers=_HEADERS.copy())
 
 
 def result(value: object, flavour: str) -> web.Response:
     """The answer of a method that went well; ``flavour`` is ``json``, ``extjs`` or ``text``."""
     if flavour == TEXT:
         kind = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        return web.Response(text=str(value), headers=CIMultiDict(_HEADERS | kind))
+        headers = _HEADERS.copy()
+        headers.update(kind)
+        return web.Response(text=str(value), headers=headers)
     body = success(value)
     if flavour == "extjs":
         return reply({"success": 1, **body})
