@@ -10,6 +10,7 @@ import datetime
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -94,6 +95,7 @@ def serves(pair: Pair, authority: bytes, node: str, addresses: Sequence[str], no
     )
 
 
+@lru_cache(maxsize=128)
 def fingerprint(certificate: bytes) -> str:
     """The SHA-256 fingerprint of a PEM certificate, ``AA:BB:…``; raises ``CertificateError``."""
     return colons(_certificate(certificate).fingerprint(hashes.SHA256()))
