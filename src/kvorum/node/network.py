@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pyroute2 import IPRoute  # type: ignore[import-untyped]  # it ships no types
-
 Row = dict[str, object]
 
 DEADLINE_S = 5.0
@@ -64,6 +62,8 @@ class Link:
 
 def read() -> list[Link]:
     """The interfaces of this network namespace. Blocking, a few milliseconds; raises ``OSError``."""
+    from pyroute2 import IPRoute  # type: ignore[import-untyped]  # no types; here, since pveproxy needs none
+
     with IPRoute() as route:
         addresses: dict[int, list[Address]] = {}
         for message in route.get_addr():

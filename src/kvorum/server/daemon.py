@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import resource
 import signal
@@ -57,6 +58,8 @@ async def _run(name: str, running: Running, paths: Paths) -> None:
     """Open the store and the daemon, say so to systemd, and close both when asked to end."""
     try:
         async with StoreClient(paths.store_socket) as store, running(store, paths):
+            gc.collect()
+            gc.freeze()  # modules and declarations stay for good: no collection has to look at them again
             notify("READY=1")
             log.info("%s is ready on node '%s'", name, store.node)
             await stopped()

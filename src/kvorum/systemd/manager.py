@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, Self
-
-from dbus_fast import BusType, Message, MessageType, Variant
-from dbus_fast.aio import MessageBus
+from typing import TYPE_CHECKING, Any, Self
 
 from kvorum.core.errors import KvorumError
+
+if TYPE_CHECKING:  # the library is loaded by who connects; pveproxy knows this class and never does
+    from dbus_fast import Message, Variant
+    from dbus_fast.aio import MessageBus
 
 _SERVICE = "org.freedesktop.systemd1"
 _PATH = "/org/freedesktop/systemd1"
@@ -55,6 +56,9 @@ class Systemd:
 
     async def connect(self) -> None:
         """Connect to the system bus; raises ``SystemdError`` when there is no systemd to talk to."""
+        from dbus_fast import BusType
+        from dbus_fast.aio import MessageBus
+
         async with AsyncExitStack() as stack:
             try:
                 bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
@@ -164,6 +168,8 @@ class Systemd:
         Properties are those of systemd.resource-control(5), by their D-Bus names, such as
         ``CPUWeight: Variant("t", 100)``.
         """
+        from dbus_fast import Variant
+
         values = [["PIDs", Variant("au", list(pids))], ["Description", Variant("s", description)]]
         values += [[key, value] for key, value in (properties or {}).items()]
         await self._wait(name, "StartTransientUnit", "ssa(sv)a(sa(sv))", [name, "fail", values, []], timeout)
@@ -202,6 +208,8 @@ class Systemd:
     ) -> list[Any]:
         if self._bus is None:
             raise SystemdError("not connected to systemd")
+        from dbus_fast import Message, MessageType
+
         message = Message(
             destination=destination,
             path=path,
@@ -217,6 +225,8 @@ class Systemd:
         return list(reply.body)
 
     def _signal(self, message: Message) -> None:
+        from dbus_fast import MessageType
+
         if message.member != "JobRemoved" or message.message_type is not MessageType.SIGNAL:
             return
         _, job, _, result = message.body

@@ -12,8 +12,6 @@ import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from dbus_fast import Variant
-
 from kvorum.guests.config import GuestConfig
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine import network
@@ -115,6 +113,8 @@ class SystemLauncher(Launcher):
         return links
 
     async def admit(self, vmid: int, name: str, pid: int) -> None:
+        from dbus_fast import Variant  # here, since pveproxy knows of guests and starts none
+
         scope = f"{vmid}.scope"
         await self._systemd.reset_failed(scope)
         properties = {

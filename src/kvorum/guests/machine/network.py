@@ -13,9 +13,6 @@ import os
 import struct
 from pathlib import Path
 
-from pyroute2 import IPRoute  # type: ignore[import-untyped]  # it ships no types
-from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
-
 from kvorum.guests.errors import GuestError
 
 _TUNSETIFF = 0x400454CA  # linux/if_tun.h
@@ -62,15 +59,23 @@ def _open(name: str, bridge: str) -> int:
         _plug(name, bridge)
     except BaseException as error:
         os.close(descriptor)
-        if isinstance(error, OSError | NetlinkError):
+        if isinstance(error, OSError):
             raise GuestError(f"'{name}' can't be plugged into '{bridge}': {error}") from error
         raise
     return descriptor
 
 
 def _plug(name: str, bridge: str) -> None:
+    """Raises ``OSError``, or ``GuestError`` with what the kernel says against it."""
+    # Here, since pveproxy knows of guests and plugs none in: 9 MB of its memory.
+    from pyroute2 import IPRoute  # type: ignore[import-untyped]  # it ships no types
+    from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
+
     with IPRoute() as route:
-        (tap,) = route.link_lookup(ifname=name)
-        (master,) = route.link_lookup(ifname=bridge)
-        mtu = route.get_links(master)[0].get_attr("IFLA_MTU")
-        route.link("set", index=tap, mtu=mtu, master=master, state="up")
+        try:
+            (tap,) = route.link_lookup(ifname=name)
+            (master,) = route.link_lookup(ifname=bridge)
+            mtu = route.get_links(master)[0].get_attr("IFLA_MTU")
+            route.link("set", index=tap, mtu=mtu, master=master, state="up")
+        except NetlinkError as error:
+            raise GuestError(f"'{name}' can't be plugged into '{bridge}': {error}") from error
