@@ -1,6 +1,7 @@
 """Wall time of our commands in a node, against corosync-quorumtool: ``python bench/commands.py [NODE]``.
 
-The time is taken inside the node, so that entering it costs neither side anything.
+The cluster is formed if there is none yet. The time is taken inside the node, so that entering it costs
+neither side anything.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import sys
 
 from figures import median, ratio, show
 
+from kvorum.core.errors import KvorumError
 from kvorum.lab import Lab
+from kvorum.lab.demo import Stage
 
 ROUNDS = 21
 GOAL_MS = 150
@@ -30,13 +33,18 @@ print(json.dumps(took))
 
 def main(node: str = "n1") -> None:
     """Run every command in turns, so that all see the same machine."""
+    lab = Lab()
+    try:
+        Stage(lab).form_cluster()
+    except KvorumError as error:
+        sys.exit(str(error))
     commands = {
         "pvecm status": ["pvecm", "status"],
         "qm list": ["qm", "list"],
         "corosync-quorumtool -s": ["corosync-quorumtool", "-s"],
     }
     timer = ["python3", "-c", TIMER, str(ROUNDS), json.dumps(commands)]
-    took = json.loads(Lab().exec(node, timer, timeout_s=300, check=True).stdout)
+    took = json.loads(lab.exec(node, timer, timeout_s=300, check=True).stdout)
     figures = {name: median(values) for name, values in took.items()}
     baseline = figures.pop("corosync-quorumtool -s")
     ratios = {name: ratio(value, baseline) for name, value in figures.items()}
