@@ -345,6 +345,8 @@ class Method:
     commands: tuple[Command, ...] = field(default=())
     upload: bool = False
     """Takes a file: the body is ``multipart/form-data``, its fields first, and is never held whole."""
+    remembered: bool = False
+    """While the node in the path is offline, the one that was asked answers from what it remembers of it."""
 
 
 _METHODS: dict[tuple[str, str], Method] = {}
@@ -361,6 +363,7 @@ def method(
     allow_token: bool = True,
     commands: tuple[Command, ...] = (),
     upload: bool = False,
+    remembered: bool = False,
 ) -> Callable[[Callable[[Context, Any], Awaitable[Any]]], Callable[[Context, Any], Awaitable[Any]]]:
     """Declare a method. The function takes ``(ctx: Context, p: SomeParameters)``; its docstring's first
     paragraph is the method's description. A second declaration of the same verb and path is an error."""
@@ -385,6 +388,7 @@ def method(
             summary=(function.__doc__ or "").strip().split("\n\n")[0],
             commands=commands,
             upload=upload,
+            remembered=remembered,
         )
         return function
 

@@ -125,7 +125,7 @@ class Api:
             if target.method.where is Where.NODE:
                 match = self._localise(match)
                 node = match.values["node"]
-                if node != self._store.node:
+                if node != self._store.node and not (target.method.remembered and self._gone(node)):
                     return await self._to_node(request, node, sent, identity, target)
             if target.method.protected and self._daemon is not None:
                 self._require_login(identity, target)
@@ -213,6 +213,9 @@ class Api:
             if match.values["node"] == "localhost"
             else match
         )
+
+    def _gone(self, node: str) -> bool:
+        return node not in {member.name for member in self._store.membership.members if member.online}
 
     async def _to_node(
         self,

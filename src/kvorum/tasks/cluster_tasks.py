@@ -9,7 +9,7 @@ import msgspec
 
 from kvorum.core.errors import KvorumError
 from kvorum.store import Store
-from kvorum.tasks.record import TaskRow, row
+from kvorum.tasks.record import UNKNOWN, TaskRow, row
 from kvorum.tasks.runner import TaskRunner
 
 log = logging.getLogger(__name__)
@@ -67,4 +67,4 @@ def cluster_rows(store: Store) -> list[TaskRow]:
 def _abandoned(row: TaskRow) -> TaskRow:
     if "endtime" in row:
         return row
-    return {**row, "endtime": row["starttime"], "status": f"unknown: node '{row['node']}' is offline"}
+    return {**row, "endtime": row["starttime"], "status": f"{UNKNOWN}node '{row['node']}' is offline"}

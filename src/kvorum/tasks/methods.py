@@ -25,7 +25,7 @@ from kvorum.interface import (
 from kvorum.store import log_entries
 from kvorum.tasks.archive import Archive
 from kvorum.tasks.cluster_tasks import cluster_rows
-from kvorum.tasks.record import Filter, TaskRow, newest_first, row
+from kvorum.tasks.record import Filter, TaskRecord, TaskRow, newest_first, record_of, row
 from kvorum.tasks.runner import TaskRunner
 
 
@@ -135,13 +135,17 @@ async def cluster_log(ctx: Context, p: LogParameters) -> list[LogEntry]:
     ]
 
 
-@method("GET", "/nodes/{node}/tasks", permission=LoggedIn(), where=Where.NODE, protected=True)
+@method(
+    "GET",
+    "/nodes/{node}/tasks",
+    permission=LoggedIn(),
+    where=Where.NODE,
+    protected=True,
+    remembered=True,
+)
 async def node_tasks(ctx: Context, p: TaskList) -> Page[TaskRow]:
     """Read task list for one node (finished tasks)."""
-    runner = ctx.service(TaskRunner)
-    records = runner.running() if p.source != "archive" else []
-    if p.source != "active":
-        records = newest_first([*records, *await asyncio.to_thread(runner.ended)])
+    records = await _own_records(ctx, p) if p.node == ctx.store.node else _remembered_records(ctx, p)
     wanted = Filter(
         user=p.userfilter,
         type=p.typefilter,
@@ -202,6 +206,22 @@ async def stop_task(ctx: Context, p: TaskPath) -> None:
     """Stop a task."""
     _require(ctx, p, "Sys.Modify")
     await ctx.service(TaskRunner).stop(p.upid, ctx.identity.name)
+
+
+async def _own_records(ctx: Context, p: TaskList) -> list[TaskRecord]:
+    runner = ctx.service(TaskRunner)
+    records = runner.running() if p.source != "archive" else []
+    if p.source != "active":
+        records = newest_first([*records, *await asyncio.to_thread(runner.ended)])
+    return records
+
+
+def _remembered_records(ctx: Context, p: TaskList) -> list[TaskRecord]:
+    """What a node that is gone has told last; raises ``KvorumError`` when there never was such a node."""
+    told = [record_of(r) for r in cluster_rows(ctx.store) if r["node"] == p.node]
+    if not told and p.node not in {member.name for member in ctx.store.membership.members}:
+        raise KvorumError(f"no such cluster node '{p.node}'")
+    return told if p.source != "active" else []
 
 
 def _require(ctx: Context, p: TaskPath, privilege: str) -> None:

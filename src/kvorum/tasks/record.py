@@ -9,6 +9,8 @@ from typing import NotRequired, TypedDict
 from kvorum.core.ids import Upid
 
 OK = "OK"
+UNKNOWN = "unknown: "
+"""Begins the status of a task whose end nobody can tell, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,11 @@ def row(record: TaskRecord) -> TaskRow:
     return shown
 
 
+def record_of(shown: TaskRow) -> TaskRecord:
+    """The record that a list's row stands for."""
+    return TaskRecord(Upid.parse(shown["upid"]), shown.get("endtime"), shown.get("status", ""))
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which tasks a caller wants to see."""
@@ -121,7 +128,8 @@ def kind(record: TaskRecord) -> str:
         return "ok"
     if record.status.startswith("WARNINGS: "):
         return "warning"
-    return "unknown" if record.status in ("", "unknown") else "error"
+    unknown = record.status in ("", "unknown") or record.status.startswith(UNKNOWN)
+    return "unknown" if unknown else "error"
 
 
 def newest_first(records: Iterable[TaskRecord]) -> list[TaskRecord]:
