@@ -240,6 +240,22 @@ class Upload(Protocol):
         ...
 
 
+class WebSocket(Protocol):
+    """A websocket (RFC 6455) that was opened for a method declared with ``websocket=True``."""
+
+    async def receive(self) -> bytes | None:
+        """The next message's bytes, texts as UTF-8; ``None`` when the client has closed."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Send a message; waits while the client doesn't read. Raises ``ConnectionError`` when it is gone."""
+        ...
+
+
+Conversation = Callable[[WebSocket], Awaitable[None]]
+"""What a method declared with ``websocket=True`` returns once all is checked; its end closes the socket."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a method is called with besides its parameters."""
@@ -347,6 +363,8 @@ class Method:
     """Takes a file: the body is ``multipart/form-data``, its fields first, and is never held whole."""
     remembered: bool = False
     """While the node in the path is offline, the one that was asked answers from what it remembers of it."""
+    websocket: bool = False
+    """Answers with a websocket; returns a ``Conversation``."""
 
 
 _METHODS: dict[tuple[str, str], Method] = {}
@@ -364,6 +382,7 @@ def method(
     commands: tuple[Command, ...] = (),
     upload: bool = False,
     remembered: bool = False,
+    websocket: bool = False,
 ) -> Callable[[Callable[[Context, Any], Awaitable[Any]]], Callable[[Context, Any], Awaitable[Any]]]:
     """Declare a method. The function takes ``(ctx: Context, p: SomeParameters)``; its docstring's first
     paragraph is the method's description. A second declaration of the same verb and path is an error."""
@@ -389,6 +408,7 @@ def method(
             commands=commands,
             upload=upload,
             remembered=remembered,
+            websocket=websocket,
         )
         return function
 

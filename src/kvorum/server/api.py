@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 from urllib.parse import unquote
 
 from aiohttp import hdrs, web
@@ -19,6 +20,7 @@ from kvorum.core.ids import Upid
 from kvorum.interface import (
     Anyone,
     Caller,
+    Conversation,
     Identity,
     Match,
     Pairs,
@@ -34,6 +36,7 @@ from kvorum.server.events import PATH as PATH_OF_EVENTS
 from kvorum.server.events import Events
 from kvorum.server.events.ring import Right
 from kvorum.server.forward import FORWARDED, DaemonForwarder, NodeForwarder
+from kvorum.server.sockets import converse, wanted
 from kvorum.server.uploaded import UploadedFile
 from kvorum.store import Store
 from kvorum.tasks.follow import Follower
@@ -138,6 +141,11 @@ class Api:
             return replies.result(await self._caller.call(match, identity, sent_along, file), flavour)
         given = await self._parameters(request, query)
         self._caller.authorise(match, identity, given)
+        if isinstance(target, Route) and target.method.websocket:
+            talk = cast(Conversation, await self._caller.call(match, identity, given))
+            if not wanted(request):
+                raise ParameterError({}, "this is a websocket: ask with 'Upgrade: websocket'")
+            return await converse(request, talk)
         return replies.result(await self._caller.call(match, identity, given), flavour)
 
     async def _with_token(

@@ -16,6 +16,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from kvorum.core.errors import DeadlineExceeded, KvorumError, Unreachable
 from kvorum.server.credentials import FORWARDED_FOR
 from kvorum.server.knock import Knocker
+from kvorum.server.sockets import MAX_MESSAGE_BYTES, exchange, opening, protocols, wanted
 from kvorum.store import Store
 
 FORWARDED = "Kvorum-Forwarded"
@@ -64,7 +65,8 @@ class DaemonForwarder:
         if self._session is None:
             self._session = _session(aiohttp.UnixConnector(str(self._path), limit=0))
         try:
-            return await _relay(
+            relay = _pass_on if wanted(request) else _relay
+            return await relay(
                 self._session, request, "http://pvedaemon", {FORWARDED_FOR: address or "unknown"}
             )
         except aiohttp.ClientConnectorError:
@@ -101,8 +103,9 @@ class NodeForwarder:
         after it), ``DeadlineExceeded`` (596), or ``KvorumError`` for an unknown node.
         """
         base, where = self.address(node)
+        relay = _pass_on if wanted(request) else _relay
         try:
-            return await _relay(
+            return await relay(
                 self.session(),
                 request,
                 base,
@@ -252,6 +255,44 @@ def _end_to_end(headers: CIMultiDictProxy[str], added: Mapping[str, str]) -> CIM
     )
     passed.update(added)
     return passed
+
+
+async def _pass_on(
+    session: aiohttp.ClientSession,
+    request: web.BaseRequest,
+    base: str,
+    added: Mapping[str, str],
+    *,
+    alive: AbstractAsyncContextManager[None] = nullcontext(),  # noqa: B008  # it has no state
+    ssl: SSLContext | bool = True,
+    server_hostname: str | None = None,
+) -> web.StreamResponse:
+    """Open the same websocket at another server and pass messages both ways until either side closes."""
+    from yarl import URL
+
+    headers = CIMultiDict(
+        (name, value)
+        for name, value in _end_to_end(request.headers, added).items()
+        if not name.lower().startswith("sec-websocket-")
+    )
+    async with alive:
+        try:
+            there = await session.ws_connect(
+                URL(base + request.raw_path, encoded=True),
+                headers=headers,
+                protocols=protocols(request),
+                ssl=ssl,
+                server_hostname=server_hostname,
+                max_msg_size=MAX_MESSAGE_BYTES,
+            )
+        except aiohttp.WSServerHandshakeError:
+            # The refusal's sentence is in the answer to the same request without the wish for a websocket.
+            return await _relay(session, request, base, added, ssl=ssl, server_hostname=server_hostname)
+        async with there:
+            here = opening(request)
+            await here.prepare(request)
+            await exchange(here, there)
+            return here
 
 
 async def close_all(*forwarders: DaemonForwarder | NodeForwarder) -> None:

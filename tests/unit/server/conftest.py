@@ -21,6 +21,7 @@ from kvorum.interface import (
     Anyone,
     Boolean,
     Context,
+    Conversation,
     LoggedIn,
     Method,
     NodeName,
@@ -33,6 +34,7 @@ from kvorum.interface import (
     Requirement,
     Services,
     TaskLog,
+    WebSocket,
     Where,
     Work,
 )
@@ -125,7 +127,34 @@ async def receive(ctx: Context, p: NewFile) -> dict[str, object]:
             "sha256": digest.hexdigest()}  # fmt: skip
 
 
+async def parrot(ctx: Context, p: Echo) -> Conversation:
+    if p.text == "no":
+        raise Conflict("no parrot today")
+
+    async def talk(socket: WebSocket) -> None:
+        while (data := await socket.receive()) is not None:
+            if data == b"die":
+                raise Conflict("the parrot is dead")
+            await socket.send(ctx.store.node.encode() + b" " + data)
+
+    return talk
+
+
 TEST_METHODS = (
+    Method(
+        "GET",
+        "/nodes/{node}/parrot",
+        parrot,
+        Echo,
+        None,
+        LoggedIn(),
+        Where.NODE,
+        True,
+        False,
+        True,
+        "test",
+        websocket=True,
+    ),
     Method(
         "POST",
         "/nodes/{node}/receive",
