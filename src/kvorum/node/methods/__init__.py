@@ -15,6 +15,7 @@ from kvorum.node.methods import (
     pools,
     services,
     status,
+    terminal,
 )
 from kvorum.node.methods.index import snapshot
 
@@ -34,4 +35,5 @@ __all__ = [
     "services",
     "snapshot",
     "status",
+    "terminal",
 ]
