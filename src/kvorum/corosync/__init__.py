@@ -27,11 +27,10 @@ if TYPE_CHECKING:
         Configuration,
         ConfiguredDevice,
         ConfiguredNode,
-        Judgement,
-        judge,
         new_cluster,
     )
     from kvorum.corosync.document import DocumentError, Section
+    from kvorum.corosync.judgement import Judgement, judge
 
 _HOMES = {
     "MAX_LINKS": "configuration",
@@ -39,9 +38,9 @@ _HOMES = {
     "ConfiguredDevice": "configuration",
     "ConfiguredNode": "configuration",
     "DocumentError": "document",
-    "Judgement": "configuration",
+    "Judgement": "judgement",
     "Section": "document",
-    "judge": "configuration",
+    "judge": "judgement",
     "new_cluster": "configuration",
 }
 

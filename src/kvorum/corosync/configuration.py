@@ -5,7 +5,7 @@ A ``Configuration`` is immutable and keeps its document, so that printing loses 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kvorum.corosync.document import DocumentError, Section, error_at, integer, parse, render
@@ -103,10 +103,7 @@ class Configuration:
 
     def bumped(self) -> Configuration:
         """With its version grown by one; every change that corosync shall take needs that."""
-        version = str(self.config_version + 1)
-        return self._edit(
-            self.document.with_section(self.totem.set("config_version", version), instead_of=self.totem)
-        )
+        return self.with_version(self.config_version + 1)
 
     def with_node(self, node: ConfiguredNode) -> Configuration:
         """With one more node, last; raises ``DocumentError`` if its name, id or address is taken."""
@@ -125,6 +122,21 @@ class Configuration:
                     self.document.with_section(nodelist.without_section(section), instead_of=nodelist)
                 )
         raise DocumentError(f"corosync.conf has no node '{name}'")
+
+    def with_votes(self, name: str, votes: int) -> Configuration:
+        """With other votes for a node; raises ``DocumentError`` when there is none of the name."""
+        nodelist = self.document.section("nodelist")
+        for section in nodelist.sections("node") if nodelist else ():
+            if nodelist is not None and section.get("name") == name:
+                changed = nodelist.with_section(section.set("quorum_votes", str(votes)), instead_of=section)
+                return self._edit(self.document.with_section(changed, instead_of=nodelist))
+        raise DocumentError(f"corosync.conf has no node '{name}'")
+
+    def with_version(self, version: int) -> Configuration:
+        """With this version."""
+        return self._edit(
+            self.document.with_section(self.totem.set("config_version", str(version)), instead_of=self.totem)
+        )
 
     def _edit(self, document: Section) -> Configuration:
         return type(self).of(document)
@@ -165,59 +177,6 @@ def new_cluster(
         ),
     )
     return Configuration.of(root)
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What is to be said about a change: ``errors`` forbid it."""
-
-    errors: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
-def judge(old: Configuration | None, new_text: str, present: Set[int] = frozenset()) -> Judgement:
-    """Whether ``new_text`` may replace ``old`` while the nodes with the ids ``present`` are here.
-
-    It must parse, keep the cluster's name, have a grown version, lose no node that is present, change no
-    node's id, and leave the present nodes a majority; an empty ``present`` skips what needs it.
-    """
-    try:
-        new = Configuration.read(new_text)
-    except DocumentError as error:
-        return Judgement((str(error),))
-    if old is None or new.text == old.text:
-        return Judgement()
-    errors: list[str] = []
-    if new.config_version <= old.config_version:
-        errors.append(
-            f"corosync.conf: config_version is {new.config_version}, the running cluster has "
-            f"{old.config_version}: a change needs a greater one"
-        )
-    if new.cluster_name != old.cluster_name:
-        errors.append(
-            f"corosync.conf: the cluster's name can't change ('{old.cluster_name}' to '{new.cluster_name}')"
-        )
-    errors += _judge_nodes(old, new, present)
-    votes = sum(node.votes for node in new.nodes if node.nodeid in present)
-    if present and votes + (new.device.votes if new.device else 0) < new.quorum:
-        errors.append(
-            f"corosync.conf: the nodes that are here would have {votes} of the {new.quorum} votes needed, "
-            "and nothing could be changed any more; start the other nodes first"
-        )
-    return Judgement(tuple(errors))
-
-
-def _judge_nodes(old: Configuration, new: Configuration, present: Set[int]) -> list[str]:
-    errors = []
-    for node in old.nodes:
-        now = new.node(node.name)
-        if now is None and node.nodeid in present:
-            errors.append(
-                f"corosync.conf: node '{node.name}' is running and missing in the new one: shut it down first"
-            )
-        if now is not None and now.nodeid != node.nodeid:
-            errors.append(f"corosync.conf: node '{node.name}' can't change its nodeid {node.nodeid}")
-    return errors
 
 
 def _nodes(document: Section) -> tuple[ConfiguredNode, ...]:

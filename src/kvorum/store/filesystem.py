@@ -30,6 +30,7 @@ from pyfuse3 import (
 )
 
 from kvorum.core.errors import Conflict, KvorumError, NoQuorum
+from kvorum.store.corosync_conf import Refused
 from kvorum.store.face import Delete, File, MakeDirectory, Operation, Rename, Touch, Write
 from kvorum.store.handles import Handle
 from kvorum.store.locks import LOCK_SECONDS, is_lock
@@ -338,9 +339,12 @@ class Filesystem(View):
         paths = [path for operation in operations for path in _paths(operation)]
         self._here.update(paths)
         try:
+            self._corosync_conf.check(operations)
             await self._host.transact(operations, (), who, _WAIT_SECONDS)
         except NoQuorum as error:
             raise FUSEError(errno.EROFS) from error
+        except Refused as error:
+            raise FUSEError(errno.EINVAL) from error
         except Conflict as error:
             log.info("refused: %s", error)
             raise FUSEError(errno_of(str(error))) from error

@@ -20,7 +20,7 @@ class MembershipSource:
 
     def __init__(self, config: Path | None, node: str) -> None:
         """``config`` is corosync.conf, or ``None`` on a standalone node."""
-        self._config = config
+        self.config = config
         self._stamp = (0, 0)
         self._listed: tuple[str, int, tuple[Member, ...]] = ("", 0, ())
         self.current = standalone(node)
@@ -36,10 +36,10 @@ class MembershipSource:
         quorate = old.quorate if status.changing else status.writable
         reason = old.reason if status.changing else status.reason
         adoptable = not quorate and waits_for_members(reason)
-        if self._config is None:
+        if self.config is None:
             new = Membership(None, old.members, quorate, old.version, reason, 0, adoptable)
         else:
-            cluster, config_version, listed = self._read(self._config)
+            cluster, config_version, listed = self._read(self.config)
             members = tuple(
                 Member(m.name, m.nodeid, m.address, m.nodeid in status.members, m.votes) for m in listed
             )

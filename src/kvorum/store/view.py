@@ -26,6 +26,7 @@ from pyfuse3 import (
 
 from kvorum.core.errors import ParameterError
 from kvorum.store.attributes import BLOCK, Attributes
+from kvorum.store.corosync_conf import Judge
 from kvorum.store.face import Change, File
 from kvorum.store.handles import Handle
 from kvorum.store.host import Heard, Host
@@ -78,6 +79,7 @@ class View(pyfuse3.Operations):
         )
         self._reserved = (*LINKS, *self._virtual.names)
         self._locks = Locks(host)
+        self._corosync_conf = Judge(host, membership)
         self._forget = host.listen(self._heard)
 
     def close(self) -> None:

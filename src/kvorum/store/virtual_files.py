@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from kvorum.store import cluster_log
+from kvorum.store.corosync_conf import REFUSED
 from kvorum.store.host import Host
 from kvorum.store.membership import MembershipSource
 
@@ -90,12 +91,19 @@ class VirtualFiles:
             }
             if not membership.quorate:
                 cluster["reason"] = membership.reason
+            if refused := self._refused():
+                cluster["refused"] = refused
             shown["cluster"] = cluster
             shown["nodelist"] = {
                 member.name: {"id": member.nodeid, "online": int(member.online), "ip": member.address}
                 for member in membership.members
             }
         return _json(shown)
+
+    def _refused(self) -> dict[str, str]:
+        """Node name to why it refused an edit of corosync.conf."""
+        values = self._host.published().items()
+        return {node: value.decode() for (node, key), (value, _) in values if key == REFUSED and value}
 
     def _vmlist(self) -> bytes:
         """Made of a line for each guest that is kept while its file is: there may be thousands.
