@@ -30,7 +30,7 @@ _kvorum() {
 }
 
 declare -gA _kvorum_next=(
-    ['pvecm']='add adopt apiver config create expected nodes status'
+    ['pvecm']='add adopt apiver config create expected nodes status votes'
     ['pvecm add']=''
     ['pvecm adopt']=''
     ['pvecm apiver']=''
@@ -43,6 +43,7 @@ declare -gA _kvorum_next=(
     ['pvecm expected']=''
     ['pvecm nodes']=''
     ['pvecm status']=''
+    ['pvecm votes']=''
     ['pvesh']='create delete get ls set usage'
     ['pvesm']='add alloc free list remove set status'
     ['pvesm add']=''
@@ -124,6 +125,7 @@ declare -gA _kvorum_options=(
     ['pvecm expected']='--help --output-format'
     ['pvecm nodes']='--help --output-format'
     ['pvecm status']='--help --output-format'
+    ['pvecm votes']='--force --help --output-format'
     ['pvesm add']='--content --disable --format --nodes --path --preallocation --shared --help --output-format'
     ['pvesm alloc']='--format --help --output-format'
     ['pvesm free']='--delay --storage --help --output-format'
@@ -192,6 +194,7 @@ declare -gA _kvorum_arguments=(
     ['pvecm expected']='expected'
     ['pvecm nodes']=''
     ['pvecm status']=''
+    ['pvecm votes']='node votes'
     ['pvesm add']='type storage'
     ['pvesm alloc']='storage vmid filename size'
     ['pvesm free']='volume'

@@ -74,16 +74,16 @@ class Host:
         """Make Corosync's key if there is none; return whether it was made."""
         if self.authkey.exists():
             return False
-        _write(self.authkey, secrets.token_bytes(AUTHKEY_BYTES), 0o400)
+        write_whole(self.authkey, secrets.token_bytes(AUTHKEY_BYTES), 0o400)
         return True
 
     def write_authkey(self, key: bytes) -> None:
         """Put the cluster's key in place."""
-        _write(self.authkey, key, 0o400)
+        write_whole(self.authkey, key, 0o400)
 
     def write_configuration(self, text: str) -> None:
         """Replace Corosync's own copy of its configuration."""
-        _write(self.configuration, text.encode(), 0o644)
+        write_whole(self.configuration, text.encode(), 0o644)
 
     def remove_authkey(self) -> None:
         """Take Corosync's key away."""
@@ -129,6 +129,12 @@ class Host:
             await systemd.enable([COROSYNC_UNIT])
             await systemd.restart(COROSYNC_UNIT)
 
+    async def restart_corosync(self) -> None:
+        """Start Corosync anew, whatever ended it."""
+        async with Systemd() as systemd:
+            await systemd.reset_failed(COROSYNC_UNIT)
+            await systemd.restart(COROSYNC_UNIT)
+
     async def stop_corosync(self) -> None:
         """End Corosync, and don't start it at boot."""
         async with Systemd() as systemd:
@@ -156,7 +162,7 @@ class Host:
             return await systemd.active_state(unit) in ("active", "activating", "reloading")
 
 
-def _write(path: Path, data: bytes, mode: int) -> None:
+def write_whole(path: Path, data: bytes, mode: int) -> None:
     """Replace a file whole and make it last."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(path.name + ".new")

@@ -9,6 +9,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,9 +74,9 @@ def status_text() -> str:
     corosync does not run."""
     _require_cluster()
     view = look()
-    word, ha = store_word(Paths.system().etc_pve)
+    word, ha, refused = store_word(Paths.system().etc_pve)
     told = explain_view(replace(view, shape=replace(view.shape, ha=ha)), word)
-    return status_block(view, time.time()) + "\n" + quorum_block(told)
+    return status_block(view, time.time()) + "\n" + quorum_block(told, refused_edits(refused))
 
 
 def nodes_text() -> str:
@@ -127,8 +128,8 @@ def explain_view(view: ClusterView, store: StoreWord | None = None) -> Explanati
     return explain(view.shape, quorate=view.local.quorate, store=store)
 
 
-def store_word(etc_pve: Path, wait_s: float = STORE_S) -> tuple[StoreWord, bool]:
-    """Whether /etc/pve may be changed, as the store says there, and whether HA looks after something.
+def store_word(etc_pve: Path, wait_s: float = STORE_S) -> tuple[StoreWord, bool, dict[str, str]]:
+    """Whether /etc/pve may be changed, whether HA looks after something, and which edits were refused where.
 
     A store that hangs does not hold this up.
     """
@@ -137,13 +138,14 @@ def store_word(etc_pve: Path, wait_s: float = STORE_S) -> tuple[StoreWord, bool]
     asking.start()
     asking.join(wait_s)
     if not read:
-        return StoreWord(False, "the store does not answer: see 'systemctl status pve-cluster'"), False
+        return StoreWord(False, "the store does not answer: see 'systemctl status pve-cluster'"), False, {}
     members, ha = read[0]
     try:
         cluster = json.loads(members)["cluster"]
-        return StoreWord(bool(cluster["quorate"]), str(cluster.get("reason", ""))), ha
+        word = StoreWord(bool(cluster["quorate"]), str(cluster.get("reason", "")))
+        return word, ha, dict(cluster.get("refused", {}))
     except (ValueError, KeyError, TypeError):
-        return StoreWord(False, "the store has not taken up the cluster's configuration yet"), ha
+        return StoreWord(False, "the store has not taken up the cluster's configuration yet"), ha, {}
 
 
 def _ask_store(etc_pve: Path) -> list[tuple[bytes, bool]]:
@@ -192,9 +194,14 @@ def nodes_block(view: ClusterView) -> str:
     return "\n" + "\n".join(_membership(view, decimal=True)) + "\n"
 
 
-def quorum_block(explanation: Explanation) -> str:
+def quorum_block(explanation: Explanation, more: Sequence[str] = ()) -> str:
     """What stands below the known text: quorum explained."""
-    return "\n".join([*_title("Quorum explained"), *explanation.sentences]) + "\n"
+    return "\n".join([*_title("Quorum explained"), *explanation.sentences, *more]) + "\n"
+
+
+def refused_edits(refused: Mapping[str, str]) -> list[str]:
+    """A sentence for each node's last refused edit of corosync.conf (node name to why)."""
+    return [f"{node}: {why}; the cluster keeps the one it has." for node, why in sorted(refused.items())]
 
 
 def _membership(view: ClusterView, *, decimal: bool) -> list[str]:

@@ -150,9 +150,9 @@ async def test_a_newer_configuration_is_written_to_the_node(
     host = ctx.service(Cluster).host
     reloads: list[str] = []
     monkeypatch.setattr(
-        "kvorum.cluster.service._reload", lambda: reloads.append(host.configuration.read_text())
+        "kvorum.cluster.following._reload", lambda: reloads.append(host.configuration.read_text())
     )
-    monkeypatch.setattr("kvorum.cluster.service.running_version", lambda: None)
+    monkeypatch.setattr("kvorum.cluster.following.running_version", lambda: 1)
     follower = CorosyncConfiguration(ctx.store, host)
     assert follower.apply() is False
     newer = configuration(ctx).with_node(ConfiguredNode("n2", 2, 1, {0: "10.0.0.2"})).bumped()
@@ -180,8 +180,8 @@ async def test_corosync_reloads_only_when_the_change_is_acknowledged(
         looked.set()
 
     monkeypatch.setattr(store, "publish", tell)
-    monkeypatch.setattr("kvorum.cluster.service._reload", lambda: loop.call_soon_threadsafe(reloaded.set))
-    monkeypatch.setattr("kvorum.cluster.service.running_version", lambda: 7)
+    monkeypatch.setattr("kvorum.cluster.following._reload", lambda: loop.call_soon_threadsafe(reloaded.set))
+    monkeypatch.setattr("kvorum.cluster.following.running_version", lambda: 1)
     following = asyncio.create_task(CorosyncConfiguration(store, ctx.service(Cluster).host).follow())
     await asyncio.wait_for(looked.wait(), 10)
     newer = configuration(ctx).with_node(ConfiguredNode("n2", 2, 1, {0: "10.0.0.2"})).bumped()
@@ -206,8 +206,8 @@ async def test_what_is_written_but_not_reloaded_is_reloaded(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reloads: list[int] = []
-    monkeypatch.setattr("kvorum.cluster.service._reload", lambda: reloads.append(1))
-    monkeypatch.setattr("kvorum.cluster.service.running_version", lambda: 0)
+    monkeypatch.setattr("kvorum.cluster.following._reload", lambda: reloads.append(1))
+    monkeypatch.setattr("kvorum.cluster.following.running_version", lambda: 0)
     assert CorosyncConfiguration(ctx.store, ctx.service(Cluster).host).apply() is True
     assert reloads == [1]
 
@@ -217,9 +217,9 @@ async def test_the_service_follows_the_store(
 ) -> None:
     paths, reloaded, loop = Paths.under(tmp_path), asyncio.Event(), asyncio.get_running_loop()
     monkeypatch.setattr(
-        "kvorum.cluster.service._reload", lambda: loop.call_soon_threadsafe(reloaded.set) and None
+        "kvorum.cluster.following._reload", lambda: loop.call_soon_threadsafe(reloaded.set) and None
     )
-    monkeypatch.setattr("kvorum.cluster.service.running_version", lambda: 7)
+    monkeypatch.setattr("kvorum.cluster.following.running_version", lambda: 1)
     services = Services()
     async with running(services, ctx.store, paths):
         newer = configuration(ctx).with_node(ConfiguredNode("n2", 2, 1, {0: "10.0.0.2"})).bumped()

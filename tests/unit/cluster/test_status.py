@@ -13,6 +13,7 @@ from kvorum.cluster.status import (
     explain_view,
     nodes_block,
     quorum_block,
+    refused_edits,
     status_block,
     store_word,
 )
@@ -78,11 +79,15 @@ def test_nodes_have_decimal_ids_and_names() -> None:
 def test_the_store_says_why_nothing_can_be_changed(tmp_path: Path) -> None:
     members = {"cluster": {"quorate": 0, "reason": "waiting for hp1"}}
     (tmp_path / ".members").write_text(json.dumps(members))
-    assert store_word(tmp_path) == (StoreWord(False, "waiting for hp1"), False)
+    assert store_word(tmp_path) == (StoreWord(False, "waiting for hp1"), False, {})
     (tmp_path / "ha").mkdir()
     (tmp_path / "ha" / "resources.cfg").write_text("vm: 100\n")
-    (tmp_path / ".members").write_text(json.dumps({"cluster": {"quorate": 1}}))
-    assert store_word(tmp_path) == (StoreWord(True), True)
+    (tmp_path / ".members").write_text(json.dumps({"cluster": {"quorate": 1, "refused": {"hp2": "too old"}}}))
+    assert store_word(tmp_path) == (StoreWord(True), True, {"hp2": "too old"})
+    edits = refused_edits({"hp2": "too old"})
+    assert quorum_block(explain_view(view()), edits).endswith(
+        "hp2: too old; the cluster keeps the one it has.\n"
+    )
     told = quorum_block(explain_view(view(), StoreWord(False, "waiting for hp1")))
     assert "Corosync has quorum, but nothing can be changed here: waiting for hp1.\n" in told
 

@@ -21,7 +21,7 @@ from kvorum.cluster.methods.models import (
 )
 from kvorum.cluster.node_files import node_fingerprint
 from kvorum.cluster.quorum import Sets, Shape, StoreWord, Voter, explain
-from kvorum.cluster.status import look
+from kvorum.cluster.status import look, refused_edits
 from kvorum.core.errors import ParameterError
 from kvorum.corosync import Configuration, ConfiguredNode, CorosyncError
 from kvorum.interface import (
@@ -32,6 +32,7 @@ from kvorum.interface import (
     method,
 )
 from kvorum.store import Store
+from kvorum.store.corosync_conf import REFUSED
 
 _AUDIT = Privilege("/", "Sys.Audit")
 _LOOK_S = 2.0
@@ -149,12 +150,16 @@ async def quorum(ctx: Context, p: NoParameters) -> QuorumRow:
         returns=_sets(explanation.returns),
         cautions=[CautionRow(kind=c.kind, sentence=c.sentence) for c in explanation.cautions],
         sentence=explanation.sentence,
-        sentences=list(explanation.sentences),
+        sentences=[*explanation.sentences, *refused_edits(_refused(ctx.store))],
     )
 
 
 def _sets(sets: Sets) -> list[list[ChoiceRow]]:
     return [[ChoiceRow(count=choice.count, of=list(choice.names)) for choice in one] for one in sets]
+
+
+def _refused(store: Store) -> dict[str, str]:
+    return {node: why.decode() for node, why in store.published(REFUSED).items() if why}
 
 
 def _has_ha(store: Store) -> bool:

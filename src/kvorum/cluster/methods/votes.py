@@ -1,0 +1,120 @@
+"""``pvecm votes``: how many votes a node has, changed in steps of one that every present node follows."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import Field
+
+from kvorum.cluster.change import CONFIGURATION, Cluster
+from kvorum.cluster.following import wait_until_followed
+from kvorum.cluster.methods.models import configured
+from kvorum.cluster.quorum import Device, Shape, Voter, cautions
+from kvorum.core.errors import Conflict, KvorumError, OutcomeUnknown, ParameterError
+from kvorum.corosync import Configuration, judge
+from kvorum.interface import (
+    Boolean,
+    Command,
+    Context,
+    NodeName,
+    NodeOnly,
+    NoParameters,
+    Parameters,
+    RootOnly,
+    TaskLog,
+    Work,
+    method,
+)
+from kvorum.store import Expect, File, Store, Write
+
+VOTES_MOST = 255
+
+
+class Votes(Parameters):
+    node: NodeName = Field(description="The node whose votes are changed.")
+    votes: int = Field(ge=0, le=VOTES_MOST, description="Its votes from now on.")
+    force: Boolean = Field(False, description="Also if the nodes that are here lose their quorum by it.")
+
+
+@method("GET", "/kvorum/cluster/configuration", permission=NodeOnly(), protected=True)
+async def configuration(ctx: Context, p: NoParameters) -> str:
+    """The corosync.conf that this node runs, for a node that was off while it changed."""
+    return await asyncio.to_thread(ctx.service(Cluster).host.configuration.read_text)
+
+
+@method(
+    "POST",
+    "/kvorum/cluster/votes",
+    permission=RootOnly(),
+    protected=True,
+    task=True,
+    commands=(Command("pvecm votes", "node", "votes"),),
+)
+async def set_votes(ctx: Context, p: Votes) -> Work:
+    """Give a node another number of votes; in force on all nodes at once, and no file to edit."""
+    _, old = configured(ctx.store)
+    listed = old.node(p.node)
+    if listed is None:
+        names = ", ".join(node.name for node in old.nodes)
+        raise ParameterError({"node": f"the cluster has no node '{p.node}', only: {names}"})
+    if listed.votes != p.votes:
+        _checked(ctx.store, old, _one_step(old, p), p.force)
+
+    async def run(log: TaskLog) -> None:
+        await change_votes(ctx.store, p, ctx.identity.name, log)
+
+    return Work("clustervotes", p.node, run)
+
+
+async def change_votes(store: Store, p: Votes, who: str, log: TaskLog) -> None:
+    """Go there one vote at a time; raises ``KvorumError`` saying where it stopped."""
+    while True:
+        file, old = configured(store)
+        listed = old.node(p.node)
+        if listed is None:
+            raise Conflict(f"node '{p.node}' was removed meanwhile")
+        if listed.votes == p.votes:
+            break
+        new = _one_step(old, p)
+        _checked(store, old, new, p.force)
+        await _write(store, file, new, who)
+        late = await wait_until_followed(store, new.config_version)
+        if late:
+            raise KvorumError(
+                f"corosync on {', '.join(late)} does not run version {new.config_version} of corosync.conf "
+                "yet: look at pvedaemon there, then say it again"
+            )
+    log.line(f"{p.node} has {p.votes} votes: {old.total_votes} in all, {old.quorum} make a quorum")
+    for caution in cautions(_shape(store, old)):
+        log.line(f"note: {caution.sentence}")  # a task with warnings ends a command with 1
+
+
+def _one_step(old: Configuration, p: Votes) -> Configuration:
+    listed = old.node(p.node)
+    assert listed is not None
+    return old.with_votes(p.node, listed.votes + (1 if p.votes > listed.votes else -1)).bumped()
+
+
+def _checked(store: Store, old: Configuration, new: Configuration, force: bool) -> None:
+    present = {member.nodeid for member in store.membership.members if member.online}
+    errors = judge(old, new.text, present, kept=True, force=force).errors
+    if errors:
+        raise Conflict("; ".join(errors))
+
+
+async def _write(store: Store, file: File, new: Configuration, who: str) -> None:
+    try:
+        await store.transact([Write(CONFIGURATION, new.text.encode())], [Expect.of(file)], who=who)
+    except OutcomeUnknown:
+        # It may have changed the quorum that its answer waited for. If it is there, it is ours.
+        now = store.read(CONFIGURATION)
+        if now is None or now.text != new.text:
+            raise
+
+
+def _shape(store: Store, now: Configuration) -> Shape:
+    online = {member.nodeid for member in store.membership.members if member.online}
+    nodes = tuple(Voter(node.name, node.votes, node.nodeid in online) for node in now.nodes)
+    device = Device(now.device.votes, True) if now.device else None
+    resources = store.read("ha/resources.cfg")
+    return Shape(nodes, device, links=len(now.links), ha=bool(resources and resources.text.strip()))

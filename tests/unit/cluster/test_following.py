@@ -1,0 +1,253 @@
+"""A node follows the cluster's corosync.conf: reloads it with the others, takes it back, catches up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from kvorum.cluster import following
+from kvorum.cluster.change import Cluster, cluster_on
+from kvorum.cluster.following import STAGED_KEY, VERSION_KEY, CorosyncConfiguration
+from kvorum.cluster.host import Host
+from kvorum.cluster.methods import votes
+from kvorum.cluster.methods.votes import Votes
+from kvorum.cluster.trial import COME_BACK_S, Seen
+from kvorum.core.errors import Conflict, KvorumError, ParameterError, Unreachable
+from kvorum.core.paths import Paths
+from kvorum.corosync import Configuration, ConfiguredNode, new_cluster
+from kvorum.interface import Context, Identity, Peers, Services
+from kvorum.store import Member, Membership
+from kvorum.store.corosync_conf import REFUSED
+from kvorum.store.memory import MemoryStore
+
+N1, N2 = Member("n1", 1, "10.0.0.1", True), Member("n2", 2, "10.0.0.2", True, 1)
+OLD = (
+    new_cluster("home", ConfiguredNode("n1", 1, 2, {0: "10.0.0.1"}))
+    .with_node(ConfiguredNode("n2", 2, 1, {0: "10.0.0.2"}))
+    .with_version(5)
+)
+NEW = OLD.with_votes("n1", 1).bumped()
+
+
+class Anything:
+    def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
+        return True
+
+
+class Log:
+    def __init__(self) -> None:
+        self.text = ""
+
+    def line(self, text: str) -> None:
+        self.text += f"{text}\n"
+
+    warn = line
+
+    def progress(self, fraction: float, text: str = "") -> None: ...
+
+
+class Corosync:
+    """This node's: what it runs, and what it says."""
+
+    def __init__(self, host: Host) -> None:
+        self.host, self.running, self.reloads = host, 5, 0
+        self.quorate, self.present = True, frozenset({1, 2})
+        self.refuses = False
+
+    def version(self) -> int | None:
+        return self.running
+
+    def reload(self) -> None:
+        self.reloads += 1
+        if self.refuses:
+            raise KvorumError("corosync did not reload its configuration: no")
+        self.running = Configuration.read(self.host.configuration.read_text()).config_version
+
+    def see(self) -> Seen:
+        return Seen(self.running, self.quorate, self.present)
+
+
+class Others(Peers):
+    def __init__(self, answers: Mapping[str, str]) -> None:
+        self.answers = answers
+
+    async def call(
+        self, node: str, verb: str, path: str, parameters: Mapping[str, object] | None = None, *,
+        timeout: float = 10.0,
+    ) -> object:  # fmt: skip
+        if node not in self.answers:
+            raise Unreachable(f"can't reach node '{node}'")
+        return self.answers[node]
+
+
+@pytest.fixture
+async def store() -> MemoryStore:
+    store = MemoryStore("n1", Membership("home", (N1, N2), quorate=True, version=1, config_version=5))
+    await store.write("corosync.conf", OLD.text)
+    store._published.setdefault(VERSION_KEY, {})["n2"] = (b"99", 1e12)
+    return store
+
+
+@pytest.fixture
+def cluster(store: MemoryStore, tmp_path: Path) -> Cluster:
+    made = cluster_on(store, Paths.under(tmp_path))
+    made.host.write_authkey(b"secret")
+    made.host.write_configuration(OLD.text)
+    return made
+
+
+@pytest.fixture
+def corosync(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Corosync:
+    it = Corosync(cluster.host)
+    monkeypatch.setattr(following, "running_version", it.version)
+    monkeypatch.setattr(following, "_reload", it.reload)
+    monkeypatch.setattr(following, "see", it.see)
+    return it
+
+
+def local(cluster: Cluster) -> Configuration:
+    return Configuration.read(cluster.host.configuration.read_text())
+
+
+def stored(store: MemoryStore) -> Configuration:
+    file = store.read("corosync.conf")
+    assert file is not None
+    return Configuration.read(file.text)
+
+
+async def test_a_change_is_reloaded_when_every_present_node_has_it_on_disk(
+    store: MemoryStore, cluster: Cluster, corosync: Corosync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store._published[VERSION_KEY]["n2"] = (b"5", 1e12)
+    waited = []
+
+    async def wait(seconds: float) -> None:
+        waited.append(corosync.reloads)
+        if len(waited) == 3:
+            store._published.setdefault(STAGED_KEY, {})["n2"] = (b"6", 1e12)
+
+    monkeypatch.setattr(following.asyncio, "sleep", wait)
+    await store.write("corosync.conf", NEW.text)
+    await CorosyncConfiguration.of(cluster, None).apply_and_tell()
+    assert waited == [0, 0, 0] and corosync.reloads == 1
+    assert store.published(VERSION_KEY)["n1"] == b"6"
+
+
+async def test_what_does_not_come_back_quorate_is_taken_back_and_brought_to_the_store(
+    store: MemoryStore, cluster: Cluster, corosync: Corosync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+    follower = CorosyncConfiguration.of(cluster, None, notes.append)
+    await store.write("corosync.conf", NEW.text)
+    await follower.apply_and_tell()
+    corosync.quorate, corosync.present = False, frozenset({1})
+    lost = Membership("home", (N1,), quorate=False, version=2, reason="no quorum")
+    store.set_membership(lost)
+    await follower.try_on()
+    assert corosync.running == 6
+
+    # the daemon dies and starts anew: the trial goes on, and its time begins again
+    follower = CorosyncConfiguration.of(cluster, None, notes.append)
+    begun = following.time.monotonic()
+    monkeypatch.setattr(following.time, "monotonic", lambda: begun + COME_BACK_S + 1)
+    await follower.try_on()
+    assert corosync.running == 7 and local(cluster).text == OLD.with_version(7).text
+    await follower.try_on()
+    assert stored(store).config_version == 6, "the store can't be written yet"
+    await follower.apply_and_tell()
+    assert local(cluster).config_version == 7, "what was taken back is not applied again"
+
+    store.set_membership(Membership("home", (N1,), quorate=True, version=3))
+    await follower.try_on()
+    assert stored(store).text == OLD.with_version(7).text
+    assert "version 6 of corosync.conf was taken back" in store.published(REFUSED)["n1"].decode()
+    follower._note_refusals()
+    follower._note_refusals()
+    assert len(notes) == 1
+    assert not (cluster.paths.state / "corosync-trial.json").exists()
+
+
+async def test_what_corosync_itself_refuses_is_given_back_everywhere(
+    store: MemoryStore, cluster: Cluster, corosync: Corosync
+) -> None:
+    corosync.refuses = True
+    await store.write("corosync.conf", NEW.text)
+    await CorosyncConfiguration.of(cluster, None).apply_and_tell()
+    assert local(cluster).text == OLD.text, "a restart must find what runs"
+    assert stored(store).text == OLD.with_version(7).text
+    assert "corosync refused version 6" in store.published(REFUSED)["n1"].decode()
+
+
+@pytest.mark.parametrize(
+    ("answers", "version"),
+    [
+        ({"n2": OLD.with_version(9).text}, 9),
+        ({"n2": OLD.with_version(4).text}, 5),
+        ({"n2": OLD.with_version(9).text.replace("cluster_name: home", "cluster_name: other")}, 5),
+        ({"n2": "totem {"}, 5),
+        ({"n2": OLD.without_node("n1").with_version(9).text}, 5),
+        ({}, 5),
+    ],
+)
+async def test_a_node_that_was_off_takes_a_peers_newer_version(
+    cluster: Cluster,
+    corosync: Corosync,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: dict[str, str],
+    version: int,
+) -> None:
+    started: list[int] = []
+
+    async def restart() -> None:
+        started.append(local(cluster).config_version)
+
+    monkeypatch.setattr(cluster.host, "restart_corosync", restart)
+    follower = CorosyncConfiguration.of(cluster, Others(answers))
+    await follower.catch_up()
+    assert not started, "corosync runs: nothing to catch up with"
+    monkeypatch.setattr(following, "running_version", lambda: None)
+    await follower.catch_up()
+    assert local(cluster).config_version == version
+    assert started == ([version] if version > 5 else [])
+
+
+async def test_votes_change_by_steps_of_one_and_say_what_they_come_to(
+    store: MemoryStore, cluster: Cluster, corosync: Corosync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def followed(store: MemoryStore, version: int) -> list[str]:
+        return []
+
+    monkeypatch.setattr(votes, "wait_until_followed", followed)
+    services = Services()
+    services.add(Cluster, cluster)
+    ctx = Context(store, services, Identity("root@pam"), Anything())
+    log = Log()
+    work = await votes.set_votes(ctx, Votes(node="n1", votes=4))
+    await work.run(log)
+    assert stored(store).config_version == 7 and stored(store).nodes[0].votes == 4
+    assert "n1 has 4 votes: 5 in all, 3 make a quorum" in log.text
+    assert "note: n1 has 4 of 5 votes" in log.text
+    with pytest.raises(ParameterError, match="the cluster has no node 'n9', only: n1, n2"):
+        await votes.set_votes(ctx, Votes(node="n9", votes=1))
+
+
+async def test_votes_that_cost_the_present_nodes_their_quorum_are_refused(store: MemoryStore) -> None:
+    store.set_membership(Membership("home", (N1,), quorate=True, version=2))
+    ctx = Context(store, Services(), Identity("root@pam"), Anything())
+    with pytest.raises(Conflict, match="would have 1 of the 2 votes needed"):
+        await votes.set_votes(ctx, Votes(node="n1", votes=1))
+    assert stored(store).text == OLD.text
+
+
+async def test_votes_stop_where_a_node_does_not_follow(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(store: MemoryStore, version: int) -> list[str]:
+        return ["n2"]
+
+    monkeypatch.setattr(votes, "wait_until_followed", late)
+    with pytest.raises(KvorumError, match="corosync on n2 does not run version 6"):
+        await votes.change_votes(store, Votes(node="n1", votes=5), "root@pam", Log())
+    assert stored(store).nodes[0].votes == 3
