@@ -5,6 +5,8 @@ together deliver the same messages before the next ring; a side that is cut off 
 messages but not its own; what was not ordered yet goes out in the next ring. Who leaves or joins the group
 does so within the ring. A crashed node loses what was not synced.
 
+Whispers go past that order: late, out of order, twice or never, also across rings.
+
 A ring takes up to T to form. The QDevice gives its vote to any side, or none, as it likes; who lost it may
 believe for D that it still has it. A process that is not frozen handles what is there within a second.
 """
@@ -39,6 +41,7 @@ from kvorum.store.protocol import (
     Event,
     LeaseTaken,
     Leave,
+    Meet,
     MembersChanged,
     Multicast,
     Note,
@@ -52,6 +55,9 @@ from kvorum.store.protocol import (
     StatusChanged,
     Stored,
     TimerExpired,
+    Urge,
+    Whisper,
+    Whispered,
     Withdraw,
 )
 from kvorum.store.protocol.leases import Leases
@@ -70,6 +76,8 @@ D_SECONDS, T_SECONDS = 1.0, 0.5
 SETTLE_SECONDS = D_SECONDS + T_SECONDS + PAUSE_SECONDS
 LAG_SECONDS = 1.0
 TICK_SECONDS = 0.5
+URGE_SECONDS = 0.05
+REACH = b"by datagram"
 STABLE_SECONDS = 10.0
 STEPS = 400
 LEASES = ("a",)
@@ -179,6 +187,8 @@ class World:
         """How often a second passes between two steps rather than a hundredth."""
         self.busy = self.random.choice((0.05, 0.15, 0.5))
         """How often a node that does something is asked for a change."""
+        self.deaf = self.random.choice((0.0, 0.1, 0.5, 1.0))
+        """How often a whisper is lost."""
         self.now = 0.0
         self.rings = 0
         self.messages = 0
@@ -251,6 +261,10 @@ class World:
             match effect:
                 case Multicast(frames):
                     node.outbox.extend((frame, self.now) for frame in frames)
+                case Whisper(to, data):
+                    self.whisper(node, self.nodes[to], data)
+                case Meet():
+                    pass
                 case Persist(record):
                     node.unsynced.append((record, self.now))
                     self.check_once(node, record)
@@ -275,6 +289,30 @@ class World:
                     self.counts["leases heard of"] += 1
                 case Leave(text) | Note(text):
                     raise AssertionError(text)
+
+    def whisper(self, node: Node, to: Node, data: bytes) -> None:
+        """Past the order: a datagram, which may overtake all else, come twice, or be lost."""
+        life = to.life
+
+        def arrive() -> None:
+            together = any({node.id, to.id} <= side for side in self.sides)
+            if not (together and to.life == life and to.replica is not None and to.joined):
+                return
+            if to.frozen:
+                self.later(0.3, arrive)  # it waits in the socket
+            else:
+                self.counts["whispers"] += 1
+                self.feed(to, Whispered(node.id, data))
+
+        for _ in range(self.random.choice((1, 1, 1, 2)) if self.random.random() > self.deaf else 0):
+            self.later(self.random.choice((0.0, 0.01, 0.01, 0.1, 3.0)), arrive)
+
+    def urge(self, node: Node, life: int, number: int, seconds: float) -> None:
+        """As the host does: less and less often, while the request waits."""
+        if node.life == life and node.replica is not None and self.asked[number].outcome is None:
+            if not node.frozen:
+                self.feed(node, Urge(number))
+            self.later(2 * seconds, lambda: self.urge(node, life, number, 2 * seconds))
 
     def check_once(self, node: Node, record: Record) -> None:
         if record.origins is not None and record.changes:
@@ -327,6 +365,7 @@ class World:
                 self.feed(node, Cancel(number))
 
         self.later(self.random.uniform(3, 20), cancel)
+        self.later(URGE_SECONDS, lambda: self.urge(node, life, number, URGE_SECONDS))
         return number
 
     def claim(self, node: Node) -> None:
@@ -405,7 +444,7 @@ class World:
         for member in group:
             node = self.nodes[member]
             node.group, node.ring = group, ring
-            node.inbox.append(Arrival(0, 0, MembersChanged(ring, members, self.now), self.now))
+            node.inbox.append(Arrival(0, 0, MembersChanged(ring, members, self.now, REACH), self.now))
 
     def reform(self, sides: list[frozenset[int]]) -> None:
         """The network is now these sides: each that is another than before forms a ring."""
@@ -445,7 +484,9 @@ class World:
         """Corosync tells the group's new members before the new ring."""
         members = frozenset((node, self.nodes[node].life) for node in group)
         for n in part:
-            self.nodes[n].inbox.append(Arrival(0, 0, MembersChanged(ring, members, self.now), self.now))
+            self.nodes[n].inbox.append(
+                Arrival(0, 0, MembersChanged(ring, members, self.now, REACH), self.now)
+            )
 
     def lose_others_last(self, part: frozenset[int]) -> None:
         """A side agrees on how much of the others' last messages it still got."""

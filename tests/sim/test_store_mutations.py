@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from kvorum.store.protocol import Clock, Replica, messages, views
-from kvorum.store.protocol.entries import Entries, Refused
 from kvorum.store.protocol.leases import Leases
 from kvorum.store.protocol.member import Phase
+from kvorum.store.protocol.owing import Owing, Telling
 from kvorum.store.protocol.requests import Requests
 
 _spec = importlib.util.spec_from_file_location("store_world", Path(__file__).with_name("store_world.py"))
@@ -103,25 +103,19 @@ def promise_that_a_lost_request_never_happened(patch: Patch) -> None:
     patch.setattr(Requests, "_give_up", sure)
 
 
-def owe_nothing_for_what_a_refused_change_met(patch: Patch) -> None:
-    """Who made the change that another's met says nothing when it is on disk: the other waits for ever."""
-    owe, apply = Replica._owe, Entries.apply
-    refused: set[int] = set()
+def whisper_before_it_is_on_disk(patch: Patch) -> None:
+    patch.setattr(Owing, "synced", lambda self, version: Telling(alone=tuple(self._alone)))
+    owe = Replica._owe
 
-    def noting(self: Entries, change: messages.Change) -> object:
-        done = apply(self, change)
-        if isinstance(done, Refused):
-            refused.add(id(self))
-        return done
+    def hasty(self: Replica, to: int) -> None:
+        owe(self, to)
+        self._tell_synced(self.version)
 
-    def stingy(self: Replica) -> None:
-        if id(self._entries) in refused:
-            refused.discard(id(self._entries))
-        else:
-            owe(self)
+    patch.setattr(Replica, "_owe", hasty)
 
-    patch.setattr(Entries, "apply", noting)
-    patch.setattr(Replica, "_owe", stingy)
+
+def leave_it_at_the_whisper(patch: Patch) -> None:
+    patch.setattr(Replica, "_on_ask", lambda self, sender, ask: None)
 
 
 def give_leases_where_nobody_remembers(patch: Patch) -> None:
@@ -152,7 +146,8 @@ MUTATIONS = [
     Mutation(count_the_qdevice_at_once, 200, QDEVICE),
     Mutation(send_all_again_after_a_change),
     Mutation(promise_that_a_lost_request_never_happened),
-    Mutation(owe_nothing_for_what_a_refused_change_met),
+    Mutation(whisper_before_it_is_on_disk),
+    Mutation(leave_it_at_the_whisper),
     Mutation(give_leases_where_nobody_remembers, 500, {"size": 2, "steps": 700}),
     Mutation(take_a_lease_without_waiting),
 ]

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 
 from kvorum.corosync import (
@@ -21,7 +21,8 @@ from kvorum.corosync import (
     Votequorum,
     open_patiently,
 )
-from kvorum.store.protocol import Ballot, Deliver, Event, Left, MembersChanged
+from kvorum.store.protocol import Ballot, Deliver, Event, Left, MembersChanged, Whispered
+from kvorum.store.whispers import PORT, Whispers
 
 log = logging.getLogger(__name__)
 
@@ -37,16 +38,21 @@ class CorosyncGroup:
         self,
         on_ballot: Callable[[Ballot], None],
         *,
+        nodeid: int,
+        address: str,
         settle_seconds: Callable[[], float],
         inside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
-        """``settle_seconds`` says how long the QDevice's vote must be held before it counts.
+        """``address`` is this node's on its first link: members whisper to it there.
 
+        ``settle_seconds`` says how long the QDevice's vote must be held before it counts.
         ``inside`` is entered while connections are opened (tests enter a network namespace there).
         """
         self._on_ballot = on_ballot
         self._settle_seconds = settle_seconds
         self._inside = inside
+        self._address = address
+        self._whispers = Whispers(nodeid, self._whispered)
         self._queue: deque[bytes] = deque()
         self._woken = asyncio.Event()
         self._cpg: Cpg | None = None
@@ -65,15 +71,19 @@ class CorosyncGroup:
 
     async def run(self, handler: Callable[[Event], None]) -> None:
         self._handler = handler
-        while not self._left:
-            try:
-                await self._session()
-            except CorosyncError as error:
-                handler(Left(f"no quorum: {error}"))
-                if not isinstance(error, CorosyncBusy):
-                    log.warning("the store lost its group: %s", error)
-        handler(Left(self._left))
-        await asyncio.get_running_loop().create_future()
+        self._listen()
+        try:
+            while not self._left:
+                try:
+                    await self._session()
+                except CorosyncError as error:
+                    handler(Left(f"no quorum: {error}"))
+                    if not isinstance(error, CorosyncBusy):
+                        log.warning("the store lost its group: %s", error)
+            handler(Left(self._left))
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._whispers.close()
 
     def multicast(self, frames: tuple[bytes, ...]) -> None:
         if self._cpg is None or self._out:
@@ -83,6 +93,13 @@ class CorosyncGroup:
             self._send_now()
         if self._queue:
             self._woken.set()
+
+    def whisper(self, to: int, data: bytes) -> None:
+        if not self._out:
+            self._whispers.say(to, data)
+
+    def meet(self, reach: Mapping[int, bytes]) -> None:
+        self._whispers.meet(reach)
 
     def withdraw(self) -> None:
         self._out = True
@@ -99,6 +116,18 @@ class CorosyncGroup:
         self._back.set()
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
+
+    def _listen(self) -> None:
+        try:
+            with self._inside():
+                self._whispers.open(self._address)
+        except OSError as error:
+            log.warning(
+                "no member can whisper to this node at '%s' (UDP %d), its changes take longer: %s",
+                self._address,
+                PORT,
+                error,
+            )
 
     async def _session(self) -> None:
         """One connection to corosync, until it is lost or ``withdraw`` ends it."""
@@ -180,6 +209,10 @@ class CorosyncGroup:
         if self._handler is not None and not self._out:
             self._handler(Deliver(nodeid, data))
 
+    def _whispered(self, nodeid: int, data: bytes) -> None:
+        if self._handler is not None and not self._out:
+            self._handler(Whispered(nodeid, data))
+
     def _changed(
         self, members: tuple[Address, ...], _left: tuple[Departure, ...], _joined: tuple[Departure, ...]
     ) -> None:
@@ -195,7 +228,7 @@ class CorosyncGroup:
         if self._handler is not None and not self._out and self._ring is not None and self._members:
             self._unsettle()
             members = frozenset((address.nodeid, address.pid) for address in self._members)
-            self._handler(MembersChanged(self._ring, members, time.time()))
+            self._handler(MembersChanged(self._ring, members, time.time(), self._whispers.reach()))
 
     # Votes
 

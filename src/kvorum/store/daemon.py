@@ -21,7 +21,7 @@ from pathlib import Path
 
 from kvorum.core.errors import Conflict, KvorumError, NoQuorum, OutcomeUnknown
 from kvorum.core.paths import Paths
-from kvorum.store.face import MakeDirectory
+from kvorum.store.face import MakeDirectory, Member
 from kvorum.store.group import Group, LocalGroup
 from kvorum.store.host import Host
 from kvorum.store.membership import MembershipSource, read_nodes
@@ -56,9 +56,14 @@ async def running_store(
             from kvorum.store.corosync_group import CorosyncGroup
             from kvorum.store.settling import settle_seconds
 
-            nodeid, ballot = _nodeid(config, node), Ballot(votes=0, expected=1)
+            member, ballot = _member(config, node), Ballot(votes=0, expected=1)
+            nodeid = member.nodeid
             group = CorosyncGroup(
-                lambda ballot: counted(ballot), settle_seconds=lambda: settle_seconds(config), inside=inside
+                lambda ballot: counted(ballot),
+                nodeid=nodeid,
+                address=member.address,
+                settle_seconds=lambda: settle_seconds(config),
+                inside=inside,
             )
         host = Host(paths.database, group, node=node, nodeid=nodeid, ballot=ballot)
         membership = MembershipSource(config, node)
@@ -119,14 +124,14 @@ def _lock(database: Path) -> int:
     return descriptor
 
 
-def _nodeid(config: Path, node: str) -> int:
+def _member(config: Path, node: str) -> Member:
     try:
         _, _, members = read_nodes(config.read_text())
     except (OSError, ValueError) as error:
         raise KvorumError(f"'{config}' can't be read: {error}") from error
     for member in members:
         if member.name == node:
-            return member.nodeid
+            return member
     names = ", ".join(member.name for member in members)
     raise KvorumError(f"'{config}' does not list this node, '{node}', only: {names}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from kvorum.store.protocol import Deliver, Event, MembersChanged
@@ -20,6 +20,14 @@ class Group(Protocol):
 
     def multicast(self, frames: tuple[bytes, ...]) -> None:
         """Send frames to all members, this one included, in order; never blocks."""
+        ...
+
+    def whisper(self, to: int, data: bytes) -> None:
+        """Tell one member alone, past the order; it may be lost. Never blocks."""
+        ...
+
+    def meet(self, reach: Mapping[int, bytes]) -> None:
+        """How the members of this ring are reached by whispers, in their own words."""
         ...
 
     def withdraw(self) -> None:
@@ -56,6 +64,12 @@ class LocalGroup:
     def multicast(self, frames: tuple[bytes, ...]) -> None:
         for frame in frames:
             self._loop.call_soon(self._deliver, frame, self._joins)
+
+    def whisper(self, to: int, data: bytes) -> None:
+        """There is nobody to whisper to."""
+
+    def meet(self, reach: Mapping[int, bytes]) -> None:
+        """There is nobody to meet."""
 
     def withdraw(self) -> None:
         self._withdrawn = True

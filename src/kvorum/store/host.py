@@ -33,6 +33,7 @@ from kvorum.store.protocol import (
     LeaseTaken,
     Leave,
     Left,
+    Meet,
     Multicast,
     Note,
     Outcome,
@@ -46,6 +47,8 @@ from kvorum.store.protocol import (
     StatusChanged,
     Tell,
     TimerExpired,
+    Urge,
+    Whisper,
     Withdraw,
 )
 from kvorum.store.tree import Tree
@@ -57,6 +60,9 @@ VALUE_BYTES = 32 * 1024
 
 CLOCK_SECONDS = 0.5
 """How often the replica is told the time."""
+
+URGE_SECONDS = 0.03
+"""When a request that waits is first told so to the replica: a whisper to it may be lost."""
 
 Heard = Changed | StatusChanged | Published | LeaseTaken | DiskSynced
 """What listeners are told; ``DiskSynced`` when what they were told before is on this node's disk."""
@@ -155,12 +161,19 @@ class Host:
         future: asyncio.Future[int] = self._loop.create_future()
         self._waiting[number] = future
         deadline = self._loop.call_later(timeout, self.feed, Cancel(number))
+        self._loop.call_later(URGE_SECONDS, self._urge, number, URGE_SECONDS)
         try:
             self.feed(Request(number, tuple(operations), tuple(expect), who, time.time()))
             return await future
         finally:
             deadline.cancel()
             del self._waiting[number]
+
+    def _urge(self, number: int, seconds: float) -> None:
+        """Less and less often, while the request waits."""
+        if number in self._waiting:
+            self.feed(Urge(number))
+            self._loop.call_later(2 * seconds, self._urge, number, 2 * seconds)
 
     async def settle(self) -> None:
         """Return once the database has every change that this node has seen: its history is whole then."""
@@ -224,21 +237,16 @@ class Host:
             match effect:
                 case Multicast(frames):
                     self._group.multicast(frames)
+                case Whisper(to, data):
+                    self._group.whisper(to, data)
                 case Persist(record):
                     self._disk.write(record)
                 case Answer():
                     self._answer(effect)
                 case StartTimer(number, seconds):
                     self._loop.call_later(seconds, self.feed, TimerExpired(number))
-                case Leave(reason):
-                    log.error("%s", reason)
-                    self._loop.call_soon(self._group.leave, reason)
-                case Withdraw(reason):
-                    log.error("%s", reason)
-                    self._group.withdraw()
-                case Rejoin():
-                    log.info("the store joins its group again")
-                    self._group.rejoin()
+                case Meet() | Leave() | Withdraw() | Rejoin():
+                    self._turn_to_group(effect)
                 case Note(text):
                     log.warning("%s", text)
                 case Published(node, key, value, ttl):
@@ -252,6 +260,20 @@ class Host:
                     self._tell(effect)
                 case Changed() | LeaseTaken():
                     self._tell(effect)
+
+    def _turn_to_group(self, effect: Meet | Leave | Withdraw | Rejoin) -> None:
+        match effect:
+            case Meet(reach):
+                self._group.meet(reach)
+            case Leave(reason):
+                log.error("%s", reason)
+                self._loop.call_soon(self._group.leave, reason)
+            case Withdraw(reason):
+                log.error("%s", reason)
+                self._group.withdraw()
+            case Rejoin():
+                log.info("the store joins its group again")
+                self._group.rejoin()
 
     def _tell(self, heard: Heard) -> None:
         for listener in list(self._listeners):

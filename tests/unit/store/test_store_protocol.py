@@ -53,8 +53,11 @@ def test_old_bytes_still_decode() -> None:
     assert messages.decode(STATE_2) == with_history
     leases = (messages.Lease("a", "n1/7", 5.0, 3),)
     with_leases = replace(with_history, leases=leases, lease_count=4, forgotten_for=2.0)
-    assert messages.encode(with_leases) == STATE_3
     assert messages.decode(STATE_3) == with_leases
+    with_reach = replace(with_leases, reach=b"here")
+    assert messages.encode(with_reach) == STATE_4
+    assert messages.decode(STATE_4) == with_reach
+    assert messages.encode(messages.Ask(3, 9)) == bytes.fromhex("930c0309")
     assert messages.encode(messages.Hold(2, 5, "a", "n1/7", 5.0, 3)) == HOLD_1
     assert messages.encode(messages.Held(2, 1, 5)) == bytes.fromhex("940b020105")
     assert messages.encode(messages.OnDisk(3, 9)) == bytes.fromhex("93070309")
@@ -83,6 +86,7 @@ STATE_3 = bytes.fromhex(
     "72727272727272c395010100c2c281a16f9301029101cb40080000000000009194a161a46e312f37cb40140000000000"
     "000304cb4000000000000000"
 )
+STATE_4 = b"\x9f" + STATE_3[1:] + b"\xc4\x04here"
 HOLD_1 = bytes.fromhex("970a0205a161a46e312f37cb401400000000000003")
 
 

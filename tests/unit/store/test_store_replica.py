@@ -21,6 +21,9 @@ from kvorum.store.protocol import (
     Replica,
     Request,
     Stored,
+    Urge,
+    Whisper,
+    Whispered,
     frames,
     messages,
 )
@@ -32,11 +35,12 @@ class Three:
     def __init__(self) -> None:
         self.replica = Replica(1, "n1", "n1/life", Stored(), Ballot(1, 3))
         self.sent: list[messages.Message] = []
+        self.whispered: list[tuple[int, messages.Message]] = []
         self.serial = 0
         self.step(Clock(1.0))
         self.step(Clock(100.0))
         members = frozenset({(1, 1), (2, 2), (3, 3)})
-        self.step(MembersChanged((1, 1), members, 0.0))
+        self.step(MembersChanged((1, 1), members, 0.0, b"here"))
         (state,) = self.sent
         assert isinstance(state, messages.State)
         for node in (1, 2, 3):
@@ -60,6 +64,8 @@ class Three:
             match effect:
                 case Multicast(parts):
                     self.sent.append(messages.decode(b"".join(part[2:] for part in parts)))
+                case Whisper(to, data):
+                    self.whispered.append((to, messages.decode(data)))
                 case Persist(record):
                     self.serial = record.serial
         return effects
@@ -68,6 +74,11 @@ class Three:
         effects: list[Effect] = []
         for frame in frames.split(messages.encode(message)):
             effects += self.step(Deliver(node, frame))
+        return [effect for effect in effects if isinstance(effect, Answer)]
+
+    def overhear(self, node: int, message: messages.Message) -> list[Answer]:
+        """What a node whispers to n1."""
+        effects = self.step(Whispered(node, messages.encode(message)))
         return [effect for effect in effects if isinstance(effect, Answer)]
 
     def sync(self) -> list[Answer]:
@@ -115,7 +126,64 @@ def test_a_member_says_what_it_has_on_disk_only_where_another_waits_for_it() -> 
     three.others_write("b")
     assert three.sent == []
     three.sync()
-    assert three.sent == [messages.OnDisk(three.view, three.replica.version)]
+    assert three.sent == []
+    assert three.whispered == [(2, messages.OnDisk(three.view, three.replica.version))]
+
+
+def test_a_whisper_counts_as_what_is_said_aloud() -> None:
+    three = Three()
+    three.step(request(7, "a"))
+    three.hear(1, three.sent.pop())
+    version = three.replica.version
+    assert three.overhear(2, messages.OnDisk(three.view, version)) == []
+    assert three.overhear(2, messages.OnDisk(three.view, version)) == [], "twice is once"
+    assert three.sync() == []
+    assert three.overhear(3, messages.OnDisk(three.view, version)) == [Answer(7, Outcome.DONE, version)]
+
+
+def test_a_whisper_may_overtake_the_change_that_it_is_about() -> None:
+    three = Three()
+    three.step(request(7, "a"))
+    version = three.replica.version + 1
+    for node in (2, 3):
+        assert three.overhear(node, messages.OnDisk(three.view, version)) == []
+    assert three.hear(1, three.sent.pop()) == []
+    assert three.sync() == [Answer(7, Outcome.DONE, version)]
+
+
+def test_a_whisper_of_another_view_or_of_no_member_counts_for_nothing() -> None:
+    three = Three()
+    three.step(request(7, "a"))
+    three.hear(1, three.sent.pop())
+    three.sync()
+    version = three.replica.version
+    for node in (2, 3):
+        assert three.overhear(node, messages.OnDisk(three.view - 1, version)) == []
+    assert three.overhear(4, messages.OnDisk(three.view, version)) == []
+    assert three.step(Whispered(2, b"garbage")) != [], "a note"
+    assert three.step(Whispered(2, messages.encode(messages.Ask(three.view, version)))) == []
+    assert three.overhear(2, messages.OnDisk(three.view, version)) == []
+
+
+def test_who_waits_in_vain_asks_and_is_answered_aloud() -> None:
+    three = Three()
+    three.step(request(7, "a"))
+    three.step(Urge(7))
+    change = three.sent.pop()
+    three.hear(1, change)
+    version = three.replica.version
+    three.step(Urge(7))
+    assert three.sent.pop() == messages.Ask(three.view, version)
+    for node in (2, 3):
+        three.overhear(node, messages.OnDisk(three.view, version))
+    three.step(Urge(7))
+    assert three.sent == [], "only its own disk is waited for"
+    three.hear(2, messages.Ask(three.view, version))
+    three.sync()
+    assert three.sent == [messages.OnDisk(three.view, version)]
+    three.others_write("b")
+    three.sync()
+    assert three.whispered == [] and three.sent[1:] == [messages.OnDisk(three.view, version + 1)]
 
 
 def test_a_member_says_at_once_what_a_refused_change_met_if_it_is_on_its_disk() -> None:
@@ -125,7 +193,7 @@ def test_a_member_says_at_once_what_a_refused_change_met_if_it_is_on_its_disk() 
     three.sync()
     refused = messages.Change(three.view, "n2/life", 1, 1, (Write("a", b"2"),), (Expect("a", None),), "", 0.0)
     three.hear(2, refused)
-    assert three.sent == [messages.OnDisk(three.view, three.replica.version)]
+    assert three.whispered == [(2, messages.OnDisk(three.view, three.replica.version))]
 
 
 def test_what_comes_while_two_messages_are_on_their_way_shares_the_next() -> None:

@@ -16,6 +16,7 @@ from kvorum.store.protocol.events import (
     LeaseTaken,
     Leave,
     Left,
+    Meet,
     MembersChanged,
     Multicast,
     Note,
@@ -30,6 +31,9 @@ from kvorum.store.protocol.events import (
     StatusChanged,
     Tell,
     TimerExpired,
+    Urge,
+    Whisper,
+    Whispered,
     Withdraw,
 )
 from kvorum.store.protocol.messages import Ballot, Lease, Origin, View
@@ -54,6 +58,7 @@ __all__ = [
     "LeaseTaken",
     "Leave",
     "Left",
+    "Meet",
     "MembersChanged",
     "Multicast",
     "Note",
@@ -71,6 +76,9 @@ __all__ = [
     "Stored",
     "Tell",
     "TimerExpired",
+    "Urge",
     "View",
+    "Whisper",
+    "Whispered",
     "Withdraw",
 ]

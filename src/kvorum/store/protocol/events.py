@@ -18,6 +18,8 @@ class MembersChanged:
     members: frozenset[tuple[int, int]]
     now: float
     """Unix seconds, for people only."""
+    reach: bytes = b""
+    """How the others reach this node past the group, for this ring; empty when they can't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,14 @@ class Deliver:
 
     sender: int
     frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Whispered:
+    """What a member of this ring told this node alone: out of order, late, twice, or never."""
+
+    sender: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,13 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Urge:
+    """A request has waited for long; to be told again, less and less often, until it is answered."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A local caller wants a lease, renews it, or with no ``seconds`` lets it go; ended by ``Answer``."""
 
@@ -119,12 +136,14 @@ Event: TypeAlias = (
     MembersChanged
     | Left
     | Deliver
+    | Whispered
     | BallotChanged
     | DiskSynced
     | DiskRefused
     | Clock
     | Request
     | Cancel
+    | Urge
     | Claim
     | TimerExpired
     | Tell
@@ -136,6 +155,21 @@ class Multicast:
     """Send these frames to the group, in order, this node included."""
 
     frames: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Whisper:
+    """Tell one member alone, past the group's order; it may be lost."""
+
+    to: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Meet:
+    """From now on these are the members that can be whispered to: node id to how it is reached."""
+
+    reach: dict[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +300,8 @@ class Note:
 
 Effect: TypeAlias = (
     Multicast
+    | Whisper
+    | Meet
     | Persist
     | Answer
     | Changed

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from kvorum.store.protocol import frames, messages, views, vigil
 from kvorum.store.protocol.entries import Entries, Stored
-from kvorum.store.protocol.events import Changed, Leave, Status
+from kvorum.store.protocol.events import Changed, Leave, Meet, MembersChanged, Status
 from kvorum.store.protocol.leases import Leases
 from kvorum.store.protocol.messages import Ballot, Tag, View
 from kvorum.store.protocol.round import Round
@@ -60,6 +60,8 @@ class Member(ABC):
         self._ballots: dict[int, Ballot] = {}
         self._direct = False
         """In ``view`` without a moment without quorum since."""
+        self._reach = b""
+        """How the others reach this node past the group, in this ring."""
         self._now = 0.0
         """When the members changed last, in Unix seconds."""
         self._vigil = vigil.Vigil()
@@ -109,16 +111,15 @@ class Member(ABC):
         self._set_status(False, changing, reason)
         self._wishes.start_timer(patience)
 
-    def _members_changed(
-        self, ring: tuple[int, int], members: frozenset[tuple[int, int]], now: float
-    ) -> None:
+    def _members_changed(self, change: MembersChanged) -> None:
+        ring, members = change.ring, change.members
         ids = frozenset(node for node, _ in members)
         here = {node: ballot for node, ballot in self._ballots.items() if node in ids}
         if not views.count(here).quorate:
             self._direct = False
         if self._ballot.qdevice:
             self._ballot = replace(self._ballot, settled=False)
-        self._now = now
+        self._now, self._reach = change.now, change.reach
         self._ballots = {}
         self._frames.reset()
         self._start_round(Round(Tag(ring, tuple(sorted(members)), 0), ids))
@@ -144,6 +145,7 @@ class Member(ABC):
                 leases=self.leases.leases,
                 lease_count=self.leases.count,
                 forgotten_for=self.leases.forgotten_for,
+                reach=self._reach,
             )
         )
 
@@ -169,6 +171,7 @@ class Member(ABC):
             return
         verdict, history = self._round.judge(self._ballots)
         self._phase = Phase.SYNCING
+        self._wishes.effects.append(Meet(self._round.reach))
         if not verdict.count.quorate:
             self._direct = False
         if verdict.newest.number > self.view.number:

@@ -88,6 +88,8 @@ class State(msgspec.Struct, frozen=True, array_like=True, tag=1):
     lease_count: int = 0
     forgotten_for: float = 0.0
     """Seconds for which leases may run that the sender does not know of."""
+    reach: bytes = b""
+    """How the sender is reached past the group (``Whisper``); empty when it is not."""
 
 
 class Votes(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -136,7 +138,7 @@ class Change(msgspec.Struct, frozen=True, array_like=True, tag=6):
 
 
 class OnDisk(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """The sender has everything up to ``version`` on disk; said where another member waits for it."""
+    """The sender has everything up to ``version`` on disk; said, or whispered, to who waits for it."""
 
     view: int
     version: int
@@ -179,7 +181,16 @@ class Held(msgspec.Struct, frozen=True, array_like=True, tag=11):
     claim: int
 
 
-Message: TypeAlias = State | Votes | Index | Piece | Ready | Change | OnDisk | Publish | Changes | Hold | Held
+class Ask(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """The sender waits in vain for a whisper: say ``OnDisk`` of ``version`` to all, and for a while."""
+
+    view: int
+    version: int
+
+
+Message: TypeAlias = (
+    State | Votes | Index | Piece | Ready | Change | OnDisk | Publish | Changes | Hold | Held | Ask
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

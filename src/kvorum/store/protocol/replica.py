@@ -37,11 +37,14 @@ from kvorum.store.protocol.events import (
     Request,
     Tell,
     TimerExpired,
+    Urge,
+    Whispered,
     Withdraw,
 )
 from kvorum.store.protocol.leases import Leases
 from kvorum.store.protocol.member import REFUSE_AFTER, REJOIN_AFTER, Member, Phase
 from kvorum.store.protocol.messages import Ballot
+from kvorum.store.protocol.owing import Owing
 
 QUEUE_MAX = 4096
 
@@ -66,8 +69,7 @@ class Replica(Member):
         self._withdrawn = False
         self._on_disk: dict[int, int] = {}
         """Member to the version that it has on disk, as far as this node needs to know."""
-        self._owed = 0
-        """The version whose sync on this node's disk another member waits for; 0 when none does."""
+        self._owing = Owing()
 
     def step(self, event: Event) -> list[Effect]:
         """Take one event; returns what is to be done, in order."""
@@ -77,9 +79,11 @@ class Replica(Member):
                 self._deliver(sender, frame)
             case DiskSynced(serial):
                 self._disk_synced(serial)
-            case MembersChanged(ring, members, now):
+            case Whispered(sender, data):
+                self._whispered(sender, data)
+            case MembersChanged():
                 if not self._withdrawn:
-                    self._members_changed(ring, members, now)
+                    self._members_changed(event)
             case BallotChanged(ballot):
                 self._ballot_changed(ballot)
             case TimerExpired(number):
@@ -92,18 +96,20 @@ class Replica(Member):
                 self._clock(now)
             case DiskRefused(reason):
                 self._withdraw(f"{reason}; this node is read-only until its disk takes writes again")
-            case Request() | Cancel() | Tell() | Claim():
+            case Request() | Cancel() | Urge() | Tell() | Claim():
                 self._asked(event)
         return self._wishes.effects
 
     # Local events
 
-    def _asked(self, event: Request | Cancel | Tell | Claim) -> None:
+    def _asked(self, event: Request | Cancel | Urge | Tell | Claim) -> None:
         match event:
             case Request():
                 self._request(event)
             case Cancel(request_id):
                 self._wishes.effects += self._requests.cancel(request_id)
+            case Urge(request_id):
+                self._urge(request_id)
             case Tell(key, value, ttl):
                 self._tell(key, value, ttl)
             case Claim():
@@ -127,6 +133,14 @@ class Replica(Member):
         if self._phase is Phase.ACTIVE:
             for changes in self._requests.take(self.view.number):
                 self._wishes.send(changes[0] if len(changes) == 1 else messages.Changes(changes))
+
+    def _urge(self, request_id: int) -> None:
+        """Ask in the group where a whisper may be lost: who lacks the version, by what was heard?"""
+        version = self._requests.judged_at(request_id)
+        if self._phase is Phase.ACTIVE and version is not None:
+            unheard = any(at < version for member, at in self._on_disk.items() if member != self.me)
+            if unheard:
+                self._wishes.send(messages.Ask(self.view.number, version))
 
     def _claim(self, claim: Claim) -> None:
         if self._phase is not Phase.ACTIVE:
@@ -194,9 +208,7 @@ class Replica(Member):
         self._rejoin()
         if self._phase is Phase.ACTIVE and version is not None:
             self._has_on_disk(self.me, version)
-            if 0 < self._owed <= version:
-                self._owed = 0
-                self._wishes.send(messages.OnDisk(self.view.number, version))
+            self._tell_synced(version)
         ready_at = self._round.ready_at
         if self._phase is Phase.SYNCING and ready_at is not None and serial >= ready_at:
             self._round.ready_at = None
@@ -212,7 +224,7 @@ class Replica(Member):
         entries.version = max(state.version for state in self._round.states.values()) + 1
         entries.last_view = self.view.number
         self._on_disk = dict.fromkeys(self._round.ids, 0)
-        self._owed = self.version
+        self._owing.begin(self.version, self._round.reach)
         self._refusing = False
         lead = self._round.lead
         self.leases.adopt(lead.leases, lead.lease_count, lead.forgotten_for)
@@ -242,7 +254,7 @@ class Replica(Member):
         if mine:
             self._judged(change.seq, done)
         else:
-            self._owe()
+            self._owe(sender)
 
     def _judged(self, seq: int, done: Applied | Refused) -> None:
         """A request of ours came back: it is answered when this version is on disk everywhere."""
@@ -253,12 +265,35 @@ class Replica(Member):
             self._requests.applied(seq, self.version)
         self._send_requests()
 
-    def _owe(self) -> None:
-        """Another member waits until this version is on our disk: an own change's, or what it met."""
+    def _owe(self, to: int) -> None:
+        """A member waits until this version is on our disk: its change's, or what that met."""
+        self._owing.waits(to, self.version)
         if self._on_disk[self.me] >= self.version:
-            self._wishes.send(messages.OnDisk(self.view.number, self.version))
-        else:
-            self._owed = self.version
+            self._tell_synced(self.version)
+
+    def _tell_synced(self, version: int) -> None:
+        telling = self._owing.synced(version)
+        if telling.all:
+            self._wishes.send(messages.OnDisk(self.view.number, version))
+        for member in telling.alone:
+            self._wishes.whisper(member, messages.OnDisk(self.view.number, version))
+
+    def _on_ask(self, sender: int, ask: messages.Ask) -> None:
+        if self._phase is Phase.ACTIVE and ask.view == self.view.number and sender != self.me:
+            self._owing.asked(sender, ask.version)
+            if self._on_disk[self.me] >= ask.version:
+                self._tell_synced(self._on_disk[self.me])
+
+    def _whispered(self, sender: int, data: bytes) -> None:
+        if sender not in self._round.ids:
+            return
+        try:
+            message = messages.decode(data)
+        except ValueError as error:
+            self._wishes.effects.append(Note(f"dropped a whisper of node id {sender}: {error}"))
+            return
+        if isinstance(message, messages.OnDisk):
+            self._on_disk_at(sender, message)
 
     def _on_disk_at(self, sender: int, message: messages.OnDisk) -> None:
         if self._phase is Phase.ACTIVE and message.view == self.view.number:
@@ -312,6 +347,8 @@ class Replica(Member):
                     self._on_change(sender, change)
             case messages.OnDisk():
                 self._on_disk_at(sender, message)
+            case messages.Ask():
+                self._on_ask(sender, message)
             case messages.Hold():
                 self._on_hold(sender, message)
             case messages.Held():

@@ -114,6 +114,13 @@ class Requests:
                 else:
                     yield Answer(pending.request.id, Outcome.DONE, version=pending.version)
 
+    def judged_at(self, request_id: int) -> int | None:
+        """The version that a request's answer waits for, once it came back and until it is answered."""
+        for pending in self._pending.values():
+            if pending.request.id == request_id:
+                return pending.version
+        return None
+
     def cancel(self, request_id: int) -> Iterator[Answer]:
         """The caller's deadline passed."""
         for pending in list(self._pending.values()):

@@ -48,6 +48,11 @@ class Round:
         """Whether all members have history and view on disk."""
         return self.ready == self.ids
 
+    @property
+    def reach(self) -> dict[int, bytes]:
+        """How the members are reached past the group, as far as they are."""
+        return {node: state.reach for node, state in self.states.items() if state.reach}
+
     def again(self) -> Round:
         """The round's next attempt, from the start."""
         return Round(Tag(self.tag.ring, self.tag.members, self.tag.attempt + 1), self.ids)

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 from kvorum.store.protocol import frames, messages, vigil
 from kvorum.store.protocol.entries import Applied, Entries
-from kvorum.store.protocol.events import Effect, Multicast, Persist, Record, StartTimer, Status, StatusChanged
+from kvorum.store.protocol.events import (
+    Effect,
+    Multicast,
+    Persist,
+    Record,
+    StartTimer,
+    Status,
+    StatusChanged,
+    Whisper,
+)
 from kvorum.store.protocol.messages import Origin, View
 
 
@@ -26,6 +35,10 @@ class Wishes:
     def send(self, message: messages.Message) -> None:
         """Multicast a message."""
         self.effects.append(Multicast(frames.split(messages.encode(message))))
+
+    def whisper(self, to: int, message: messages.Message) -> None:
+        """Tell one member alone; it may be lost."""
+        self.effects.append(Whisper(to, messages.encode(message)))
 
     def persist(
         self,

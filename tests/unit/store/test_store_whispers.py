@@ -1,0 +1,119 @@
+"""Datagrams past Corosync: who is heard, and that nothing else is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from kvorum.store.whispers import Reach, Whispers
+
+LOOPBACK = "127.0.0.1"
+
+
+class Ear:
+    """A node's socket and what it heard."""
+
+    def __init__(self, nodeid: int) -> None:
+        self.heard: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
+        self.whispers = Whispers(nodeid, lambda *said: self.heard.put_nowait(said))
+        self.whispers.open(LOOPBACK, 0)
+
+    async def next(self) -> tuple[int, bytes]:
+        return await asyncio.wait_for(self.heard.get(), 10)
+
+
+@contextlib.asynccontextmanager
+async def two_nodes() -> AsyncIterator[tuple[Ear, Ear]]:
+    one, two = Ear(1), Ear(2)
+    try:
+        introduce(one, two)
+        yield one, two
+    finally:
+        one.whispers.close()
+        two.whispers.close()
+
+
+def introduce(one: Ear, two: Ear) -> None:
+    reach = {1: one.whispers.reach(), 2: two.whispers.reach()}
+    one.whispers.meet(reach)
+    two.whispers.meet(reach)
+
+
+def to(whispers: Whispers) -> socket.socket:
+    """A stranger's socket that sends to this node."""
+    stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    reach = msgspec.msgpack.decode(whispers.reach(), type=Reach)
+    stranger.connect((reach.address, reach.port))
+    return stranger
+
+
+def test_a_member_hears_what_is_said_and_by_whom() -> None:
+    async def main() -> None:
+        async with two_nodes() as (one, two):
+            one.whispers.say(2, b"something")
+            two.whispers.say(1, b"an answer")
+            assert await two.next() == (1, b"something")
+            assert await one.next() == (2, b"an answer")
+
+    asyncio.run(main())
+
+
+def test_who_knows_an_earlier_rings_secret_is_not_heard() -> None:
+    async def main() -> None:
+        async with two_nodes() as (one, two):
+            two.whispers.reach()  # a new ring, of which the first was told nothing
+            one.whispers.say(2, b"of before")
+            introduce(one, two)
+            one.whispers.say(2, b"of now")
+            assert await two.next() == (1, b"of now")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("datagram", [b"", b"x", bytes(16), bytes(20), bytes(21), bytes(600)])
+def test_what_carries_no_mac_is_dropped(datagram: bytes) -> None:
+    async def main() -> None:
+        async with two_nodes() as (one, two):
+            with to(two.whispers) as stranger:
+                stranger.send(datagram)
+            introduce(one, two)
+            one.whispers.say(2, b"after it")
+            assert await two.next() == (1, b"after it")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "told",
+    [b"", b"garbage", msgspec.msgpack.encode(("example.org", 1, b"")), msgspec.msgpack.encode(("::1",))],
+)
+def test_a_member_that_tells_nonsense_is_not_whispered_to(
+    told: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with two_nodes() as (one, two):
+            one.whispers.meet({2: two.whispers.reach(), 3: told})
+            one.whispers.say(3, b"nobody hears it")
+            one.whispers.say(4, b"nor this")
+            one.whispers.say(2, b"this is heard")
+            assert await two.next() == (1, b"this is heard")
+
+    asyncio.run(main())
+    assert "node id 3 can't be whispered to" in caplog.text
+
+
+def test_a_node_that_can_not_listen_tells_no_reach() -> None:
+    async def main() -> None:
+        whispers = Whispers(1, lambda *_: None)
+        with pytest.raises(OSError):
+            whispers.open("198.18.255.254", 0)  # not ours
+        assert whispers.reach() == b""
+        whispers.say(2, b"nothing happens")
+        whispers.close()
+
+    asyncio.run(main())
