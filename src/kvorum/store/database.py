@@ -12,6 +12,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -56,8 +57,8 @@ _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 
 
 def encode(record: Record) -> bytes:
-    """A record as the journal keeps it."""
-    return _encoder.encode(record)
+    """A record as the journal keeps it: without what was before, which the database has."""
+    return _encoder.encode(replace(record, before=()) if record.before else record)
 
 
 def journal_path(path: Path) -> Path:
@@ -131,6 +132,25 @@ def _waiting(path: Path, meta: Mapping[str, object]) -> list[Entry]:
     ]
 
 
+def _with_before(connection: sqlite3.Connection, entries: list[Entry]) -> list[Entry]:
+    """Records of the journal with what was at each path before, from the database and from each other."""
+    known: dict[str, File | None] = {}
+
+    def read(path: str) -> File | None:
+        if path not in known:
+            found = "SELECT path, data, version, mtime FROM file WHERE path = ?"
+            row = connection.execute(found, (path,)).fetchone()
+            known[path] = File(*row) if row else None
+        return known[path]
+
+    whole: list[Entry] = []
+    for sequence, record in entries:
+        before = tuple(read(change.path) for change in record.changes)
+        known |= {change.path: change.file for change in record.changes}
+        whole.append((sequence, replace(record, before=before)))
+    return whole
+
+
 def take(stored: Stored, record: Record) -> None:
     """Make ``stored`` what it is after ``record``."""
     stored.tree.patch(
@@ -158,7 +178,7 @@ class Database:
         meta = dict(self._connection.execute("SELECT key, value FROM meta"))
         self.life = int(meta.get("life", 0)) + 1
         """The journal's life that begins with the first commit."""
-        self.waiting = _waiting(path, meta)
+        self.waiting = _with_before(self._connection, _waiting(path, meta))
         """What the journal of the last life has and this database has not."""
         self.sequence = self.waiting[-1][0] if self.waiting else int(meta.get("sequence", 0))
         """The sequence of the last record that counts."""

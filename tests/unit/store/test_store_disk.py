@@ -79,7 +79,7 @@ async def test_what_was_synced_is_read_back(tmp_path: Path) -> None:
 
 def record(serial: int, path: str, data: bytes) -> Record:
     file = File(path, data, serial, 1.0)
-    return Record(serial, serial, 1, changes=(Change(serial, path, file),), before=(None,))
+    return Record(serial, serial, 1, changes=(Change(serial, path, file),), before=(None,), time=time.time())
 
 
 async def test_what_only_the_journal_had_is_there_after_a_crash_and_so_is_what_follows(
@@ -111,6 +111,10 @@ async def test_what_only_the_journal_had_is_there_after_a_crash_and_so_is_what_f
         stored = load(path)
         assert stored.version == first + 2
         assert {f.path: f.data for f in stored.tree.files()} == {f"a{n}": b"2" for n in range(life + 1)}
+    history = sqlite3.connect(path)
+    rows = history.execute("SELECT version, before FROM history WHERE path = 'a0' ORDER BY id").fetchall()
+    history.close()
+    assert rows == [(1, None), (2, b"at once"), (3, b"1")], "also where the journal alone had it"
 
 
 def test_a_chatty_file_does_not_push_out_the_history_of_others(

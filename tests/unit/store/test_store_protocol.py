@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,11 +104,34 @@ def test_garbage_is_dropped_with_a_note_and_never_crashes(data: bytes) -> None:
 
 @given(st.integers(0, 3), st.binary(min_size=1, max_size=50))
 def test_frames_carry_a_message_of_any_size(pieces: int, tail: bytes) -> None:
-    message = bytes(pieces * frames.FRAME_BYTES) + tail
+    message = random.Random(1).randbytes(pieces * frames.FRAME_BYTES) + tail
     assembly = frames.Assembly()
     parts = frames.split(message)
     assert all(len(part) <= frames.FRAME_BYTES + 2 for part in parts)
     assert [assembly.add(1, part) for part in parts] == [None] * (len(parts) - 1) + [message]
+
+
+def test_a_large_message_that_shrinks_is_packed_and_one_that_does_not_is_not() -> None:
+    text, noise = b"a line of some configuration\n" * 20_000, random.Random(1).randbytes(400_000)
+    for message, most in (
+        (text, len(text) // 20),
+        (noise, len(noise) + 100),
+        (text + noise, len(text + noise) + 100),
+    ):
+        parts = frames.split(message)
+        assert sum(map(len, parts)) <= most
+        assembly = frames.Assembly()
+        assert [assembly.add(1, part) for part in parts][-1] == message
+
+
+def test_a_packed_message_that_is_damaged_or_a_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    (whole,) = frames.split(bytes(1 << 20))
+    for spoilt in (whole[:-1], whole[:2] + b"\0" + whole[3:], whole + b"x"):
+        with pytest.raises(ValueError, match="damaged"):
+            frames.Assembly().add(1, spoilt)
+    monkeypatch.setattr(frames, "MESSAGE_BYTES", (1 << 20) - 1)
+    with pytest.raises(ValueError, match="too large"):
+        frames.Assembly().add(1, whole)
 
 
 def test_a_frame_of_another_version_is_told_apart() -> None:
@@ -115,7 +140,7 @@ def test_a_frame_of_another_version_is_told_apart() -> None:
 
 
 def test_a_message_whose_first_frames_were_missed_is_ignored() -> None:
-    parts = frames.split(bytes(2 * frames.FRAME_BYTES))
+    parts = frames.split(random.Random(1).randbytes(2 * frames.FRAME_BYTES))
     assert frames.Assembly().add(1, parts[1]) is None
 
 
