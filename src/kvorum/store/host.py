@@ -61,7 +61,7 @@ VALUE_BYTES = 32 * 1024
 CLOCK_SECONDS = 0.5
 """How often the replica is told the time."""
 
-URGE_SECONDS = 0.03
+URGE_SECONDS = 0.05
 """When a request that waits is first told so to the replica: a whisper to it may be lost."""
 
 Heard = Changed | StatusChanged | Published | LeaseTaken | DiskSynced

@@ -52,7 +52,7 @@ def test_who_asked_is_told_aloud_for_a_while() -> None:
     owing = idle()
     owing.waits(2, 3)
     owing.synced(3)
-    owing.asked(2, 3)
+    owing.asked(2, 3, on_disk=3)
     assert owing.synced(3) == Telling(all=True)
     owing.waits(2, 3 + ALOUD_VERSIONS)
     assert owing.synced(3 + ALOUD_VERSIONS) == Telling(all=True)
@@ -60,10 +60,18 @@ def test_who_asked_is_told_aloud_for_a_while() -> None:
     assert owing.synced(4 + ALOUD_VERSIONS) == Telling(alone=(2,))
 
 
+def test_who_asks_while_the_disk_is_at_work_hears_a_whisper_as_others_do() -> None:
+    owing = idle()
+    owing.waits(2, 3)
+    owing.asked(2, 3, on_disk=2)
+    assert owing.synced(2) == Telling()
+    assert owing.synced(3) == Telling(alone=(2,))
+
+
 def test_a_new_view_owes_nothing_of_the_old_one() -> None:
     owing = idle()
     owing.waits(2, 3)
-    owing.asked(3, 3)
+    owing.asked(3, 3, on_disk=3)
     owing.begin(7, REACH)
     assert owing.synced(7) == Telling(all=True)
     owing.waits(3, 8)

@@ -178,12 +178,17 @@ def test_who_waits_in_vain_asks_and_is_answered_aloud() -> None:
         three.overhear(node, messages.OnDisk(three.view, version))
     three.step(Urge(7))
     assert three.sent == [], "only its own disk is waited for"
-    three.hear(2, messages.Ask(three.view, version))
     three.sync()
-    assert three.sent == [messages.OnDisk(three.view, version)]
     three.others_write("b")
+    three.hear(2, messages.Ask(three.view, version + 1))
+    assert three.sent == [] and three.whispered == [], "the disk is at work"
     three.sync()
-    assert three.whispered == [] and three.sent[1:] == [messages.OnDisk(three.view, version + 1)]
+    assert three.whispered == [(2, messages.OnDisk(three.view, version + 1))]
+    three.hear(2, messages.Ask(three.view, version + 1))
+    assert three.sent == [messages.OnDisk(three.view, version + 1)]
+    three.others_write("c", seq=2)
+    three.sync()
+    assert three.sent[1:] == [messages.OnDisk(three.view, version + 2)] and len(three.whispered) == 1
 
 
 def test_a_member_says_at_once_what_a_refused_change_met_if_it_is_on_its_disk() -> None:

@@ -1,7 +1,8 @@
 """Who waits for this member's disk, and how each is told: by a whisper, or aloud in the group's order.
 
 A whisper to the one who waits spares the group a message in its order, which costs every node its turns on
-a processor. It may be lost: who waits in vain asks in the group, and is answered aloud, for a while. What is
+a processor. It may be lost: who waits in vain asks in the group, and is answered aloud, for a while, if it
+was told already. Who asks while our disk is at work waits for that, and not for a lost whisper. What is
 said is a fact about a disk, so it does not matter when it arrives: who hears it late has left the view, and
 who is asked twice says it twice. Pure.
 """
@@ -49,10 +50,11 @@ class Owing:
         else:
             self._alone[member] = version
 
-    def asked(self, member: int, version: int) -> None:
-        """``member`` waits in vain: it is told aloud, this version and those that come soon."""
-        self._aloud[member] = version + ALOUD_VERSIONS
-        self._all = max(self._all, version)
+    def asked(self, member: int, version: int, on_disk: int) -> None:
+        """``member`` waits for a version; was it told, it is told again, aloud, and so is what comes soon."""
+        if version <= on_disk:
+            self._aloud[member] = version + ALOUD_VERSIONS
+            self._all = max(self._all, version)
 
     def synced(self, version: int) -> Telling:
         """Everything up to ``version`` is on our disk: who is to be told of it?"""

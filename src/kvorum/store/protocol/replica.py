@@ -280,9 +280,9 @@ class Replica(Member):
 
     def _on_ask(self, sender: int, ask: messages.Ask) -> None:
         if self._phase is Phase.ACTIVE and ask.view == self.view.number and sender != self.me:
-            self._owing.asked(sender, ask.version)
-            if self._on_disk[self.me] >= ask.version:
-                self._tell_synced(self._on_disk[self.me])
+            on_disk = self._on_disk[self.me]
+            self._owing.asked(sender, ask.version, on_disk)
+            self._tell_synced(on_disk)
 
     def _whispered(self, sender: int, data: bytes) -> None:
         if sender not in self._round.ids:
