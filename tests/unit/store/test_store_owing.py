@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvorum.store.protocol.owing import ALOUD_VERSIONS, Owing, Telling
+from kvorum.store.protocol.owing import ALOUD_MAX, ALOUD_VERSIONS, Owing, Telling
 
 REACH = {1: b"1", 2: b"2", 3: b"3"}
 
@@ -66,6 +66,25 @@ def test_who_asks_while_the_disk_is_at_work_hears_a_whisper_as_others_do() -> No
     owing.asked(2, 3, on_disk=2)
     assert owing.synced(2) == Telling()
     assert owing.synced(3) == Telling(alone=(2,))
+
+
+def test_who_has_to_ask_again_and_again_is_told_aloud_for_longer_and_longer() -> None:
+    owing, version, spans = idle(), 3, []
+    for _ in range(12):
+        owing.asked(2, version, on_disk=version)
+        owing.synced(version)
+        asked_at = version
+        while True:
+            version += 1
+            owing.waits(2, version)
+            if not owing.synced(version).all:
+                break
+        spans.append(version - asked_at - 1)
+    assert spans == [8, 16, 32, 64, 128, 256, 512, *[ALOUD_MAX] * 5]
+    owing.asked(2, version + 2 * ALOUD_MAX, on_disk=version + 2 * ALOUD_MAX)
+    owing.synced(version + 2 * ALOUD_MAX)
+    owing.waits(2, version + 2 * ALOUD_MAX + ALOUD_VERSIONS + 1)
+    assert not owing.synced(version + 2 * ALOUD_MAX + ALOUD_VERSIONS + 1).all, "it was reached for long"
 
 
 def test_a_new_view_owes_nothing_of_the_old_one() -> None:

@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-ALOUD_VERSIONS = 100
-"""How many further versions are told aloud to who had to ask: it may not be reached at all."""
+ALOUD_VERSIONS = 8
+"""How many further versions are told aloud to who had to ask; twice as many when it has to ask again soon."""
+ALOUD_MAX = 1024
+"""As many for who is not reached at all (a firewall)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,8 @@ class Owing:
         """The version whose sync is to be told aloud; 0 when none is."""
         self._alone: dict[int, int] = {}
         """Member to the version whose sync is to be whispered to it."""
-        self._aloud: dict[int, int] = {}
-        """Member to the version up to which it is told aloud."""
+        self._aloud: dict[int, tuple[int, int]] = {}
+        """Member to the version up to which it is told aloud, and how many that were."""
 
     def begin(self, version: int, reach: Mapping[int, bytes]) -> None:
         """A view begins with ``version``, for which all wait; ``reach`` has who can be whispered to."""
@@ -45,7 +47,7 @@ class Owing:
 
     def waits(self, member: int, version: int) -> None:
         """``member`` waits until this version is on our disk."""
-        if member not in self._reached or version <= self._aloud.get(member, 0):
+        if member not in self._reached or version <= self._aloud.get(member, (0, 0))[0]:
             self._all = version
         else:
             self._alone[member] = version
@@ -53,7 +55,10 @@ class Owing:
     def asked(self, member: int, version: int, on_disk: int) -> None:
         """``member`` waits for a version; was it told, it is told again, aloud, and so is what comes soon."""
         if version <= on_disk:
-            self._aloud[member] = version + ALOUD_VERSIONS
+            until, span = self._aloud.get(member, (0, 0))
+            again = until and version <= until + ALOUD_VERSIONS
+            span = min(2 * span, ALOUD_MAX) if again else ALOUD_VERSIONS
+            self._aloud[member] = version + span, span
             self._all = max(self._all, version)
 
     def synced(self, version: int) -> Telling:
