@@ -337,7 +337,7 @@ ELSEWHERE = {
     "POST /nodes/{node}/storage/{storage}/download-url": "what arrived lies under a hidden name for a day",
     "POST /nodes/{node}/storage/{storage}/content/{volume}": "a cut copy stays: it is not noted yet",
     "PUT /nodes/{node}/network": "no ifupdown2 in the lab's nodes: unit tests of network_apply",
-    "POST /cluster/config": "test_create_killed.py",
+    "POST /cluster/config": "its journal: tests/unit/cluster/test_sequence.py, test_change.py",
     "POST /cluster/config/join": "its journal: tests/unit/cluster/test_sequence.py, test_change.py",
     "POST /kvorum/cluster/adopt": "one write of the store's own; test_adopt.py",
 }

@@ -1,0 +1,106 @@
+"""A node that lost its power or stands still is named within 3 s (595), and every other node goes on."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from lab_cluster import NODES
+from test_login import ask, log_in
+
+if TYPE_CHECKING:
+    from lab_cluster import Cluster
+
+SOON_S = 3.0
+Answer = tuple[int, str, str]
+
+
+@pytest.fixture
+def cookie(cluster: Cluster) -> str:
+    """What a page that is logged in sends."""
+    ticket = json.loads(log_in(cluster, "n1", cluster.lab.password)[2])["data"]["ticket"]
+    return f"PVEAuthCookie={urllib.parse.quote(ticket, safe='')}"
+
+
+@pytest.fixture
+def slow(cluster: Cluster) -> Iterator[str]:
+    """A path of n3 that takes long to answer: its pvedaemon stands still, while its pveproxy lives."""
+    cluster.say("n3", "systemctl", "kill", "-s", "STOP", "--kill-whom=main", "pvedaemon")
+    yield "/api2/json/nodes/n3/syslog"
+    cluster.lab.recover()
+    cluster.run("n3", "systemctl", "kill", "-s", "CONT", "--kill-whom=main", "pvedaemon")
+    cluster.settled()
+
+
+def timed(cluster: Cluster, path: str, cookie: str, node: str = "n1") -> tuple[Answer, float]:
+    """One request, and when its answer came."""
+    answer = ask(cluster, node, "GET", path, Cookie=cookie)
+    return answer, time.monotonic()
+
+
+@pytest.mark.parametrize("fault", ["cut", "freeze"])
+def test_a_request_for_a_dead_node_is_595_with_its_name_within_three_seconds(
+    cluster: Cluster, cookie: str, fault: str
+) -> None:
+    path = "/api2/json/nodes/n3/status"
+    assert ask(cluster, "n1", "GET", path, Cookie=cookie)[0] == 200  # a connection is kept from now on
+    getattr(cluster.lab, fault)("n3")
+    for _ in range(3):  # on the connection from before, and on new ones
+        began = time.monotonic()
+        (status, reason, _), came = timed(cluster, path, cookie)
+        assert (status, "node 'n3'" in reason) == (595, True), (status, reason)
+        assert came - began < SOON_S, f"{came - began:.1f} s"
+        print(f"{fault}: {came - began:.2f} s: {reason}")
+
+
+@pytest.mark.parametrize("fault", ["cut", "freeze"])
+def test_a_request_that_began_before_is_595_within_three_seconds_of_the_death(
+    cluster: Cluster, cookie: str, slow: str, fault: str
+) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        asked: list[Future[tuple[Answer, float]]] = [
+            pool.submit(timed, cluster, slow, cookie, node) for node in ("n1", "n1", "n2")
+        ]
+        time.sleep(4)  # a slow node is waited for: it answers knocks meanwhile
+        assert not any(one.done() for one in asked), [one.result() for one in asked if one.done()]
+        died = time.monotonic()
+        getattr(cluster.lab, fault)("n3")
+        for one in asked:
+            (status, reason, _), came = one.result(30)
+            assert (status, "node 'n3'" in reason) == (595, True), (status, reason)
+            assert came - died < SOON_S, f"{came - died:.1f} s"
+            print(f"{fault}: {came - died:.2f} s: {reason}")
+
+
+@pytest.mark.parametrize("fault", ["cut", "freeze"])
+def test_the_page_of_every_other_node_goes_on(
+    cluster: Cluster, cookie: str, fault: str, record: Callable[[str], None] = print
+) -> None:
+    """What a page asks again and again is answered at each moment of the node's death."""
+    getattr(cluster.lab, fault)("n3")
+    died, slowest = time.monotonic(), 0.0
+    offline: set[str] = set()
+    while len(offline) < 2 or time.monotonic() - died < 8:
+        for node in NODES[:2]:
+            for path in (
+                "/",
+                "/api2/json/cluster/resources",
+                "/api2/json/cluster/status",
+                "/api2/json/nodes",
+            ):
+                began = time.monotonic()
+                status, reason, body = ask(cluster, node, "GET", path, Cookie=cookie)
+                slowest = max(slowest, time.monotonic() - began)
+                assert status == 200, (node, path, reason)
+                if path.endswith("/nodes"):
+                    rows = {row["node"]: row["status"] for row in json.loads(body)["data"]}
+                    if rows["n3"] != "online":
+                        offline.add(node)
+        assert time.monotonic() - died < 60, "n3 is still shown online"
+    record(f"{fault}: slowest answer {slowest * 1000:.0f} ms")
+    assert slowest < SOON_S
