@@ -12,15 +12,13 @@ from collections.abc import Sequence
 from kvorum.core.errors import KvorumError
 from kvorum.store import File, Store
 
-CA = "pve-root-ca.pem"
-
 
 class Certificates:
     """Makes TLS contexts, one for each version of the files they stand on."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._made: dict[str, tuple[tuple[int, ...], ssl.SSLContext]] = {}
+        self._made: dict[str, tuple[tuple[tuple[str, bytes], ...], ssl.SSLContext]] = {}
 
     def page(self) -> ssl.SSLContext:
         """What the page's visitors see: ``pveproxy-ssl.pem``, else the node's own certificate.
@@ -41,19 +39,27 @@ class Certificates:
         return self._server("node", self._node_files())
 
     def client(self) -> ssl.SSLContext:
-        """What this node shows to other nodes, trusting the cluster's CA alone; raises as ``page`` does."""
-        authority = self._store.read(CA)
-        if authority is None:
-            raise KvorumError(f"'{CA}' is missing: this node has no cluster CA yet")
-        files = [authority, *self._node_files()]
-        versions = tuple(file.version for file in files)
+        """What this node shows to other nodes. It trusts the very certificates of the nodes that are listed
+        now, not all that the cluster's CA ever signed: a node that was removed is a stranger at once.
+
+        Raises as ``page`` does.
+        """
+        own = self._node_files()
+        listed = [
+            file
+            for member in self._store.membership.members
+            if (file := self._store.read(f"nodes/{member.name}/pve-ssl.pem")) is not None
+        ]
+        files = [*own, *listed]
         made = self._made.get("client")
-        if made is None or made[0] != versions:
+        if made is None or made[0] != _state(files):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
-            context.load_verify_locations(cadata=authority.text)
-            _load(context, files[1], files[2])
-            made = self._made["client"] = (versions, context)
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the ends themselves are what is trusted
+            for file in listed:
+                context.load_verify_locations(cadata=file.text)
+            _load(context, own[0], own[1])
+            made = self._made["client"] = (_state(files), context)
         return made[1]
 
     def listening(self) -> ssl.SSLContext:
@@ -80,13 +86,17 @@ class Certificates:
         return found
 
     def _server(self, kind: str, files: Sequence[File]) -> ssl.SSLContext:
-        versions = tuple(file.version for file in files)
         made = self._made.get(kind)
-        if made is None or made[0] != versions:
+        if made is None or made[0] != _state(files):
             context = _server_context()
             _load(context, files[0], files[1])
-            made = self._made[kind] = (versions, context)
+            made = self._made[kind] = (_state(files), context)
         return made[1]
+
+
+def _state(files: Sequence[File]) -> tuple[tuple[str, bytes], ...]:
+    """What a context stands on. Not versions: after a join another store has other files under the same."""
+    return tuple((file.path, file.data) for file in files)
 
 
 def _server_context() -> ssl.SSLContext:

@@ -285,6 +285,10 @@ async def cluster(tmp_path: Path, page: BuiltPage, monkeypatch: pytest.MonkeyPat
             )
         )
         assert first is not None
+        for node in nodes:
+            for other in nodes:  # what one store would have: each node's certificate
+                if node is not other and (file := other.store.read(f"nodes/{other.name}/pve-ssl.pem")):
+                    await node.store.write(f"nodes/{other.name}/pve-ssl.pem", file.data)
         authority = first.read("pve-root-ca.pem")
         assert authority is not None
         yield Cluster(nodes[0], nodes[1], client, port, authority.text, stack.aclose)
