@@ -10,6 +10,7 @@ import pytest
 from aiohttp import WSMsgType
 
 from kvorum.core.errors import KvorumError
+from kvorum.node.methods import terminal
 from kvorum.node.terminal import Consoles, consoles
 from kvorum.tasks import TaskRunner
 
@@ -60,6 +61,7 @@ async def test_what_is_wrong_is_said_before_it_opens(cluster: Any, node: str) ->
 @pytest.fixture
 def shells(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both nodes give terminals, with a plain shell on them."""
+    assert terminal, "its import declares the methods, before the nodes are started"
     monkeypatch.setattr(consoles, "command", lambda user: ["/bin/sh"])
     for node in (cluster.n1, cluster.n2):
         node.services.add(Consoles, Consoles())
