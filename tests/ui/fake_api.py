@@ -8,6 +8,7 @@ strictest Content-Security-Policy that the page keeps.
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -41,6 +42,8 @@ class Task:
     log: list[str] = field(default_factory=list)
     endtime: int | None = None
     status: str | None = None
+    progress: float | None = None
+    doing: str = ""
 
     def row(self) -> Json:
         row: Json = {"upid": self.upid, "node": self.node, "type": self.type, "id": self.id}
@@ -70,10 +73,21 @@ class World:
     """Tasks stand still once their log has this many lines."""
     expired: bool = False
     """When set, every ticket is refused."""
+    events: str = "told"
+    """What becomes of the streams: told, held (as by a proxy that buffers), absent, or cut off at once."""
+    epoch: int = 0
+    """Grows when the server forgets what it has told, as by a restart."""
+    asked: list[str] = field(default_factory=list)
+    """Every path that was asked for by GET."""
+    streams: int = 0
+    """How many streams are open."""
+    opened: list[str] = field(default_factory=list)
+    """The Last-Event-ID of each stream that was opened."""
 
     def reset(self) -> None:
         """Begin anew; tasks still under way belong to the old world and change nothing here."""
-        self.__dict__.update(new_world().__dict__)
+        kept = {"epoch": self.epoch + 1, "streams": self.streams}
+        self.__dict__.update(new_world().__dict__ | kept)
 
     @property
     def quorate(self) -> bool:
@@ -145,7 +159,9 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Record, check ticket and CSRF token, and add what the real server adds to every answer."""
     world = request.app[WORLD]
     if request.path.startswith("/api2/"):
-        if request.method != "GET":
+        if request.method == "GET":
+            world.asked.append(request.path.removeprefix("/api2/json"))
+        else:
             form = {key: str(value) for key, value in (await request.post()).items()}
             world.requests.append((request.method, request.path.removeprefix("/api2/json"), form))
         public = request.path in ("/api2/json/access/ticket", "/api2/json/access/domains")
@@ -209,7 +225,10 @@ def guest_row(vmid: int, guest: Json) -> Json:
 
 
 async def resources(request: web.Request) -> web.Response:
-    world = request.app[WORLD]
+    return data(resource_rows(request.app[WORLD]))
+
+
+def resource_rows(world: World) -> list[Json]:
     rows = [guest_row(vmid, guest) for vmid, guest in world.guests.items()]
     for row in rows:
         row["node"] = world.listed_on.get(row["vmid"], row["node"])
@@ -226,7 +245,7 @@ async def resources(request: web.Request) -> web.Response:
         else:
             row |= {"status": "offline"}
         rows.append(row)
-    return data(rows)
+    return rows
 
 
 async def config_nodes(request: web.Request) -> web.Response:
@@ -336,7 +355,7 @@ async def power(request: web.Request) -> web.Response:
         return refuse(500, "storage 'tank' is not available on node 'pve3': import the pool first")
 
     def done() -> None:
-        guest.update(status="running" if action == "start" else "stopped", since=time.time())
+        guest.update(status="running" if action in ("start", "reset") else "stopped", since=time.time())
 
     return data(world.begin(guest["node"], f"qm{action}", vmid, [f"{action} VM {vmid}"], done))
 
@@ -349,6 +368,105 @@ async def migrate(request: web.Request) -> web.Response:
     steps += [f"migration active, transferred {part} % of 2.0 GiB" for part in (12, 37, 64, 91)]
     steps += ["migration completed, measured downtime 12 ms"]
     return data(world.begin(guest["node"], "qmigrate", vmid, steps, lambda: guest.update(node=target)))
+
+
+def shown(world: World) -> dict[tuple[str, str], Json]:
+    """All that events tell of, by event and key."""
+    found = {("resource", row["id"]): row for row in resource_rows(world)}
+    for row in found.values():
+        row.pop("uptime", None)
+    found |= {("task", task.upid): task.row() for task in reversed(world.tasks)}
+    for vmid, guest in world.guests.items():
+        path = f"nodes/{guest['node']}/qemu-server/{vmid}.conf"
+        found["store", path] = {"path": path, "version": 1, "name": guest["name"]}
+    online = [name for name in NODES if name in world.online]
+    offline = [name for name in NODES if name not in world.online]
+    membership = {
+        "name": "home",
+        "quorate": world.quorate,
+        "reason": "",
+        "online": online,
+        "offline": offline,
+    }
+    return found | {("cluster", ""): membership}
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """What changes, compared 50 times a second; or one task's log."""
+    world = request.app[WORLD]
+    if world.events == "absent":
+        return refuse(501, "Method 'GET /events' not implemented")
+    if world.events == "cut":
+        if request.transport is not None:
+            request.transport.close()
+        raise web.HTTPServiceUnavailable
+    answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+    if world.events == "held":
+        await answer.prepare(request)
+        await asyncio.sleep(120)
+        return answer
+    world.streams += 1
+    try:
+        await answer.prepare(request)
+        if upid := request.query.get("task"):
+            await tell_task(answer, request, world, upid)
+        else:
+            await tell_all(answer, request, world)
+    except ConnectionError:
+        pass
+    finally:
+        world.streams -= 1
+    return answer
+
+
+def frame(name: str, value: object, last_id: str = "") -> bytes:
+    return (f"id: {last_id}\n" * bool(last_id) + f"event: {name}\ndata: {json.dumps(value)}\n\n").encode()
+
+
+def is_there(request: web.Request) -> bool:
+    return request.transport is not None and not request.transport.is_closing()
+
+
+async def tell_all(answer: web.StreamResponse, request: web.Request, world: World) -> None:
+    epoch, number = world.epoch, 0
+    last = request.headers.get("Last-Event-ID", "")
+    world.opened.append(last)
+    if last.startswith(f"{epoch}-"):
+        await answer.write(b": welcome back\n\n")
+    else:
+        await answer.write(frame("reset" if last else "hello", {}, f"{epoch}-0"))
+    before = shown(world)
+    while world.epoch == epoch and world.events == "told" and is_there(request):
+        await asyncio.sleep(0.02)
+        if world.expired:
+            await answer.write(frame("expired", {"message": "permission denied - invalid PVE ticket"}))
+            return
+        now = shown(world)
+        for (name, key), row in now.items():
+            if before.get((name, key)) != row:
+                number += 1
+                await answer.write(frame(name, row, f"{epoch}-{number}"))
+        for name, key in before.keys() - now.keys():
+            gone = {"path": key, "version": 1} if name == "store" else {"id": key}
+            await answer.write(frame(name, gone | {"gone": 1}))
+        before = now
+
+
+async def tell_task(answer: web.StreamResponse, request: web.Request, world: World, upid: str) -> None:
+    epoch, told = world.epoch, int(request.headers.get("Last-Event-ID") or 0)
+    task = next(task for task in world.tasks if task.upid == upid)
+    progress = None
+    while world.epoch == epoch and world.events == "told" and is_there(request):
+        for number, text in list(enumerate(task.log, 1))[told:]:
+            await answer.write(frame("log", {"n": number, "t": text}, str(number)))
+        told = len(task.log)
+        if task.progress is not None and task.progress != progress and task.endtime is None:
+            progress = task.progress
+            await answer.write(frame("progress", {"progress": progress, "doing": task.doing}))
+        if task.endtime is not None:
+            await answer.write(frame("end", {"exitstatus": task.status, "endtime": task.endtime}))
+            return
+        await asyncio.sleep(0.02)
 
 
 async def page(request: web.Request) -> web.StreamResponse:
@@ -368,6 +486,7 @@ def application(world: World) -> web.Application:
     guest = f"{api}/nodes/{{node}}/qemu/{{vmid}}"
     task = f"{api}/nodes/{{node}}/tasks/{{upid}}"
     app.router.add_post(f"{api}/access/ticket", ticket)
+    app.router.add_get("/api2/events", events)
     for path, handler in (
         (f"{api}/access/domains", domains),
         (f"{api}/cluster/status", cluster_status),
@@ -383,7 +502,7 @@ def application(world: World) -> web.Application:
         (f"{task}/status", task_status),
     ):
         app.router.add_get(path, handler)
-    app.router.add_post(f"{guest}/status/{{action:start|stop|shutdown}}", power)
+    app.router.add_post(f"{guest}/status/{{action:start|stop|shutdown|reset}}", power)
     app.router.add_post(f"{guest}/migrate", migrate)
     app.router.add_delete(task, task_stop)
     app.router.add_get("/{file:(?!api2/).*}", page)

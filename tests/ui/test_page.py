@@ -338,11 +338,13 @@ def test_nothing_is_fetched_from_elsewhere_and_the_browser_has_nothing_to_compla
     assert complaints.all == []
 
 
-def test_a_server_that_stops_answering_leaves_the_last_state_and_says_so(page: Page) -> None:
+def test_a_server_that_stops_answering_leaves_the_last_state_and_says_so(page: Page, server: Any) -> None:
     page.route("**/api2/**", lambda route: route.abort())
+    server.world.events = "cut"
     expect(page.locator(".kv-banners")).to_contain_text("No answer from the server")
     expect(page.get_by_role("treeitem")).to_have_count(9)
     started = time.monotonic()
+    server.world.events = "told"
     page.unroute("**/api2/**")
     expect(page.locator(".kv-banners")).to_be_empty()
     assert time.monotonic() - started < 8

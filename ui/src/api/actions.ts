@@ -1,9 +1,10 @@
 /** Everything on the page that changes something. Each answers with the UPID of the task that does it. */
 
 import { call } from "./client";
-import { guestPath, refreshAll, taskPath } from "./live";
+import { refreshAll } from "./live";
+import { guestPath, taskPath } from "./paths";
 
-export type PowerAction = "start" | "shutdown" | "stop";
+export type PowerAction = "start" | "shutdown" | "stop" | "reset";
 
 export interface Migration {
   target: string;
@@ -11,7 +12,7 @@ export interface Migration {
   withLocalDisks: boolean;
 }
 
-/** Starts, shuts down (asks the guest) or stops (pulls the plug) a guest. */
+/** Starts, shuts down (asks the guest), stops (pulls the plug) or resets (presses its reset button) a guest. */
 export async function power(node: string, vmid: number, action: PowerAction): Promise<string> {
   return task(`${guestPath(node, vmid)}/status/${action}`);
 }

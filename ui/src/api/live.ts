@@ -1,38 +1,40 @@
 /**
- * What the page sees of the cluster, kept fresh. The only module that knows how: today by asking every two
- * seconds while the tab is visible; server-sent events will replace the inside of this file, not its face.
+ * What the page sees of the cluster, kept fresh. The only module that knows how: the server tells what changes
+ * (`stream.ts`), and what it tells is put into the answers there are; only what no event tells whole is asked for
+ * again. While there is no stream the page asks every few seconds.
  */
 
 import {
   keepPreviousData,
   QueryClient,
   useQuery,
-  useQueryClient,
   type UseQueryResult,
 } from "@tanstack/react-query";
-import { outcomeIn } from "../tasks/model";
+import { applyMembership, applyResources, applyTasks, madeStale, readChange, type Change } from "./changes";
 import { ApiError, call } from "./client";
+import { pollMs } from "./feed";
+import { guestPath, nodePath } from "./paths";
+import type { ServerEvent } from "./sse";
+import { listen, useFeed } from "./stream";
 import type {
   ClusterStatusRow,
   ConfiguredNode,
   GuestConfig,
   GuestStatus,
-  LogLine,
   MigrationCheck,
   NodeStatus,
   QuorumAnswer,
   Realm,
   Resource,
   TaskRow,
-  TaskStatus,
   Version,
 } from "./types";
 
-const FRESH_MS = 2000;
 /** How soon to ask again for what this server does not have; joining a cluster brings it. */
 const ABSENT_MS = 30_000;
+/** A node's load average and swap come with no event: they are asked for when it tells of its load, this seldom. */
+const NODE_STATUS_MS = 10_000;
 const REALMS = "realms";
-const LOG_LINES = 500;
 /** A guest that moves is for a moment not where we ask for it; only what lasts longer is worth a word. */
 const MOVING_TRIES = 4;
 const MOVING_MS = 700;
@@ -41,12 +43,21 @@ export type Live<T> = UseQueryResult<T>;
 
 /** The store of answers, one for the page. */
 export const liveData = new QueryClient({
-  defaultOptions: { queries: { retry: false, staleTime: FRESH_MS / 2, refetchOnWindowFocus: true } },
+  defaultOptions: { queries: { retry: false, staleTime: 1000, refetchOnWindowFocus: false } },
 });
 
-/** Asks again, now, for everything on the screen: after a change was made. */
+/** Keeps everything fresh until the returned function is called. */
+export function keepFresh(): () => void {
+  return listen({ events: hear, refetch: () => void refreshAll(), retry: retryFailed });
+}
+
+/** Asks again, now, for everything on the screen: after a change was made, or when something may have been missed. */
 export async function refreshAll(): Promise<void> {
-  await liveData.invalidateQueries();
+  await liveData.invalidateQueries({ predicate: (query) => query.queryKey[0] !== REALMS });
+}
+
+function retryFailed(): void {
+  void liveData.invalidateQueries({ predicate: (query) => query.state.status === "error" });
 }
 
 /** Forgets what the last user saw; what anyone may know, the realms, stays for the login. */
@@ -54,15 +65,15 @@ export function forgetAll(): void {
   liveData.removeQueries({ predicate: (query) => query.queryKey[0] !== REALMS });
 }
 
-export const useClusterStatus = () => useLive<ClusterStatusRow[]>(["status"], "/cluster/status");
-export const useResources = () => useLive<Resource[]>(["resources"], "/cluster/resources");
-export const useTasks = () => useLive<TaskRow[]>(["tasks"], "/cluster/tasks");
+export const useClusterStatus = () =>
+  useTold<ClusterStatusRow>("status", "/cluster/status", applyMembership);
+export const useResources = () => useTold<Resource>("resources", "/cluster/resources", applyResources);
+export const useTasks = () => useTold<TaskRow>("tasks", "/cluster/tasks", applyTasks);
 export const useConfiguredNodes = () =>
   useLive<ConfiguredNode[]>(["votes"], "/cluster/config/nodes", { missing: NO_NODES });
 export const useQuorum = () => useLive<QuorumAnswer | null>(["quorum"], "/kvorum/quorum", { missing: null });
 
-export const useNodeStatus = (node: string) =>
-  useLive<NodeStatus>(["node", node], `/nodes/${segment(node)}/status`);
+export const useNodeStatus = (node: string) => useLive<NodeStatus>(["node", node], `${nodePath(node)}/status`);
 
 export const useGuestStatus = (node: string, vmid: number) =>
   useGuest<GuestStatus>("guest", node, vmid, "status/current");
@@ -71,7 +82,7 @@ export const useGuestConfig = (node: string, vmid: number) =>
   useGuest<GuestConfig>("config", node, vmid, "config");
 
 export const useMigrationCheck = (node: string, vmid: number) =>
-  useLive<MigrationCheck | null>(["migrate", node, vmid], `${guestPath(node, vmid)}/migrate`, {
+  useLive<MigrationCheck | null>(["migrate", vmid, node], `${guestPath(node, vmid)}/migrate`, {
     missing: null,
   });
 
@@ -87,58 +98,9 @@ export const useVersion = () =>
     staleTime: Infinity,
   });
 
-/** A task's state; asked until it has ended. */
-export function useTaskStatus(node: string, upid: string): Live<TaskStatus> {
-  return useQuery({
-    queryKey: ["task", upid],
-    queryFn: () => call<TaskStatus>("GET", `${taskPath(node, upid)}/status`),
-    refetchInterval: (query) => (query.state.data?.status === "stopped" ? false : FRESH_MS / 2),
-  });
-}
-
-/** A task's log, growing until it says how the task ended; each question asks only for lines not here yet. */
-export function useTaskLog(node: string, upid: string, running: boolean): Live<LogLine[]> {
-  const client = useQueryClient();
-  const key = ["log", upid];
-  return useQuery({
-    queryKey: key,
-    queryFn: () => readLog(node, upid, client.getQueryData<LogLine[]>(key) ?? []),
-    refetchInterval: (query) => {
-      if (outcomeIn(query.state.data) !== undefined) return false;
-      return running ? FRESH_MS / 2 : FRESH_MS;
-    },
-  });
-}
-
-async function readLog(node: string, upid: string, known: LogLine[]): Promise<LogLine[]> {
-  let lines = known;
-  for (;;) {
-    const more = await call<LogLine[]>("GET", `${taskPath(node, upid)}/log`, {
-      start: lines.length,
-      limit: LOG_LINES,
-    });
-    const fresh = more.filter((line) => line.n > lines.length);
-    lines = [...lines, ...fresh];
-    if (fresh.length < LOG_LINES) return lines;
-  }
-}
-
-/** The path of a guest in the API. */
-export function guestPath(node: string, vmid: number): string {
-  return `/nodes/${segment(node)}/qemu/${vmid}`;
-}
-
-/** The path of a task in the API. */
-export function taskPath(node: string, upid: string): string {
-  return `/nodes/${segment(node)}/tasks/${segment(upid)}`;
-}
-
-function segment(text: string): string {
-  return encodeURIComponent(text);
-}
-
-/** Asks for a path and keeps asking; `missing` stands in where this server has no such method. */
-function useLive<T>(key: readonly unknown[], path: string, optional?: { missing: T }): Live<T> {
+/** Asks for a path when something makes it old; `missing` stands in where this server has no such method. */
+export function useLive<T>(key: readonly unknown[], path: string, optional?: { missing: T }): Live<T> {
+  const poll = useFeed(pollMs);
   return useQuery({
     queryKey: key,
     queryFn: async () => {
@@ -150,8 +112,56 @@ function useLive<T>(key: readonly unknown[], path: string, optional?: { missing:
       }
     },
     refetchInterval: (query) =>
-      optional && query.state.data === optional.missing ? ABSENT_MS : FRESH_MS,
+      optional && query.state.data === optional.missing && poll !== false ? ABSENT_MS : poll,
   });
+}
+
+type Apply<Row> = (rows: Row[], changes: readonly Change[]) => Row[];
+
+/** A list whose changes are told. What is told while it is asked for counts also for the answer. */
+function useTold<Row>(key: string, path: string, apply: Apply<Row>): Live<Row[]> {
+  const poll = useFeed(pollMs);
+  return useQuery({
+    queryKey: [key],
+    queryFn: async () => {
+      const meanwhile: Change[] = [];
+      underway.add(meanwhile);
+      try {
+        return apply(await call<Row[]>("GET", path), meanwhile);
+      } finally {
+        underway.delete(meanwhile);
+      }
+    },
+    refetchInterval: poll,
+    structuralSharing: false,
+  });
+}
+
+/** What was told since each question that is not answered yet. */
+const underway = new Set<Change[]>();
+
+function hear(events: ServerEvent[]): void {
+  const changes = events.flatMap(({ name, data }) => readChange(name, data) ?? []);
+  if (changes.length === 0) return;
+  for (const meanwhile of underway) meanwhile.push(...changes);
+  const before = liveData.getQueryData<Resource[]>(["resources"]) ?? [];
+  update<Resource>("resources", (rows) => applyResources(rows, changes));
+  update<TaskRow>("tasks", (rows) => applyTasks(rows, changes));
+  update<ClusterStatusRow>("status", (rows) => applyMembership(rows, changes));
+  for (const queryKey of madeStale(before, changes)) void liveData.invalidateQueries({ queryKey });
+  for (const change of changes) if (change.name === "resource") refreshNodeStatus(change.data.id);
+}
+
+function update<Row>(key: string, apply: (rows: Row[]) => Row[]): void {
+  liveData.setQueryData<Row[]>([key], (rows) => rows && apply(rows));
+}
+
+function refreshNodeStatus(id: string): void {
+  const [kind, node] = id.split("/");
+  const asked = kind === "node" ? liveData.getQueryState(["node", node])?.dataUpdatedAt : undefined;
+  if (asked !== undefined && Date.now() - asked > NODE_STATUS_MS) {
+    void liveData.invalidateQueries({ queryKey: ["node", node] });
+  }
 }
 
 /**
@@ -159,10 +169,11 @@ function useLive<T>(key: readonly unknown[], path: string, optional?: { missing:
  * look for the guest's new place before it says anything.
  */
 function useGuest<T>(what: string, node: string, vmid: number, path: string): Live<T> {
+  const poll = useFeed(pollMs);
   return useQuery({
-    queryKey: [what, node, vmid],
+    queryKey: [what, vmid, node],
     queryFn: () => call<T>("GET", `${guestPath(node, vmid)}/${path}`),
-    refetchInterval: FRESH_MS,
+    refetchInterval: poll,
     placeholderData: keepPreviousData,
     retryDelay: MOVING_MS,
     retry: (tries) => {

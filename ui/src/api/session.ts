@@ -45,14 +45,15 @@ export function logOut(reason?: string): void {
 /** Takes up the session that the cookie holds, if any, and keeps it fresh from then on. Call once. */
 export async function resumeSession(): Promise<void> {
   whenUnauthorized((reason) => session.state === "in" && logOut(reason));
-  setInterval(() => void renew(), RENEW_MS);
+  setInterval(() => void renewSession(), RENEW_MS);
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden && Date.now() - renewedAt > RENEW_MS) void renew();
+    if (!document.hidden && Date.now() - renewedAt > RENEW_MS) void renewSession();
   });
-  await renew();
+  await renewSession();
 }
 
-async function renew(): Promise<void> {
+/** Takes a fresh ticket for the one there is; ends the session, with the reason if one is known, when it is refused. */
+export async function renewSession(reason?: string): Promise<void> {
   const ticket = ticketInCookie(document.cookie);
   if (ticket === undefined) {
     if (session.state !== "out") become({ state: "out" });
@@ -63,7 +64,7 @@ async function renew(): Promise<void> {
   } catch (error) {
     // Nobody answering says nothing about the ticket: a running session goes on and tries again.
     const refused = error instanceof ApiError && error.status === 401;
-    if (refused) logOut(session.state === "in" ? error.message : undefined);
+    if (refused) logOut(session.state === "in" ? (reason ?? error.message) : undefined);
     else if (session.state === "checking") become({ state: "out", reason: (error as Error).message });
   }
 }

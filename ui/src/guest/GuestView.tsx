@@ -99,7 +99,7 @@ function withLiveState(guest: Guest, status: GuestStatus | undefined): Guest {
 function StatusFacts({ guest, status }: { guest: Guest; status: GuestStatus | undefined }) {
   const t = useText();
   const live = guest.state === "running";
-  const now = { ...guest.resource, ...status };
+  const now = { ...status, ...guest.resource };
   const odd = status?.qmpstatus !== undefined && status.qmpstatus !== guest.state ? status.qmpstatus : undefined;
   return (
     <Facts

@@ -15,6 +15,10 @@ export const de: Dictionary = {
   unknown: "unbekannt",
   loading: "Lädt…",
   noAnswer: "Der Server antwortet nicht. Dies ist der letzte bekannte Stand; es wird weiter gefragt.",
+  held: {
+    title: "Änderungen kommen nicht von selbst an.",
+    text: "Etwas zwischen diesem Browser und dem Server, vielleicht ein Proxy, hält seine Nachrichten zurück. Die Seite fragt stattdessen alle paar Sekunden.",
+  },
   gone: {
     node: (name) => `Einen Knoten ${name} gibt es nicht.`,
     guest: (vmid) => `Einen Gast ${vmid} gibt es nicht.`,
@@ -152,6 +156,7 @@ export const de: Dictionary = {
     start: "Starten",
     shutdown: "Herunterfahren",
     stop: "Stoppen",
+    reset: "Zurücksetzen",
     migrate: "Migrieren…",
     actions: "Aktionen",
     status: "Zustand",
@@ -164,6 +169,11 @@ export const de: Dictionary = {
       "Das zieht den Stecker: der Gast wird nicht gefragt; was er noch nicht auf die Platte geschrieben hat, geht verloren.",
     confirmShutdown: (name) => `${name} herunterfahren?`,
     confirmShutdownText: "Der Gast wird gebeten herunterzufahren, wie mit seinem Einschaltknopf.",
+    confirmReset: (name) => `${name} zurücksetzen?`,
+    confirmResetText:
+      "Das drückt den Reset-Knopf: der Gast wird nicht gefragt; was er noch nicht auf die Platte geschrieben hat, geht verloren.",
+    more: "Weitere Aktionen",
+    actionsOf: (name) => `Aktionen für ${name}`,
     failed: (what) => `${what}: abgelehnt`,
     template: "Eine Vorlage kann nicht gestartet werden.",
     onNode: (node) => `auf ${node}`,
@@ -203,6 +213,7 @@ export const de: Dictionary = {
     running: (count) => (count === 1 ? "1 läuft" : `${count} laufen`),
     none: "Es lief noch keine Aufgabe.",
     log: "Protokoll der Aufgabe",
+    progress: "Fortschritt",
     stop: "Aufgabe stoppen",
     stopped: "Die Aufgabe wurde gebeten aufzuhören.",
     open: "Aufgabenliste öffnen",

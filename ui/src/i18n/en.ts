@@ -14,6 +14,10 @@ export const en = {
   unknown: "unknown",
   loading: "Loading…",
   noAnswer: "No answer from the server. This is the last known state; asking again.",
+  held: {
+    title: "Changes do not come through by themselves.",
+    text: "Something between this browser and the server, a proxy perhaps, holds its messages back. The page asks every few seconds instead.",
+  },
   gone: {
     node: (name: string) => `There is no node ${name}.`,
     guest: (vmid: number) => `There is no guest ${vmid}.`,
@@ -151,6 +155,7 @@ export const en = {
     start: "Start",
     shutdown: "Shutdown",
     stop: "Stop",
+    reset: "Reset",
     migrate: "Migrate…",
     actions: "Actions",
     status: "Status",
@@ -163,6 +168,11 @@ export const en = {
       "This pulls the plug: the guest is not asked, and what it has not yet written to disk is lost.",
     confirmShutdown: (name: string) => `Shut down ${name}?`,
     confirmShutdownText: "The guest is asked to shut down, as by its power button.",
+    confirmReset: (name: string) => `Reset ${name}?`,
+    confirmResetText:
+      "This presses the reset button: the guest is not asked, and what it has not yet written to disk is lost.",
+    more: "More actions",
+    actionsOf: (name: string) => `Actions for ${name}`,
     failed: (what: string) => `${what} was refused`,
     template: "A template cannot be started.",
     onNode: (node: string) => `on ${node}`,
@@ -202,6 +212,7 @@ export const en = {
     running: (count: number) => (count === 1 ? "1 running" : `${count} running`),
     none: "No task has run yet.",
     log: "Task log",
+    progress: "Progress",
     stop: "Stop task",
     stopped: "The task was asked to stop.",
     open: "Open the task list",

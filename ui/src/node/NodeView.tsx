@@ -65,17 +65,18 @@ function Summary({ node, status }: { node: Node; status: NodeStatus | undefined 
 function StatusFacts({ node, status }: { node: Node; status: NodeStatus | undefined }) {
   const t = useText();
   const { resource } = node;
-  const memory = status?.memory ?? { used: resource?.mem, total: resource?.maxmem };
-  const uptime = status?.uptime ?? resource?.uptime;
+  const memory =
+    resource?.mem === undefined ? status?.memory : { used: resource.mem, total: resource.maxmem };
+  const uptime = resource?.uptime ?? status?.uptime;
   const kernel = status?.["current-kernel"];
   return (
     <Facts
       facts={[
         [
           t.fact.cpu,
-          <CpuUsage share={status?.cpu ?? resource?.cpu} cpus={status?.cpuinfo?.cpus ?? resource?.maxcpu} />,
+          <CpuUsage share={resource?.cpu ?? status?.cpu} cpus={resource?.maxcpu ?? status?.cpuinfo?.cpus} />,
         ],
-        [t.fact.memory, <ByteUsage name={t.fact.memory} used={memory.used} total={memory.total} />],
+        [t.fact.memory, <ByteUsage name={t.fact.memory} used={memory?.used} total={memory?.total} />],
         [
           t.fact.disk,
           status?.rootfs && (

@@ -1,8 +1,8 @@
 /** The frame: masthead above, tree at the left, the place in the middle, tasks at the bottom. */
 
-import { useMemo, useState } from "react";
+import { useEffect, useMemo, useState } from "react";
 import { Spinner } from "@patternfly/react-core";
-import { useClusterStatus, useResources } from "../api/live";
+import { keepFresh, useClusterStatus, useResources } from "../api/live";
 import { Datacenter } from "../datacenter/Datacenter";
 import { GuestView } from "../guest/GuestView";
 import { useText } from "../i18n/text";
@@ -19,6 +19,7 @@ import { useRoute, type Route } from "./route";
 export function Console({ user }: { user: string }) {
   const t = useText();
   const route = useRoute();
+  useEffect(keepFresh, []);
   const [treeOpen, setTreeOpen] = useState(false);
   const status = useClusterStatus();
   const resources = useResources();

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "react";
 import { Button } from "@patternfly/react-core";
 import TimesIcon from "@patternfly/react-icons/dist/esm/icons/times-icon";
 import { stopTask } from "../api/actions";
-import { useTaskLog, useTaskStatus } from "../api/live";
+import { useTaskNews } from "../api/taskStream";
 import type { TaskRow } from "../api/types";
 import { useText } from "../i18n/text";
 import { useTaskFocus } from "./focus";
@@ -16,17 +16,15 @@ const NEAR_END_PX = 40;
 export function TaskLog({ task }: { task: TaskRow }) {
   const t = useText();
   const { leave } = useTaskFocus();
-  const status = useTaskStatus(task.node, task.upid);
-  const log = useTaskLog(task.node, task.upid, status.data?.status !== "stopped");
-  const lines = log.data ?? [];
-  const outcome = outcomeIn(lines) ?? (status.data?.status === "stopped" ? status.data.exitstatus : undefined);
-  const running = outcome === undefined && status.data?.status !== "stopped";
+  const news = useTaskNews(task.node, task.upid);
+  const { lines, error: failure } = news;
+  const outcome = news.exit ?? outcomeIn(lines) ?? (task.endtime === undefined ? undefined : task.status);
+  const running = outcome === undefined;
   const [notice, setNotice] = useState<string>();
   const scroll = useFollowEnd(lines.length);
-  const said = status.data?.progress;
-  const progress = running ? (said === undefined ? progressOf(lines) : Math.round(said * 100)) : undefined;
-  const now = running ? {} : { endtime: task.endtime ?? 0, status: outcome ?? task.status };
-  const failure = status.error ?? log.error;
+  const said = news.progress === undefined ? progressOf(lines) : Math.round(news.progress * 100);
+  const progress = running ? said : undefined;
+  const now = running ? {} : { endtime: task.endtime ?? 0, status: outcome };
 
   const stop = async () => {
     try {
@@ -41,7 +39,13 @@ export function TaskLog({ task }: { task: TaskRow }) {
       <header>
         <h3>{taskTitle(task, t)}</h3>
         <StateMark task={now} words />
-        {progress !== undefined && <progress max={100} value={progress} aria-label={`${progress} %`} />}
+        {progress !== undefined && (
+          <>
+            <progress max={100} value={progress} aria-label={news.doing ?? t.tasks.progress} />
+            <span className="kv-percent">{progress.toFixed(0)} %</span>
+          </>
+        )}
+        {running && news.doing !== undefined && <span className="kv-quiet kv-doing">{news.doing}</span>}
         <span className="kv-grow" />
         {running && (
           <Button size="sm" variant="secondary" onClick={() => void stop()}>
