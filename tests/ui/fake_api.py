@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -75,6 +76,10 @@ class World:
     """When set, every ticket is refused."""
     events: str = "told"
     """What becomes of the streams: told, held (as by a proxy that buffers), absent, or cut off at once."""
+    factors: list[Json] = field(default_factory=list)
+    """Second factors of everybody; with one, a login asks for it. The right password is 123456."""
+    tokens: dict[str, Json] = field(default_factory=dict)
+    """API tokens of everybody."""
     epoch: int = 0
     """Grows when the server forgets what it has told, as by a restart."""
     asked: list[str] = field(default_factory=list)
@@ -183,10 +188,18 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def ticket(request: web.Request) -> web.Response:
     form = await request.post()
-    password = str(form["password"])
-    if request.app[WORLD].expired or not (password == PASSWORD or password.startswith("PVE:")):
+    world = request.app[WORLD]
+    password, user = str(form["password"]), str(form["username"])
+    if "tfa-challenge" in form:
+        if password not in ("totp:123456", "recovery:aaaa-bbbb"):
+            return refuse(401, "authentication failure")
+        password = PASSWORD
+    elif world.factors and password == PASSWORD:
+        asked = quote('{"totp":true,"recovery":"low"}', safe="")
+        challenge = {"ticket": f"PVE:!tfa!{asked}:5F000000::c2ln", "CSRFPreventionToken": "", "NeedTFA": 1}
+        return data({**challenge, "username": user})
+    if world.expired or not (password == PASSWORD or password.startswith("PVE:")):
         return refuse(401, "authentication failure")
-    user = str(form["username"])
     answer = {"ticket": f"PVE:{user}:5F000000::c2ln/+==", "CSRFPreventionToken": "5F000000:token"}
     return data({**answer, "username": user, "clustername": "home"})
 
@@ -194,6 +207,50 @@ async def ticket(request: web.Request) -> web.Response:
 async def domains(request: web.Request) -> web.Response:
     pam = {"realm": "pam", "type": "pam", "comment": "Linux PAM", "default": 1}
     return data([pam, {"realm": "pve", "type": "pve", "comment": "Kvorum"}])
+
+
+async def factors(request: web.Request) -> web.Response:
+    return data(request.app[WORLD].factors)
+
+
+async def add_factor(request: web.Request) -> web.Response:
+    form, world = await request.post(), request.app[WORLD]
+    shown: Json = {"id": "recovery", "type": "recovery", "description": "", "created": 1_700_000_000}
+    if form["type"] == "recovery":
+        world.factors.append(shown)
+        return data({"id": "recovery", "recovery": ["aaaa-bbbb", "cccc-dddd"]})
+    if form["value"] != "123456":
+        return refuse(400, "Parameter verification failed.", value="is not the generator's present password")
+    world.factors.append(shown | {"id": "f1", "type": "totp", "description": str(form["description"])})
+    return data({"id": "f1"})
+
+
+async def remove_factor(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    world.factors = [each for each in world.factors if each["id"] != request.match_info["id"]]
+    return data(None)
+
+
+async def tokens(request: web.Request) -> web.Response:
+    return data([{"tokenid": name, **token} for name, token in request.app[WORLD].tokens.items()])
+
+
+async def add_token(request: web.Request) -> web.Response:
+    form, name = await request.post(), request.match_info["token"]
+    token = {"privsep": int(str(form["privsep"])), "comment": str(form.get("comment", ""))}
+    request.app[WORLD].tokens[name] = token
+    return data({"full-tokenid": f"{request.match_info['user']}!{name}", "value": "5ec2e7", "info": {}})
+
+
+async def remove_token(request: web.Request) -> web.Response:
+    del request.app[WORLD].tokens[request.match_info["token"]]
+    return data(None)
+
+
+async def set_password(request: web.Request) -> web.Response:
+    if (await request.post())["confirmation-password"] != PASSWORD:
+        return refuse(401, "authentication failure")
+    return data(None)
 
 
 async def cluster_status(request: web.Request) -> web.Response:
@@ -487,8 +544,15 @@ def application(world: World) -> web.Application:
     task = f"{api}/nodes/{{node}}/tasks/{{upid}}"
     app.router.add_post(f"{api}/access/ticket", ticket)
     app.router.add_get("/api2/events", events)
+    app.router.add_post(f"{api}/access/tfa/{{user}}", add_factor)
+    app.router.add_delete(f"{api}/access/tfa/{{user}}/{{id}}", remove_factor)
+    app.router.add_post(f"{api}/access/users/{{user}}/token/{{token}}", add_token)
+    app.router.add_delete(f"{api}/access/users/{{user}}/token/{{token}}", remove_token)
+    app.router.add_put(f"{api}/access/password", set_password)
     for path, handler in (
         (f"{api}/access/domains", domains),
+        (f"{api}/access/tfa/{{user}}", factors),
+        (f"{api}/access/users/{{user}}/token", tokens),
         (f"{api}/cluster/status", cluster_status),
         (f"{api}/cluster/resources", resources),
         (f"{api}/cluster/tasks", tasks),

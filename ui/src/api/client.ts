@@ -15,6 +15,7 @@ export class ApiError extends Error {
 export type Verb = "GET" | "POST" | "PUT" | "DELETE";
 export type Parameters = Readonly<Record<string, string | number | undefined>>;
 
+const SENDS_PASSWORD = /^\/access\/(ticket|password|tfa\/)/;
 const DEADLINE_MS = 30_000;
 
 let csrfToken = "";
@@ -33,19 +34,20 @@ export function whenUnauthorized(listener: (reason: string) => void): void {
 /**
  * Calls `/api2/json{path}` and returns the answer's data.
  *
- * Throws ApiError with the server's sentence. A 401 is also reported to the session, except from the login itself.
+ * Throws ApiError with the server's sentence. A 401 is also reported to the session, except where a
+ * password is sent along, which may be what is wrong.
  */
 export async function call<T>(verb: Verb, path: string, parameters: Parameters = {}): Promise<T> {
   const response = await send(verb, path, encode(parameters));
   const body = await readBody(response);
   if (response.ok) return body.data as T;
   const message = sentence(response, body);
-  if (response.status === 401 && path !== "/access/ticket") onUnauthorized(message);
+  if (response.status === 401 && !SENDS_PASSWORD.test(path)) onUnauthorized(message);
   throw new ApiError(response.status, message, body.errors ?? {});
 }
 
 async function send(verb: Verb, path: string, form: URLSearchParams): Promise<Response> {
-  const query = verb === "GET" || verb === "DELETE";
+  const query = verb === "GET"; // also a DELETE may carry a password, and addresses end up in logs
   const suffix = query && form.size > 0 ? `?${form.toString()}` : "";
   const request: RequestInit = {
     method: verb,

@@ -30,9 +30,47 @@ export function useSession(): Session {
   return useSyncExternalStore(subscribe, () => session);
 }
 
-/** Logs in; throws ApiError with the server's sentence. */
-export async function logIn({ username, realm, password }: Credentials): Promise<void> {
-  accept(await call<Ticket>("POST", "/access/ticket", { username: `${username}@${realm}`, password }));
+/** What a login is asked for beside the password. */
+export interface Challenge {
+  user: string;
+  ticket: string;
+  totp: boolean;
+  /** recovery keys are there; "low": few are left */
+  recovery: boolean | "low";
+}
+
+export type Proof = "totp" | "recovery";
+
+/** Logs in, or returns what is asked for beside the password; throws ApiError with the server's sentence. */
+export async function logIn({ username, realm, password }: Credentials): Promise<Challenge | undefined> {
+  const user = `${username}@${realm}`;
+  const answer = await call<Ticket>("POST", "/access/ticket", { username: user, password });
+  if (answer.NeedTFA) return challengeIn(user, answer.ticket);
+  accept(answer);
+  return undefined;
+}
+
+/** Logs in with the second factor; throws ApiError with the server's sentence. */
+export async function answerChallenge(challenge: Challenge, proof: Proof, value: string): Promise<void> {
+  accept(
+    await call<Ticket>("POST", "/access/ticket", {
+      username: challenge.user,
+      "tfa-challenge": challenge.ticket,
+      password: `${proof}:${value.trim()}`,
+    }),
+  );
+}
+
+/** Reads what a challenge `PVE:!tfa!{"totp":true,…}:TIME::SIGNATURE` (percent-encoded) asks for; unreadable: both. */
+export function challengeIn(user: string, ticket: string): Challenge {
+  const asked = /^PVE:!tfa!([^:]*)/.exec(ticket)?.[1] ?? "";
+  try {
+    const { totp, recovery } = JSON.parse(decodeURIComponent(asked)) as Record<string, unknown>;
+    const left = recovery === "low" ? "low" : Boolean(recovery) && recovery !== "unavailable";
+    return { user, ticket, totp: Boolean(totp), recovery: left };
+  } catch {
+    return { user, ticket, totp: true, recovery: true };
+  }
 }
 
 /** Forgets the ticket; `reason` is shown above the login. */

@@ -15,6 +15,25 @@ export interface Ticket {
   CSRFPreventionToken: string;
   username: string;
   clustername?: string;
+  /** the ticket is a challenge: a second factor is asked for */
+  NeedTFA?: Flag;
+}
+
+/** A second factor, as GET /access/tfa/USER lists them. */
+export interface Factor {
+  id: string;
+  type: string;
+  description?: string;
+  created?: number;
+  enable?: Flag | boolean;
+}
+
+/** An API token, as GET /access/users/USER/token lists them. */
+export interface ApiToken {
+  tokenid: string;
+  comment?: string;
+  expire?: number;
+  privsep?: Flag | boolean;
 }
 
 /** GET /version */
