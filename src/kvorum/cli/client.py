@@ -40,7 +40,7 @@ class Client:
     """Calls of the API on this node."""
 
     def __init__(self, path: Path, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
-        self._path = path
+        self.path = path
         self._timeout_s = timeout_s
 
     def call(self, verb: str, path: str, parameters: Mapping[str, Value] | None = None) -> object:
@@ -61,19 +61,19 @@ class Client:
         if not in_url:
             head += ["Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(body)}"]
         answer = self._exchange("\r\n".join([*head, "", ""]).encode() + body)
-        return _data(*_split(answer, self._path))
+        return _data(*_split(answer, self.path))
 
     def _exchange(self, request: bytes) -> bytes:
         """Send a request and read to the end of the connection."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(self._timeout_s)
             try:
-                connection.connect(str(self._path))
+                connection.connect(str(self.path))
             except PermissionError:
-                raise DaemonSilent(f"only root may use {self._path}: run this as root") from None
+                raise DaemonSilent(f"only root may use {self.path}: run this as root") from None
             except OSError:
                 raise DaemonSilent(
-                    f"pvedaemon does not answer at {self._path}: systemctl status pvedaemon"
+                    f"pvedaemon does not answer at {self.path}: systemctl status pvedaemon"
                 ) from None
             try:
                 connection.sendall(request)

@@ -1,7 +1,8 @@
 """Follow a task in the foreground: its lines to stdout, its fate as the exit status.
 
 The daemon carries the task out; a lost terminal does not stop it. The first Ctrl-C asks the daemon to stop
-the task, a second one leaves it to itself. The log is polled until commands can listen to events.
+the task, a second one leaves it to itself. The daemon tells of lines and progress as they come; while it has
+no stream for us (it restarts, the task's node is of an older version) the log is asked for.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Protocol
 
 from kvorum.cli.client import Client, quote
 from kvorum.cli.failures import CallRefused, CommandFailure, DaemonSilent
+from kvorum.cli.stream import NoStream, task_events
 
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
@@ -75,9 +77,11 @@ class _Watched:
         if len(parts) != 9:
             raise CommandFailure(f"the daemon answered '{upid}', which is no task id")
         self._client = client
+        self._upid = upid
         self._path = f"/nodes/{quote(parts[1])}/tasks/{quote(upid)}"
         self._pause = pause
         self._shown = 0
+        self._streams = True
 
     def stop(self) -> None:
         """Ask the daemon to stop the task."""
@@ -87,6 +91,8 @@ class _Watched:
         """Show lines until the task has ended; return its exit status text."""
         pause_s = FIRST_PAUSE_S
         while True:
+            if (ended := self._listen(bar, quiet)) is not None:
+                return ended
             status = self._ask(self._path + "/status")
             assert isinstance(status, dict)
             new = self._show(quiet)
@@ -97,18 +103,40 @@ class _Watched:
             pause_s = FIRST_PAUSE_S if new else min(pause_s * 1.5, LONGEST_PAUSE_S)
             self._pause(pause_s)
 
+    def _listen(self, bar: Bar, quiet: bool) -> str | None:
+        """Show what the daemon tells; the exit status, or ``None`` when it is to be asked."""
+        if not self._streams:
+            return None
+        try:
+            for name, data in task_events(self._client.path, self._upid, self._shown):
+                match name:
+                    case "log":
+                        self._line(data, quiet)
+                    case "progress" if isinstance(fraction := data.get("progress"), int | float):
+                        bar.update(float(fraction), str(data.get("doing", "")))
+                    case "end":
+                        return str(data.get("exitstatus", "unexpected status"))
+        except NoStream as gone:
+            self._streams = not gone.forever
+        return None
+
+    def _line(self, row: dict[str, object], quiet: bool) -> None:
+        """Print a line that was not shown yet."""
+        number, text = int(str(row.get("n", 0))), str(row.get("t", ""))
+        if number <= self._shown:
+            return
+        self._shown = number
+        if not quiet and not text.startswith(("TASK OK", "TASK ERROR:", "TASK WARNINGS:")):
+            print(text, flush=True)
+
     def _show(self, quiet: bool) -> bool:
         """Print the lines that came since; whether there were any."""
         before = self._shown
         while True:
             rows = self._ask(self._path + "/log", {"start": str(self._shown), "limit": str(LINES_A_CALL)})
             lines = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-            fresh = [row for row in lines if int(row.get("n", 0)) > self._shown]
-            for row in fresh:
-                self._shown = int(row["n"])
-                text = str(row.get("t", ""))
-                if not quiet and not text.startswith(("TASK OK", "TASK ERROR:", "TASK WARNINGS:")):
-                    print(text, flush=True)
+            for row in lines:
+                self._line(row, quiet)
             if len(lines) < LINES_A_CALL:
                 return self._shown > before
 
