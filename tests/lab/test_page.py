@@ -7,6 +7,7 @@ import re
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,8 @@ CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 DEADLINE_MS = 30_000
 PORT = 8006
+TOLD_MS = 2000
+"""How soon a page shows what has happened anywhere in the cluster."""
 
 OpenPage = Callable[[str], Page]
 
@@ -178,6 +181,39 @@ def test_a_guest_is_started_and_migrated_by_clicks(
     confirm(other, "Stop")
     state(other, "stopped", "n3")
     expect(other.get_by_role("log")).to_contain_text("TASK OK")
+
+
+def test_what_a_command_does_on_another_node_is_told_to_the_page(
+    open_page: OpenPage, guest: Maker, cluster: Cluster
+) -> None:
+    vmid = guest("n2", "--name", "told")
+    page = open_page("n1")
+    in_tree(page, "told")
+    state(page, "stopped", "n2")
+    row = page.get_by_role("treeitem").filter(has_text="told")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    cluster.say("n2", "qm", "start", str(vmid))
+    ended = time.monotonic()
+    expect(row).to_contain_text("running", timeout=TOLD_MS)
+    took = time.monotonic() - ended
+    expect(page.locator(".kv-head .kv-state")).to_have_text("running", timeout=TOLD_MS)
+    latest = page.locator(".kv-latest")
+    expect(latest).to_contain_text(f"Start VM {vmid}", timeout=TOLD_MS)
+    assert [url for url in asked if "/cluster/" in url] == [], "the lists are told, not asked for"
+    print(f"the page showed it {took * 1000:.0f} ms after the command had ended")
+
+
+def test_a_restart_of_pveproxy_is_survived_without_a_reload(
+    open_page: OpenPage, guest: Maker, cluster: Cluster
+) -> None:
+    vmid = guest("n2", "--name", "after")
+    page = open_page("n1")
+    in_tree(page, "after")
+    cluster.say("n1", "systemctl", "restart", "pveproxy")
+    cluster.say("n2", "qm", "start", str(vmid))
+    state(page, "running", "n2")
+    expect(page.locator(".kv-banners")).to_be_empty()
 
 
 def test_a_running_task_is_stopped_by_a_click(open_page: OpenPage, guest: Maker) -> None:
