@@ -41,7 +41,7 @@ def content(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def machine(deb: Path, tmp_path: Path) -> Iterator[Path]:
     """A throw-away copy of a Debian 13 that has what the package depends on."""
-    base = cached_root("node", [*plan.PACKAGES, *dependencies(deb)])
+    base = cached_root("node", [*plan.PACKAGES, *dependencies(deb)], offered=plan.OFFERED)
     root = tmp_path / "root"
     subprocess.run(["cp", "--archive", "--reflink=auto", base, root], check=True)
     shutil.copyfile(deb, root / "kvorum.deb")

@@ -100,9 +100,9 @@ def cached_roots(wanted: plan.Plan, deb: Path | None) -> dict[str, Path]:
 
     roots = {}
     if wanted.nodes:
-        roots["node"] = cached_root("node", plan.PACKAGES, deb)
+        roots["node"] = cached_root("node", plan.PACKAGES, deb, offered=plan.OFFERED)
     if wanted.plain:
-        roots["plain"] = cached_root("plain", plan.PLAIN_PACKAGES, None)
+        roots["plain"] = cached_root("plain", plan.PLAIN_PACKAGES, offered=plan.PLAIN_OFFERED)
     return roots
 
 

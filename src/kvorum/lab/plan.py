@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from kvorum.lab.rootfs import apt_source
+
 LINKS = (0, 1)
 """The networks that carry Corosync's links."""
 GUEST_NETWORK = 2
@@ -57,6 +59,9 @@ PACKAGES = (
 )
 """Debian packages of a node beside our own; a plain machine has those of PLAIN_PACKAGES."""
 PLAIN_PACKAGES = ("systemd", "systemd-sysv", "dbus", "openssh-server", "iproute2", "iputils-ping", "procps")
+OFFERED = ("corosync-qdevice",)
+"""What a node's apt can install, without a network; PLAIN_OFFERED is a plain machine's."""
+PLAIN_OFFERED = ("corosync-qnetd",)
 
 _QUIET_UNITS = (
     "console-getty.service",
@@ -375,6 +380,7 @@ def machine_files(machine: Machine, plan: Plan, password_hash: str, machine_id: 
         "etc/hostname": File(f"{machine.name}\n"),
         "etc/hosts": File(hosts(plan.machines)),
         "etc/machine-id": File(f"{machine_id}\n", 0o444),
+        "etc/apt/sources.list": File(apt_source()),
         "etc/resolv.conf": File("# The lab has no name server; see /etc/hosts.\n"),
         "etc/systemd/journald.conf.d/kvorum-lab.conf": File(
             "[Journal]\nStorage=persistent\nSystemMaxUse=64M\nSyncIntervalSec=2s\n"

@@ -24,6 +24,8 @@ SUITE = "trixie"
 """Debian 13."""
 MIRROR = "http://deb.debian.org"
 """Where Debian's packages come from, unless ``KVORUM_DEBIAN_MIRROR`` names another."""
+REPOSITORY = "usr/share/kvorum-lab/packages"
+"""Where in a root the packages lie that its machines' apt can install."""
 KEPT = 2
 """So many roots of a variant and layer stay."""
 FORMAT = 1
@@ -63,10 +65,14 @@ def cached_root(
     packages: Sequence[str],
     deb: Path | None = None,
     *,
+    offered: Sequence[str] = (),
     cache: Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Path:
     """Return a Debian 13 root with ``packages`` and ``deb`` installed; build it if there is none. Read only.
+
+    ``offered`` are packages that are not installed but lie, with what they need, in a repository inside of
+    the root (``REPOSITORY``): its machines have no network, and their apt can install these.
 
     ``variant`` names the kind of root (``node``, ``plain``, ``build``). Each use of a root makes it newer.
     The root stays until this process ends at least; of what nobody uses, the ``KEPT`` newest of a variant.
@@ -75,14 +81,15 @@ def cached_root(
     tell = say or _say
     folder = cache or place()
     needed = sorted({*packages, *(dependencies(deb) if deb else ())})
-    base_name = f"{variant}-base-{key(variant, needed, None)}"
-    name = f"{variant}-deb-{key(variant, needed, deb)}" if deb else base_name
+    content = [*needed, *(f"offered {package}" for package in offered)]
+    base_name = f"{variant}-base-{key(variant, content, None)}"
+    name = f"{variant}-deb-{key(variant, content, deb)}" if deb else base_name
     root = folder / name
     if hold(root):
         return root
     _check_host()
     with alone(folder, tell):
-        base = _whole(folder / base_name, lambda beside: _bootstrap(beside, variant, needed, tell))
+        base = _whole(folder / base_name, lambda beside: _bootstrap(beside, variant, needed, offered, tell))
         if deb:
             package = deb
             _whole(root, lambda beside: _install(base, beside, variant, package, tell))
@@ -123,6 +130,11 @@ def sources(mirror: str) -> list[str]:
         f"deb {mirror}/debian {SUITE}-updates main",
         f"deb {mirror}/debian-security {SUITE}-security main",
     ]
+
+
+def apt_source() -> str:
+    """The line of a machine's /etc/apt/sources.list for ``REPOSITORY``."""
+    return f"deb [trusted=yes] file:/{REPOSITORY} ./\n"
 
 
 def in_root(root: Path, command: Sequence[str], cause: str, **environment: str) -> str:
@@ -168,7 +180,9 @@ def _whole(root: Path, build: Callable[[Path], None]) -> Path:
     return root
 
 
-def _bootstrap(root: Path, variant: str, packages: Sequence[str], tell: Callable[[str], None]) -> None:
+def _bootstrap(
+    root: Path, variant: str, packages: Sequence[str], offered: Sequence[str], tell: Callable[[str], None]
+) -> None:
     tell(
         f"building a Debian 13 root '{variant}' of {len(packages)} packages (half a minute and the downloads)"
     )
@@ -184,12 +198,43 @@ def _bootstrap(root: Path, variant: str, packages: Sequence[str], tell: Callable
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
             f"--include={','.join(packages)}",
+            *_fetching(offered),
             SUITE,
             str(root),
             *sources(mirror),
         ],
         f"The Debian root '{variant}' can't be built",
     )
+    if offered:
+        _index(root / REPOSITORY)
+
+
+def _fetching(offered: Sequence[str]) -> list[str]:
+    """mmdebstrap's options that fetch packages without installing them (see its manual, customize-hook)."""
+    if not offered:
+        return []
+    folder = f'"$1"/{REPOSITORY}'
+    fetch = (
+        f"mkdir -p {folder}/partial && "
+        'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get --quiet --yes --no-install-recommends --download-only '
+        f"-o Dir::Cache::archives={folder} install {' '.join(offered)} "
+        f"&& rm -rf {folder}/partial {folder}/lock"
+    )
+    return [f"--customize-hook={fetch}"]
+
+
+def _index(folder: Path) -> None:
+    """Make a folder of packages a repository that apt reads by ``apt_source``."""
+    entries = []
+    for package in sorted(folder.glob("*.deb")):
+        if "%" in package.name:  # an epoch's colon, which apt would take for a quoted one
+            package = package.rename(folder / package.name.replace("%3a", "-"))
+        fields = _run(["dpkg-deb", "--field", str(package)], f"'{package}' can't be read").rstrip("\n")
+        with package.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = package.stat().st_size
+        entries.append(f"{fields}\nFilename: ./{package.name}\nSize: {size}\nSHA256: {digest}\n")
+    (folder / "Packages").write_text("\n".join(entries))
 
 
 def _install(base: Path, root: Path, variant: str, deb: Path, tell: Callable[[str], None]) -> None:
