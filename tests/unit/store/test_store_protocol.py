@@ -268,3 +268,28 @@ def test_who_has_not_the_leaders_history_yet_does_not_come_directly_from_the_vie
             replica.step(Deliver(sender, frame))
     replica.step(MembersChanged((2, 8), frozenset({(2, 20)}), 0.0))
     assert replica.view.number == 6 and not replica._direct
+
+
+def two_with_a_device() -> Replica:
+    """n2 in a begun view of two nodes that both see the QDevice's vote."""
+    stored = Stored(view=View(3, {1: "n1", 2: "n2"}), last_view=3)
+    replica = Replica(2, "n2", "n2/1", stored, Ballot(1, 3, 1, True))
+    replica._ballots = {1: Ballot(1, 3, 1, True), 2: Ballot(1, 3, 1, True)}
+    replica._direct = True
+    return replica
+
+
+def test_a_change_that_is_told_twice_is_no_moment_without_quorum() -> None:
+    """Corosync tells of it by the group and by the ring; the survivor waited for the dead node for ever."""
+    replica = two_with_a_device()
+    replica.step(MembersChanged((2, 7), frozenset({(2, 20)}), 0.0))
+    replica.step(MembersChanged((2, 8), frozenset({(2, 20)}), 0.0))
+    assert replica._direct
+
+
+def test_a_vote_lost_while_states_are_compared_is_a_moment_without_quorum() -> None:
+    replica = two_with_a_device()
+    replica.step(MembersChanged((2, 8), frozenset({(2, 20)}), 0.0))
+    replica._on_votes(2, Ballot(1, 3))
+    replica._on_votes(2, Ballot(1, 3, 1))
+    assert not replica._direct

@@ -114,13 +114,15 @@ class Member(ABC):
     def _members_changed(self, change: MembersChanged) -> None:
         ring, members = change.ring, change.members
         ids = frozenset(node for node, _ in members)
+        # Corosync tells one change twice, by the group and by the ring, with no ballot in between: the last
+        # known ones stay (each is replaced before it is judged).
         here = {node: ballot for node, ballot in self._ballots.items() if node in ids}
         if not views.count(here).quorate:
             self._direct = False
         if self._ballot.qdevice:
             self._ballot = replace(self._ballot, settled=False)
         self._now, self._reach = change.now, change.reach
-        self._ballots = {}
+        self._ballots = here
         self._frames.reset()
         self._start_round(Round(Tag(ring, tuple(sorted(members)), 0), ids))
 
@@ -240,12 +242,12 @@ class Member(ABC):
 
     def _on_votes(self, sender: int, ballot: Ballot) -> None:
         self._ballots[sender] = ballot
-        decided = self._round.verdict
-        if decided is None:
-            return
         votes = views.count(self._ballots)
         if not votes.quorate:
             self._direct = False
+        decided = self._round.verdict
+        if decided is None:
+            return
         adopt = ballot.adopt and not decided.writable
         if votes.firm != decided.count.firm or adopt:
             self._start_round(self._round.again())
