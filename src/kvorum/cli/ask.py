@@ -18,11 +18,13 @@ class NotConfirmed(CommandFailure):
 
 
 def missing_answers(method: MethodEntry, given: Given, read: Read | None = None) -> dict[str, str]:
-    """Ask for every required parameter that has a question and was not given.
+    """Ask for every parameter that has a question and was not given.
+
+    An optional one is asked for too if it says what may be given instead (``unless``) and none of that was.
 
     Raises ``UsageFailure`` when there is nobody to ask, or the confirmation differs.
     """
-    wanted = [p for p in method.parameters.values() if p.ask and p.required and p.name not in given]
+    wanted = [p for p in method.parameters.values() if p.ask and p.name not in given and _lacking(p, given)]
     return {parameter.name: _answer(parameter, given, read or _read) for parameter in wanted}
 
 
@@ -39,10 +41,18 @@ def confirmed_values(
         confirm = parameter.confirm
         if confirm is None or parameter.name in given or any(name not in given for name in confirm.given):
             continue
+        if any(name in given for name in parameter.unless):
+            continue
         if read is None and not sys.stdin.isatty():
             continue
         found[parameter.name] = _confirm(confirm, given, client, read or input)
     return found
+
+
+def _lacking(parameter: Parameter, given: Given) -> bool:
+    if parameter.unless:
+        return not any(name in given for name in parameter.unless)
+    return parameter.required
 
 
 def _confirm(confirm: Confirm, given: Given, client: Client, read: Read) -> str:

@@ -163,7 +163,7 @@ def _parameter(part: Mapping[str, Any], required: bool) -> dict[str, Any]:
         found["type"] = kind
     if required:
         found["required"] = True
-    for key in ("description", "ask", "ask_again", "confirm"):
+    for key in ("description", "ask", "ask_again", "confirm", "unless"):
         if part.get(key):
             found[key] = part[key]
     if isinstance(default := part.get("default"), str | int | float) and default != "":

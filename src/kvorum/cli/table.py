@@ -40,7 +40,8 @@ class Parameter:
     """One parameter: ``type`` is string, integer, number, boolean or array.
 
     ``ask`` is the question to put when it is missing (a password), ``ask_again`` the one to confirm it with;
-    ``confirm`` says how to propose a value that somebody at the terminal may accept.
+    ``confirm`` says how to propose a value that somebody at the terminal may accept. Neither is done when one
+    of the parameters in ``unless`` is given.
     ``count`` is not 0 for a numbered family such as ``net[n]``.
     """
 
@@ -53,6 +54,7 @@ class Parameter:
     ask: str = ""
     ask_again: str = ""
     confirm: Confirm | None = None
+    unless: tuple[str, ...] = ()
     count: int = 0
 
 
@@ -193,6 +195,7 @@ def _parameter(name: str, raw: Mapping[str, Any]) -> Parameter:
         ask=raw.get("ask", ""),
         ask_again=raw.get("ask_again", ""),
         confirm=_confirm(raw["confirm"]) if "confirm" in raw else None,
+        unless=tuple(raw.get("unless", ())),
         count=raw.get("count", 0),
     )
 

@@ -155,3 +155,25 @@ def test_a_node_that_waits_for_nobody_asks_nothing(api, tmp_path: Path) -> None:
     terminal = Terminal(tmp_path, "adopt")
     assert terminal.end() == 255
     assert terminal.seen == f"{sentence}\n" and joins(api) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [({}, True), ({"key": "/root/k"}, False), ({"manual": "1"}, False), ({"password": "x"}, False)],
+)
+def test_an_optional_value_is_asked_for_unless_another_way_was_given(
+    given: dict[str, str], asked: bool
+) -> None:
+    from kvorum.cli.ask import missing_answers
+    from kvorum.cli.table import MethodEntry, Parameter
+
+    password = Parameter("password", ask="Password of {address}: ", unless=("key", "manual"))
+    method = MethodEntry("POST", "/x", parameters={"password": password})
+    questions: list[str] = []
+
+    def read(question: str) -> str:
+        questions.append(question)
+        return "secret"
+
+    answers = missing_answers(method, {"address": "q1", **given}, read)
+    assert (questions, answers) == ((["Password of q1: "], {"password": "secret"}) if asked else ([], {}))
