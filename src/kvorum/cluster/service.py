@@ -14,6 +14,12 @@ from kvorum.cluster.following import (
     running_version,
     wait_until_followed,
 )
+from kvorum.cluster.qdevice.changes import Changer
+from kvorum.cluster.qdevice.changes import recover as recover_device
+from kvorum.cluster.qdevice.corosync import CorosyncVote
+from kvorum.cluster.qdevice.follower import DeviceFollower
+from kvorum.cluster.qdevice.local import LocalDevice
+from kvorum.cluster.sequence import Journal
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.interface import Peers, Services
@@ -37,8 +43,21 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
 
     follower = CorosyncConfiguration.of(cluster, services.find(Peers), note)
     services.add(CorosyncConfiguration, follower)
+    device = LocalDevice(paths)
+    services.add(LocalDevice, device)
+    qdevice = DeviceFollower(store, device, running_version)
+    services.add(DeviceFollower, qdevice)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_recover(cluster)), group.create_task(follower.follow())]
+        tasks = [
+            group.create_task(_recover(cluster)),
+            group.create_task(follower.follow()),
+            group.create_task(qdevice.follow()),
+        ]
+        if (peers := services.find(Peers)) is not None:
+            vote = CorosyncVote(lambda version: wait_until_followed(store, version))
+            changer = Changer(store, peers, Journal(paths.state / "qdevice-change.json"), vote)
+            services.add(Changer, changer)
+            tasks.append(group.create_task(_recover_device(changer)))
         try:
             yield
         finally:
@@ -49,5 +68,12 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
 async def _recover(cluster: Cluster) -> None:
     try:
         await recover(cluster, lambda line: _logger.warning("%s", line))
+    except (KvorumError, OSError) as error:
+        _logger.error("%s", error)
+
+
+async def _recover_device(changer: Changer) -> None:
+    try:
+        await recover_device(changer, lambda line: _logger.warning("%s", line))
     except (KvorumError, OSError) as error:
         _logger.error("%s", error)

@@ -1,5 +1,5 @@
 """The API's methods about the cluster; importing this declares them."""
 
-from kvorum.cluster.methods import adoption, history, information, membership, votes
+from kvorum.cluster.methods import adoption, history, information, membership, qdevice, votes
 
-__all__ = ["adoption", "history", "information", "membership", "votes"]
+__all__ = ["adoption", "history", "information", "membership", "qdevice", "votes"]

@@ -41,7 +41,7 @@ _LOOK_S = 2.0
 @method("GET", "/cluster/config", permission=_AUDIT)
 async def index(ctx: Context, p: NoParameters) -> list[Child]:
     """Directory index."""
-    return [Child(name=name) for name in ("apiversion", "join", "nodes", "totem")]
+    return [Child(name=name) for name in ("apiversion", "join", "nodes", "qdevice", "totem")]
 
 
 @method("GET", "/cluster/config/apiversion", permission=_AUDIT, commands=(Command("pvecm apiver"),))

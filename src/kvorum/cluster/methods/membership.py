@@ -27,6 +27,9 @@ from kvorum.cluster.methods.models import (
     Peer,
     configured,
 )
+from kvorum.cluster.qdevice.device import misfit
+from kvorum.cluster.qdevice.follower import DeviceFollower
+from kvorum.cluster.qdevice.local import LocalDevice
 from kvorum.cluster.remote import RemoteNode, peer_fingerprint
 from kvorum.cluster.service import wait_until_followed
 from kvorum.core.errors import (
@@ -37,6 +40,7 @@ from kvorum.core.errors import (
     OutcomeUnknown,
     ParameterError,
 )
+from kvorum.core.paths import Paths
 from kvorum.corosync import ConfiguredNode, Votequorum, new_cluster
 from kvorum.interface import (
     Command,
@@ -116,6 +120,7 @@ async def join_cluster(ctx: Context, p: Join) -> Work:
             log.line("Login succeeded.")
             peer = RemotePeer(remote, ctx.store.node, _request(links, address, p))
             await join(cluster, peer, log.line)
+        await _follow_device(ctx, log)
         log.line(f"successfully added node '{ctx.store.node}' to cluster.")
 
     return Work("clusterjoin", "", run)
@@ -158,6 +163,7 @@ async def add_node(ctx: Context, p: AddNode) -> Added:
                 continue  # or another node joined at the same moment: look again
         late = await wait_until_followed(ctx.store, new.config_version)
         warnings = [f"corosync on {', '.join(late)} does not run the new configuration yet"] if late else []
+        warnings += [sentence] if (sentence := misfit(new)) else []
         key = await asyncio.to_thread(cluster.host.authkey.read_bytes)
         return Added(
             corosync_authkey=base64.b64encode(key).decode(), corosync_conf=new.text, warnings=warnings
@@ -201,6 +207,20 @@ async def expected(ctx: Context, p: Expected) -> None:
     await asyncio.to_thread(_expect, p.expected)
 
 
+async def _follow_device(ctx: Context, log: TaskLog) -> None:
+    """Bring the cluster's QDevice to this new node; it is tried again by itself if that fails now."""
+    try:
+        followed = await ctx.service(DeviceFollower).now()
+    except (KvorumError, OSError) as error:
+        log.warn(f"the QDevice's part of this node is not ready yet: {error}")
+        return
+    if followed["active"]:
+        log.line("corosync-qdevice is set up on this node")
+        sentence = misfit(configured(ctx.store)[1])
+        if sentence:
+            log.warn(sentence)
+
+
 async def _ask_peer(remote: RemoteNode, node: str, links: dict[int, Link], address: str, p: Join) -> None:
     """Check at the peer what can be checked before anything changes; raises ``Conflict`` with all of it."""
     version = await remote.call("GET", "/cluster/config/apiversion")
@@ -214,6 +234,8 @@ async def _ask_peer(remote: RemoteNode, node: str, links: dict[int, Link], addre
             f"{remote.host} speaks version {version} of the join, this node {JOIN_API_VERSION}: "
             "upgrade the older"
         )
+    if await remote.call("GET", "/cluster/config/qdevice") and not LocalDevice(Paths.system()).installed():
+        refusals.append("the cluster has a QDevice: run 'apt install corosync-qdevice' on this node first")
     given = addresses(links) or {0: address}
     for row in rows:
         if row.get("name") == node:
