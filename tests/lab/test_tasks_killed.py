@@ -340,6 +340,8 @@ ELSEWHERE = {
     "POST /cluster/config": "its journal: tests/unit/cluster/test_sequence.py, test_change.py",
     "POST /cluster/config/join": "its journal: tests/unit/cluster/test_sequence.py, test_change.py",
     "POST /kvorum/cluster/votes": "corosync.conf is changed in one write of the store; not killed yet",
+    "POST /kvorum/cluster/qdevice": "walked in tests/unit/cluster/qdevice; not killed on real nodes yet",
+    "DELETE /kvorum/cluster/qdevice": "walked in tests/unit/cluster/qdevice; not killed on real nodes yet",
     "POST /kvorum/cluster/adopt": "one write of the store's own; test_adopt.py",
 }
 """Declared tasks that are not killed here, and why."""
