@@ -56,7 +56,7 @@ class Authentication:
         self._authority = authority
         self._clock = clock
         self._logins: dict[str, Login] = {}
-        self._generation = (0, 0)
+        self._generation = (b"", b"")
 
     def identify(
         self,

@@ -1,4 +1,7 @@
-"""The cluster's keys as the store has them, parsed once per change."""
+"""The cluster's keys as the store has them, parsed once for each content.
+
+Not once for each version of a file: in a join or a leave the store becomes another, whose numbers begin anew.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ class Keys:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._private: tuple[int, rsa.RSAPrivateKey] | None = None
-        self._public: tuple[tuple[int, int], tuple[rsa.RSAPublicKey, ...]] | None = None
-        self._tokens: tuple[int, TokenSecrets] | None = None
+        self._private: tuple[bytes, rsa.RSAPrivateKey] | None = None
+        self._public: tuple[tuple[bytes, bytes], tuple[rsa.RSAPublicKey, ...]] | None = None
+        self._tokens: tuple[bytes, TokenSecrets] | None = None
 
     @property
     def private(self) -> rsa.RSAPrivateKey:
@@ -30,15 +33,15 @@ class Keys:
         file = self._store.read(PRIVATE)
         if file is None:
             raise AuthenticationError(f"'{PRIVATE}' is missing: this node has no authentication key yet")
-        if self._private is None or self._private[0] != file.version:
-            self._private = (file.version, signing.private_key(file.data))
+        if self._private is None or self._private[0] != file.data:
+            self._private = (file.data, signing.private_key(file.data))
         return self._private[1]
 
     @property
-    def generation(self) -> tuple[int, int]:
+    def generation(self) -> tuple[bytes, bytes]:
         """Changes whenever the public keys do."""
         present, previous = self._store.read(PUBLIC), self._store.read(PREVIOUS)
-        return (present.version if present else 0, previous.version if previous else 0)
+        return (present.data if present else b"", previous.data if previous else b"")
 
     @property
     def public(self) -> tuple[rsa.RSAPublicKey, ...]:
@@ -55,8 +58,8 @@ class Keys:
         file = self._store.read(TOKENS)
         if file is None:
             return TokenSecrets()
-        if self._tokens is None or self._tokens[0] != file.version:
-            self._tokens = (file.version, TokenSecrets.parse(file.text))
+        if self._tokens is None or self._tokens[0] != file.data:
+            self._tokens = (file.data, TokenSecrets.parse(file.text))
         return self._tokens[1]
 
     @property

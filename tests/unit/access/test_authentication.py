@@ -1,6 +1,8 @@
 import asyncio
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from kvorum.access import AccessAuthority, Authentication, Credentials, Keys, NodeCall
 from kvorum.core.errors import AuthenticationError
@@ -34,6 +36,37 @@ def test_a_ticket_names_its_user_on_every_node_with_the_same_keys(
     assert ticket.startswith(f"PVE:root@pam:{int(clock.now):08X}::")
     elsewhere = Authentication(Keys(store), AccessAuthority(store, clock), clock)
     assert elsewhere.identify(Credentials(ticket=ticket), changes=False) == Identity("root@pam")
+
+
+def test_keys_are_those_of_the_store_as_it_is_also_when_it_has_become_another(
+    authentication: Authentication, store: MemoryStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a join, and in a leave, the database is replaced: its versions begin anew."""
+    ticket, _ = authentication.issue("root@pam")
+    assert authentication.identify(Credentials(ticket=ticket), changes=False) is not None
+    other = MemoryStore("n1")
+    for path, data in (*other_keys().items(), ("user.cfg", b"user:root@pam:1:0:::::\n")):
+        asyncio.run(other.write(path, data))
+    for file in ("authkey.pub", "priv/authkey.key"):
+        before, after = store.read(file), other.read(file)
+        assert before is not None and after is not None and before.version == after.version
+    monkeypatch.setattr(store, "read", other.read)
+    with pytest.raises(AuthenticationError, match="invalid PVE ticket"):
+        authentication.identify(Credentials(ticket=ticket), changes=False)
+    fresh, _ = authentication.issue("root@pam")
+    there = Authentication(Keys(other), AccessAuthority(other, clock), clock)
+    assert there.identify(Credentials(ticket=fresh), changes=False) == Identity("root@pam")
+
+
+def other_keys() -> dict[str, bytes]:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem, clear = serialization.Encoding.PEM, serialization.NoEncryption()
+    public = serialization.PublicFormat.SubjectPublicKeyInfo
+    return {
+        "priv/authkey.key": key.private_bytes(pem, serialization.PrivateFormat.PKCS8, clear),
+        "authkey.pub": key.public_key().public_bytes(pem, public),
+        "pve-www.key": b"0" * 64,
+    }
 
 
 def test_nothing_sent_is_nobody(authentication: Authentication) -> None:
