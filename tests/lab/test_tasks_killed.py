@@ -339,6 +339,7 @@ ELSEWHERE = {
     "PUT /nodes/{node}/network": "no ifupdown2 in the lab's nodes: unit tests of network_apply",
     "POST /cluster/config": "its journal: tests/unit/cluster/test_sequence.py, test_change.py",
     "POST /cluster/config/join": "its journal: tests/unit/cluster/test_sequence.py, test_change.py",
+    "POST /kvorum/cluster/leave": "broken off at each step in tests/unit/cluster/leave; not killed here yet",
     "POST /kvorum/cluster/votes": "corosync.conf is changed in one write of the store; not killed yet",
     "POST /kvorum/cluster/qdevice": "walked in tests/unit/cluster/qdevice; not killed on real nodes yet",
     "DELETE /kvorum/cluster/qdevice": "walked in tests/unit/cluster/qdevice; not killed on real nodes yet",

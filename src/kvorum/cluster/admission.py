@@ -12,6 +12,8 @@ from kvorum.cluster.links import Link, addresses
 from kvorum.corosync import Configuration, ConfiguredNode
 
 JOIN_API_VERSION = 1
+CLOCK_APART_S = 30.0
+"""How far clocks may be apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class HostFacts:
     corosync_running: bool
     guests: tuple[str, ...] = ()
     """The guests on it, as ``VM 100``."""
+    running: tuple[str, ...] = ()
+    """The vmids of those that run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Admission:
     address: str | None = None
     """The address it came from or named; link 0 when it gave no links."""
     api_version: int | None = None
+    brought: str | None = None
+    """Its guests and storages (see ``bring``)."""
 
 
 def create_refusals(facts: HostFacts, links: Mapping[int, Link]) -> list[str]:
@@ -51,21 +57,36 @@ def create_refusals(facts: HostFacts, links: Mapping[int, Link]) -> list[str]:
     return refusals + _link_refusals(facts, links)
 
 
-def join_refusals(facts: HostFacts, links: Mapping[int, Link]) -> list[str]:
-    """Why this node can't join a cluster."""
+def join_refusals(facts: HostFacts, links: Mapping[int, Link], *, keep_guests: bool = False) -> list[str]:
+    """Why this node can't join a cluster; with ``keep_guests`` its guests may come along, shut down."""
     refusals = []
     if facts.authkey_present:
         refusals.append("authentication key '/etc/corosync/authkey' already exists")
     if facts.configuration_present:
         refusals.append("cluster config '/etc/pve/corosync.conf' already exists")
-    if facts.guests:
+    if keep_guests and facts.running:
+        refusals.append(f"VM {', '.join(facts.running)} runs: shut guests down that shall come along")
+    if facts.guests and not keep_guests:
         refusals.append(
             "this host already contains virtual guests, whose ids may exist in the cluster: "
             + ", ".join(facts.guests)
+            + "; take them along with --keep-guests, or shut them down and move their configurations away "
+            f"meanwhile (mv /etc/pve/nodes/{facts.node}/qemu-server/* elsewhere, and back after the join)"
         )
     if facts.corosync_running:
         refusals.append("corosync is already running: is this node part of a cluster?")
     return refusals + _link_refusals(facts, links)
+
+
+def clock_refusals(peer: str, ahead_s: float | None) -> list[str]:
+    """Why a node can't join whose clock is not the peer's: tickets and logs would be of another time."""
+    if ahead_s is None or abs(ahead_s) <= CLOCK_APART_S:
+        return []
+    way = "behind" if ahead_s > 0 else "ahead of"
+    return [
+        f"the clock of this node is {abs(ahead_s):.0f} s {way} that of {peer}: set both right (NTP, "
+        "timedatectl)"
+    ]
 
 
 def check_failed(refusals: Sequence[str]) -> str:

@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from kvorum.cluster.host import Host
 from kvorum.cluster.node_files import ensure_node_files
+from kvorum.cluster.page_certificate import keep_page_certificate, page_certificate
 from kvorum.cluster.sequence import Journal, Plan, Step, carry_out, interrupted
-from kvorum.core.errors import Conflict, DeadlineExceeded, KvorumError
+from kvorum.core.errors import Conflict, DeadlineExceeded
 from kvorum.core.paths import Paths
 from kvorum.store import Delete, Expect, Store, Write
-
-if TYPE_CHECKING:
-    from kvorum.cluster.remote import RemoteNode
 
 QUORUM_WAIT_S = 60.0
 CONFIGURATION = "corosync.conf"
@@ -60,8 +58,9 @@ JOIN = Plan(
 class Peer(Protocol):
     """The node that takes us in."""
 
-    async def admit(self) -> tuple[str, str]:
-        """Ask to be taken in; returns corosync.conf and the key's bytes as base64."""
+    async def admit(self) -> Mapping[str, str]:
+        """Ask to be taken in; returns what is to be noted: ``configuration``, ``key`` (base64), and what the
+        peer's own undoing needs."""
         ...
 
     async def withdraw(self) -> None:
@@ -91,20 +90,28 @@ async def create(cluster: Cluster, configuration: str, log: Log) -> None:
     await carry_out(CREATE, create_steps(cluster, notes), cluster.journal, notes, log)
 
 
-async def join(cluster: Cluster, peer: Peer, log: Log) -> None:
-    """Carry out the join; raises ``SequenceFailed`` once it is undone."""
-    notes = {"backup": cluster.host.new_backup()}
+async def join(cluster: Cluster, peer: Peer, log: Log, peer_notes: Mapping[str, str] | None = None) -> None:
+    """Carry out the join; raises ``SequenceFailed`` once it is undone.
+
+    ``peer_notes`` is what finds the peer again after a daemon's end.
+    """
+    notes = {"backup": cluster.host.new_backup(), **(peer_notes or {}), **page_certificate(cluster.store)}
     await carry_out(JOIN, join_steps(cluster, peer, notes), cluster.journal, notes, log)
 
 
 async def recover(cluster: Cluster, log: Log) -> None:
     """Finish or undo what a daemon's end broke off; does nothing when nothing was under way."""
     found = cluster.journal.load()
-    if found is None:
+    if found is None or found[0] not in ("create", "join"):
         return
     kind, state, notes = found
     plan = {"create": CREATE, "join": JOIN}[kind]
-    steps = create_steps(cluster, notes) if kind == "create" else join_steps(cluster, _NoPeer(), notes)
+    if kind == "create":
+        steps = create_steps(cluster, notes)
+    else:
+        from kvorum.cluster.peer import peer_of_notes  # aiohttp is for those who need it
+
+        steps = join_steps(cluster, peer_of_notes(cluster.store.node, notes), notes)
     state = interrupted(plan, state, f"the {kind} was broken off by the end of pvedaemon")
     log(f"an unfinished {kind} was found: {'undoing it' if state.failure else 'going on with it'}")
     await carry_out(plan, steps, cluster.journal, notes, log, state)
@@ -161,7 +168,7 @@ def join_steps(cluster: Cluster, peer: Peer, notes: dict[str, str]) -> dict[str,
     host, store = cluster.host, cluster.store
 
     async def request() -> None:
-        notes["configuration"], notes["key"] = await peer.admit()
+        notes.update(await peer.admit())
 
     async def set_aside() -> None:
         host.set_database_aside(notes["backup"])
@@ -178,6 +185,7 @@ def join_steps(cluster: Cluster, peer: Peer, notes: dict[str, str]) -> dict[str,
         host.remove_authkey()
 
     async def node_files() -> None:
+        await keep_page_certificate(store, notes)
         await ensure_node_files(store, cluster.paths)
 
     actions = (
@@ -192,34 +200,6 @@ def join_steps(cluster: Cluster, peer: Peer, notes: dict[str, str]) -> dict[str,
         Step(host.restart_proxy),
     )
     return dict(zip(JOIN.steps, actions, strict=True))
-
-
-class _NoPeer:
-    """After a daemon's end nobody is logged in at the peer any more."""
-
-    async def admit(self) -> tuple[str, str]:
-        raise KvorumError("the join was broken off before the peer had answered")
-
-    async def withdraw(self) -> None:
-        raise KvorumError("run 'pvecm delnode' for this node on a node of the cluster, if it is listed there")
-
-
-class RemotePeer:
-    """The peer over its API, logged in as root@pam."""
-
-    def __init__(self, remote: RemoteNode, node: str, parameters: dict[str, str]) -> None:
-        self._remote, self._node, self._parameters = remote, node, parameters
-
-    async def admit(self) -> tuple[str, str]:
-        """Ask the peer to take this node in."""
-        answer = await self._remote.call("POST", f"/cluster/config/nodes/{self._node}", self._parameters)
-        if not isinstance(answer, dict) or not {"corosync_conf", "corosync_authkey"} <= answer.keys():
-            raise KvorumError(f"{self._remote.host} did not answer with the cluster's configuration")
-        return str(answer["corosync_conf"]), str(answer["corosync_authkey"])
-
-    async def withdraw(self) -> None:
-        """Have the peer take this node off its list again."""
-        await self._remote.call("POST", f"/kvorum/cluster/nodes/{self._node}/withdraw")
 
 
 async def _wait_quorate(store: Store, *, cluster: bool) -> None:

@@ -10,11 +10,13 @@ import socket
 import time
 from pathlib import Path
 
+import psutil
+
 from kvorum.cluster.admission import HostFacts
 from kvorum.cluster.node_files import local_addresses
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
-from kvorum.store import Store
+from kvorum.store import REMOVED, Store
 from kvorum.systemd import Systemd
 
 COROSYNC_UNIT = "corosync.service"
@@ -33,6 +35,8 @@ class Host:
         self.configuration = paths.corosync / "corosync.conf"
         self.authkey = paths.corosync / "authkey"
         self.backups = paths.database.parent / "backup"
+        self.removed = paths.database.with_name(REMOVED)
+        """Says, where it is there, that the cluster removed this node."""
 
     async def facts(self) -> HostFacts:
         """What the checks look at."""
@@ -49,6 +53,7 @@ class Host:
             configuration_present=present,
             corosync_running=await self._active(COROSYNC_UNIT),
             guests=tuple(guests),
+            running=self.running_guests(),
         )
 
     async def own_address(self) -> str:
@@ -69,6 +74,18 @@ class Host:
             f"the name '{self._store.node}' does not stand for an address of this node ({', '.join(here)}): "
             "put it into /etc/hosts, or give --link0"
         )
+
+    def running_guests(self) -> tuple[str, ...]:
+        """The vmids of the guests whose processes run here, whatever the store says of them."""
+        found = []
+        for file in self._paths.guests_run.glob("*.pid"):
+            try:
+                pid = int(file.read_text())
+            except (OSError, ValueError):
+                continue
+            if psutil.pid_exists(pid):
+                found.append(file.stem)
+        return tuple(sorted(found))
 
     def make_authkey(self) -> bool:
         """Make Corosync's key if there is none; return whether it was made."""
@@ -93,16 +110,29 @@ class Host:
         """Take Corosync's configuration away."""
         self.configuration.unlink(missing_ok=True)
 
+    def mark_removed(self, sentence: str) -> None:
+        """Make the store say that the cluster removed this node; it is read-only from its next status on."""
+        write_whole(self.removed, sentence.encode() + b"\n", 0o644)
+
     def new_backup(self) -> str:
         """The name of a new backup directory of the database; it is made when it is needed."""
         return str(self.backups / f"config-{int(time.time())}")
 
     def set_database_aside(self, backup: str) -> None:
-        """Move the store's database to ``backup``; the store must be stopped. Keeps the last ten."""
+        """Move the store's database to ``backup``; the store must be stopped. Keeps the last ten.
+
+        The database itself goes last. Once it is there, what is in place was begun since, and is dropped:
+        broken off anywhere, it can be done again.
+        """
         target = Path(backup)
         target.mkdir(parents=True, exist_ok=True)
-        for file in self._paths.database.parent.glob(self._paths.database.name + "*"):
-            shutil.move(file, target / file.name)
+        moved = (target / self._paths.database.name).exists()
+        found = self._paths.database.parent.glob(self._paths.database.name + "*")
+        for file in sorted(found, reverse=True):
+            if moved:
+                file.unlink()
+            else:
+                shutil.move(file, target / file.name)
         for old in sorted(self.backups.glob("config-*"))[:-BACKUPS_KEPT]:
             if old.is_dir():
                 shutil.rmtree(old)

@@ -12,6 +12,7 @@ import psutil
 
 from kvorum.cluster import certificates
 from kvorum.cluster.certificates import Pair
+from kvorum.cluster.page_certificate import shown
 from kvorum.core.errors import Conflict
 from kvorum.core.paths import Paths
 from kvorum.store import Expect, MakeDirectory, Operation, Store, Write
@@ -66,7 +67,7 @@ def local_addresses() -> list[str]:
 
 def node_fingerprint(store: Store, node: str) -> str:
     """The SHA-256 fingerprint of the certificate that a node's page shows; empty when there is none yet."""
-    file = store.read(f"nodes/{node}/pveproxy-ssl.pem") or store.read(f"nodes/{node}/pve-ssl.pem")
+    file = store.read(f"nodes/{node}/{shown(store, node)}.pem")
     return certificates.fingerprint(file.data) if file else ""
 
 

@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import re
 import ssl
+import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Self
 
 import aiohttp
@@ -16,7 +18,8 @@ from kvorum.core.errors import AuthenticationError, KvorumError, Unreachable
 
 PORT = 8006
 _FINGERPRINT = re.compile(r"([A-Fa-f0-9]{2}:){31}[A-Fa-f0-9]{2}")
-_LIMIT = aiohttp.ClientTimeout(total=60, connect=10)
+_LIMIT = aiohttp.ClientTimeout(total=180, connect=10)
+"""A node that asks to be taken in may have to wait for another that is just joining."""
 
 
 async def peer_fingerprint(host: str, port: int = PORT, *, timeout: float = 10.0) -> str:
@@ -37,13 +40,13 @@ async def peer_fingerprint(host: str, port: int = PORT, *, timeout: float = 10.0
 
 
 class RemoteNode:
-    """A logged-in connection as root@pam. Use as an async context manager.
+    """A connection, logged in as root@pam where there is a password. Use as an async context manager.
 
     Raises ``Unreachable``, ``AuthenticationError`` (the password), and ``KvorumError`` with the peer's
     sentence or for a certificate that is not the pinned one.
     """
 
-    def __init__(self, host: str, password: str, fingerprint: str, *, port: int = PORT) -> None:
+    def __init__(self, host: str, password: str | None, fingerprint: str, *, port: int = PORT) -> None:
         if not _FINGERPRINT.fullmatch(fingerprint):
             raise KvorumError(f"'{fingerprint}' is not a SHA-256 fingerprint: 32 hex pairs with colons")
         self.host = host
@@ -54,9 +57,13 @@ class RemoteNode:
         self._pin = aiohttp.Fingerprint(bytes.fromhex(fingerprint.replace(":", "")))
         self._session: aiohttp.ClientSession | None = None
         self._headers: dict[str, str] = {}
+        self.clock_ahead_s: float | None = None
+        """How far the peer's clock is before ours, as its last answer said; ``None`` before one."""
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(timeout=_LIMIT)
+        if self._password is None:
+            return self
         try:
             answer = await self.call(
                 "POST", "/access/ticket", {"username": "root@pam", "password": self._password}
@@ -87,6 +94,7 @@ class RemoteNode:
             async with self._session.request(
                 verb, self._base + path, data=form, headers=self._headers, ssl=self._pin
             ) as response:
+                self._compare_clocks(response.headers.get("Date", ""))
                 if response.status == 401:
                     raise AuthenticationError(f"{self.host}: {response.reason}")
                 body = await response.json(content_type=None) if response.status < 600 else {}
@@ -100,6 +108,12 @@ class RemoteNode:
             ) from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Unreachable(f"{self.host}: {error or 'no answer in time'}") from None
+
+    def _compare_clocks(self, date: str) -> None:
+        try:
+            self.clock_ahead_s = parsedate_to_datetime(date).timestamp() - time.time()
+        except (ValueError, TypeError):
+            self.clock_ahead_s = None
 
 
 def _sentence(body: object, reason: str | None) -> str:

@@ -14,6 +14,9 @@ from kvorum.cluster.following import (
     running_version,
     wait_until_followed,
 )
+from kvorum.cluster.leave.returned import watch_for_removal
+from kvorum.cluster.leave.steps import recover_leave
+from kvorum.cluster.node_files import ensure_node_files
 from kvorum.cluster.qdevice.changes import Changer
 from kvorum.cluster.qdevice.changes import recover as recover_device
 from kvorum.cluster.qdevice.corosync import CorosyncVote
@@ -27,6 +30,7 @@ from kvorum.store import ClusterLog, Severity, Store
 
 __all__ = ["VERSION_KEY", "CorosyncConfiguration", "running", "running_version", "wait_until_followed"]
 
+RENEW_EVERY_S = 43_200.0
 _logger = logging.getLogger(__name__)
 
 
@@ -51,6 +55,8 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         tasks = [
             group.create_task(_recover(cluster)),
             group.create_task(follower.follow()),
+            group.create_task(watch_for_removal(cluster)),
+            group.create_task(_renew(store, paths)),
             group.create_task(qdevice.follow()),
         ]
         if (peers := services.find(Peers)) is not None:
@@ -66,10 +72,25 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
 
 
 async def _recover(cluster: Cluster) -> None:
+    def log(line: str) -> None:
+        _logger.warning("%s", line)
+
     try:
-        await recover(cluster, lambda line: _logger.warning("%s", line))
+        await recover_leave(cluster, log)
+        await recover(cluster, log)
     except (KvorumError, OSError) as error:
         _logger.error("%s", error)
+
+
+async def _renew(store: Store, paths: Paths) -> None:
+    """Twice a day see to this node's certificate, which is renewed 30 days before it runs out."""
+    while True:
+        await asyncio.sleep(RENEW_EVERY_S)
+        try:
+            if store.membership.quorate:
+                await ensure_node_files(store, paths)
+        except (KvorumError, OSError) as error:
+            _logger.warning("this node's files can't be renewed now: %s", error)
 
 
 async def _recover_device(changer: Changer) -> None:

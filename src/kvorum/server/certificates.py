@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from kvorum.core.errors import KvorumError
 from kvorum.store import File, Store
 
+PAGE = ("pveproxy-ssl", "former-ssl")
+"""What the page shows before the node's own, the first that is there."""
+
 
 class Certificates:
     """Makes TLS contexts, one for each version of the files they stand on."""
@@ -19,20 +22,30 @@ class Certificates:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._made: dict[str, tuple[tuple[tuple[str, bytes], ...], ssl.SSLContext]] = {}
+        self._shown: ssl.SSLContext | None = None
 
     def page(self) -> ssl.SSLContext:
-        """What the page's visitors see: ``pveproxy-ssl.pem``, else the node's own certificate.
+        """What the page's visitors see: ``pveproxy-ssl.pem``, else what it showed before this node joined a
+        cluster (until the admin switches), else the node's own certificate.
 
-        Raises ``KvorumError`` when there is neither.
+        While the store is another (in a join, or a leave) and has none of these yet, what was shown last.
+        Raises ``KvorumError`` when there is none at all.
         """
-        directory = f"nodes/{self._store.node}"
-        own = [self._store.read(f"{directory}/pveproxy-ssl.{end}") for end in ("pem", "key")]
-        if own[0] is not None and own[1] is not None:
-            try:
-                return self._server("page", [own[0], own[1]])
-            except ssl.SSLError:
-                return self.node()  # an unusable certificate must not close the page that could replace it
-        return self.node()
+        for name in PAGE:
+            path = f"nodes/{self._store.node}/{name}"
+            own = [self._store.read(f"{path}.{end}") for end in ("pem", "key")]
+            if own[0] is not None and own[1] is not None:
+                try:
+                    self._shown = self._server(name, [own[0], own[1]])
+                    return self._shown
+                except ssl.SSLError:
+                    continue  # an unusable certificate must not close the page that could replace it
+        try:
+            self._shown = self.node()
+        except KvorumError:
+            if self._shown is None:
+                raise
+        return self._shown
 
     def node(self) -> ssl.SSLContext:
         """What other nodes see: the node's certificate by the cluster's CA; raises as ``page`` does."""

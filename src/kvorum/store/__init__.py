@@ -17,10 +17,12 @@ from kvorum.store.face import (
     Write,
     expect_digest,
 )
+from kvorum.store.membership import REMOVED
 from kvorum.store.names import is_private
 from kvorum.store.stream import Revision
 
 __all__ = [
+    "REMOVED",
     "Change",
     "ClusterLog",
     "Delete",

@@ -305,6 +305,8 @@ class StoreClient(Store):
                 self._connected.set()
                 if membership != self._membership:
                     self._membership = membership
+                    listed = {member.name for member in membership.members}
+                    self._values = {key: kept for key, kept in self._values.items() if key[0] in listed}
                     self._membership_changed.set()
                     self._membership_changed = asyncio.Event()
             case stream.Snapshot():

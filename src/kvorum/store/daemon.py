@@ -24,7 +24,7 @@ from kvorum.core.paths import Paths
 from kvorum.store.face import MakeDirectory, Member
 from kvorum.store.group import Group, LocalGroup
 from kvorum.store.host import Host
-from kvorum.store.membership import MembershipSource, read_nodes
+from kvorum.store.membership import REMOVED, MembershipSource, read_nodes
 from kvorum.store.protocol import Ballot
 from kvorum.store.server import Server
 from kvorum.systemd import notify, stay_alive
@@ -66,7 +66,7 @@ async def running_store(
                 inside=inside,
             )
         host = Host(paths.database, group, node=node, nodeid=nodeid, ballot=ballot)
-        membership = MembershipSource(config, node)
+        membership = MembershipSource(config, node, paths.database.with_name(REMOVED))
         server = Server(host, membership, paths.store_socket)
 
         def counted(ballot: Ballot) -> None:

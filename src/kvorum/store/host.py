@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +85,9 @@ class Host:
         if set(stored.view.members) == {0} and nodeid:
             # A standalone node that has become a cluster's first: its history is its own.
             stored.view = replace(stored.view, members={nodeid: node})
+        elif not nodeid and list(stored.view.members.values()) == [node]:
+            # The other way round: its cluster was of it alone, and is no more.
+            stored.view = replace(stored.view, members={0: node})
         self.node = node
         self.database = database
         self.nodeid = nodeid
@@ -209,6 +212,10 @@ class Host:
         for name in [name for name, kept in self._values.items() if kept.until <= now]:
             del self._values[name]
         return {name: (kept.value, kept.until - now) for name, kept in self._values.items()}
+
+    def forget_others(self, nodes: Container[str]) -> None:
+        """Drop what was published by nodes that are none of these."""
+        self._values = {name: kept for name, kept in self._values.items() if name[0] in nodes}
 
     def value_version(self, node: str, key: str) -> int:
         """How often a value was published, as this node heard it; 0 when it has none."""

@@ -9,6 +9,9 @@ from msgspec.structs import replace
 from kvorum.store.face import Member, Membership
 from kvorum.store.protocol import Status
 
+REMOVED = "removed-from-cluster"
+"""The name of the file beside the database that holds why a removed node is read-only."""
+
 
 def standalone(node: str, address: str = "127.0.0.1") -> Membership:
     """The membership of a node without a cluster."""
@@ -18,9 +21,13 @@ def standalone(node: str, address: str = "127.0.0.1") -> Membership:
 class MembershipSource:
     """Makes a ``Membership`` of each status; its version grows with each difference."""
 
-    def __init__(self, config: Path | None, node: str) -> None:
-        """``config`` is corosync.conf, or ``None`` on a standalone node."""
+    def __init__(self, config: Path | None, node: str, removed: Path | None = None) -> None:
+        """``config`` is corosync.conf, or ``None`` on a standalone node.
+
+        ``removed`` is a file that says, in a sentence, that the cluster removed this node (``REMOVED``).
+        """
         self.config = config
+        self._removed = removed
         self._stamp = (0, 0)
         self._listed: tuple[str, int, tuple[Member, ...]] = ("", 0, ())
         self.current = standalone(node)
@@ -35,6 +42,8 @@ class MembershipSource:
         old = self.current
         quorate = old.quorate if status.changing else status.writable
         reason = old.reason if status.changing else status.reason
+        if self.config is not None and (told := self._told_removed()):
+            quorate, reason = False, told
         adoptable = not quorate and waits_for_members(reason)
         if self.config is None:
             new = Membership(None, old.members, quorate, old.version, reason, 0, adoptable)
@@ -48,6 +57,12 @@ class MembershipSource:
             return False
         self.current = replace(new, version=old.version + 1)
         return True
+
+    def _told_removed(self) -> str:
+        try:
+            return self._removed.read_text().strip() if self._removed is not None else ""
+        except (OSError, UnicodeDecodeError):
+            return ""
 
     def _read(self, config: Path) -> tuple[str, int, tuple[Member, ...]]:
         try:

@@ -22,6 +22,7 @@ import msgspec
 
 from kvorum.core.errors import KvorumError
 from kvorum.store import stream
+from kvorum.store.corosync_conf import RUNNING
 from kvorum.store.face import File
 from kvorum.store.host import Heard, Host
 from kvorum.store.membership import MembershipSource
@@ -99,6 +100,7 @@ class Server:
     def refresh(self) -> None:
         """Look again who is in the cluster: after a change of status, votes or corosync.conf."""
         if self._membership.update(self._host.status):
+            self._host.forget_others({member.name for member in self._membership.current.members})
             self._broadcast(stream.Members(self._membership.current))
 
     # Telling
@@ -117,6 +119,8 @@ class Server:
             case LeaseTaken():
                 self._tell_holders()
             case Published(node, key, value, ttl):
+                if key == RUNNING and node == self._host.node:
+                    self.refresh()  # a node that was off may have left the list: nothing else would tell
                 self._broadcast(stream.Value(node, key, value, ttl))
 
     def _tell_holders(self) -> None:

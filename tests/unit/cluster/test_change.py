@@ -66,11 +66,11 @@ class FakePeer:
         self.listed = False
         self.refuses = False
 
-    async def admit(self) -> tuple[str, str]:
+    async def admit(self) -> dict[str, str]:
         if self.refuses:
             raise RuntimeError("can't add existing node 'n1'")
         self.listed = True
-        return TEXT, KEY
+        return {"configuration": TEXT, "key": KEY}
 
     async def withdraw(self) -> None:
         self.listed = False

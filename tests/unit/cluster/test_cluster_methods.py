@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from kvorum.cluster.change import Cluster, cluster_on
+from kvorum.cluster.change import Cluster
 from kvorum.cluster.methods import information, membership
 from kvorum.cluster.methods.models import AddNode, JoinInfoOf, NoCluster, OneNode
-from kvorum.cluster.node_files import ensure_node_files
-from kvorum.cluster.service import VERSION_KEY, CorosyncConfiguration, running
+from kvorum.cluster.service import CorosyncConfiguration, running
 from kvorum.core.errors import Conflict, KvorumError, NoQuorum, OutcomeUnknown, ParameterError
 from kvorum.core.paths import Paths
-from kvorum.corosync import Configuration, ConfiguredNode, new_cluster
+from kvorum.corosync import Configuration, ConfiguredNode
 from kvorum.interface import Context, Identity, NoParameters, Services
 from kvorum.store import Member, Membership
 from kvorum.store.memory import MemoryStore
@@ -23,22 +22,6 @@ N1 = Member(name="n1", nodeid=1, address="10.0.0.1", online=True)
 class Anything:
     def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
         return True
-
-
-@pytest.fixture
-async def ctx(tmp_path: Path) -> Context:
-    """A node that is a cluster of one."""
-    paths, store, services = Paths.under(tmp_path), MemoryStore("n1"), Services()
-    text = new_cluster("home", ConfiguredNode("n1", 1, 1, {0: "10.0.0.1"})).text
-    await store.write("corosync.conf", text)
-    await ensure_node_files(store, paths, addresses=["10.0.0.1"])
-    store.set_membership(Membership("home", (N1,), quorate=True, version=1, config_version=1))
-    await store.publish(VERSION_KEY, b"99")
-    cluster = cluster_on(store, paths)
-    cluster.host.write_authkey(b"secret")
-    cluster.host.write_configuration(text)
-    services.add(Cluster, cluster)
-    return Context(store, services, Identity("root@pam"), Anything())
 
 
 def memory(ctx: Context) -> MemoryStore:
@@ -80,9 +63,26 @@ async def test_an_addition_of_unknown_fate_is_looked_for_before_it_is_tried_agai
 
 
 async def test_two_nodes_at_once_get_different_ids(ctx: Context) -> None:
+    async def finishes_each() -> None:
+        """Each node makes its certificate a moment after it was taken in."""
+        async for change in ctx.store.watch("corosync.conf"):
+            assert change.file is not None
+            newest = Configuration.read(change.file.text).nodes[-1].name
+            own = ctx.store.read("nodes/n1/pve-ssl.pem")
+            assert own is not None
+            joining.append(newest)
+            await asyncio.sleep(0.05)
+            assert configuration(ctx).nodes[-1].name == newest, "nobody comes between"
+            await ctx.store.write(f"nodes/{newest}/pve-ssl.pem", own.data)
+
+    joining: list[str] = []
+    joined = asyncio.create_task(finishes_each())
+    await asyncio.sleep(0)
     await asyncio.gather(
         *(membership.add_node(ctx, AddNode(node=f"n{n}", new_node_ip=f"10.0.0.{n}")) for n in (2, 3, 4))
     )
+    joined.cancel()
+    assert sorted(joining) == ["n2", "n3", "n4"]
     assert sorted(node.nodeid for node in configuration(ctx).nodes) == [1, 2, 3, 4]
     assert configuration(ctx).config_version == 4
 

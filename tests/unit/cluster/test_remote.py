@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from kvorum.cluster.certificates import Pair, fingerprint, make_authority, make_node
-from kvorum.cluster.change import RemotePeer
+from kvorum.cluster.peer import RemotePeer
 from kvorum.cluster.remote import RemoteNode, peer_fingerprint
 from kvorum.core.errors import AuthenticationError, KvorumError, Unreachable
 
@@ -59,7 +59,10 @@ async def test_the_right_certificate_and_password_get_in(peer: tuple[TestServer,
     server, pair = peer
     assert server.port is not None
     async with RemoteNode("127.0.0.1", "right", fingerprint(pair.certificate), port=server.port) as remote:
-        assert await RemotePeer(remote, "n2", {"link0": "10.0.0.2"}).admit() == ("10.0.0.2", "a2V5")
+        assert await RemotePeer(remote, "n2", {"link0": "10.0.0.2"}).admit() == {
+            "configuration": "10.0.0.2",
+            "key": "a2V5",
+        }
         with pytest.raises(KvorumError, match=r"127\.0\.0\.1: can't add existing node 'taken'"):
             await RemotePeer(remote, "taken", {"link0": "10.0.0.2"}).admit()
 

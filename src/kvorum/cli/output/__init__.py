@@ -24,6 +24,7 @@ _PRINTERS = {
     "config history": "history:rows",
     "config content": "history:content",
     "config diff": "history:diff",
+    "join token": "join_token:made",
     "permissions": "access:permissions",
     "text": "plain:text",
     "key value": "plain:key_value",

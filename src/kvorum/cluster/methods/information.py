@@ -74,16 +74,8 @@ async def join_information(ctx: Context, p: JoinInfoOf) -> dict[str, object]:
     if configuration.node(preferred) is None:
         raise ParameterError({"node": f"the cluster has no node '{preferred}'"})
     file = ctx.store.read(CONFIGURATION)
-    rows = [
-        _node(node)
-        | {
-            "pve_addr": node.addresses[min(node.addresses)],
-            "pve_fp": node_fingerprint(ctx.store, node.name),
-        }
-        for node in configuration.nodes
-    ]
     return {
-        "nodelist": rows,
+        "nodelist": join_rows(ctx.store, configuration),
         "preferred_node": preferred,
         "totem": _totem(configuration),
         "config_digest": file.digest if file else "",
@@ -165,6 +157,15 @@ def _refused(store: Store) -> dict[str, str]:
 def _has_ha(store: Store) -> bool:
     file = store.read("ha/resources.cfg")
     return file is not None and bool(file.text.strip())
+
+
+def join_rows(store: Store, configuration: Configuration) -> list[dict[str, object]]:
+    """The nodes as one that wants to join sees them."""
+    return [
+        _node(node)
+        | {"pve_addr": node.addresses[min(node.addresses)], "pve_fp": node_fingerprint(store, node.name)}
+        for node in configuration.nodes
+    ]
 
 
 def _node(node: ConfiguredNode) -> dict[str, object]:

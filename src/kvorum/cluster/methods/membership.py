@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import re
-from dataclasses import replace
 
 from kvorum.cluster.admission import (
     JOIN_API_VERSION,
-    Admission,
-    admit,
     check_failed,
+    clock_refusals,
     create_refusals,
     join_refusals,
 )
-from kvorum.cluster.change import CONFIGURATION, Cluster, RemotePeer, create, join
+from kvorum.cluster.bring import Brought, left_behind
+from kvorum.cluster.change import Cluster, create, join
+from kvorum.cluster.expected import expect_votes
+from kvorum.cluster.join_token import read_ticket
 from kvorum.cluster.links import Link, addresses, priorities
+from kvorum.cluster.methods.admitting import request_of, take_in
 from kvorum.cluster.methods.models import (
     Added,
     AddNode,
@@ -27,21 +28,19 @@ from kvorum.cluster.methods.models import (
     Peer,
     configured,
 )
+from kvorum.cluster.methods.withdrawing import take_off
+from kvorum.cluster.peer import INFORMATION, RemotePeer
 from kvorum.cluster.qdevice.device import misfit
 from kvorum.cluster.qdevice.follower import DeviceFollower
 from kvorum.cluster.qdevice.local import LocalDevice
 from kvorum.cluster.remote import RemoteNode, peer_fingerprint
-from kvorum.cluster.service import wait_until_followed
 from kvorum.core.errors import (
     Conflict,
-    DeadlineExceeded,
     KvorumError,
-    NoQuorum,
-    OutcomeUnknown,
     ParameterError,
 )
 from kvorum.core.paths import Paths
-from kvorum.corosync import ConfiguredNode, Votequorum, new_cluster
+from kvorum.corosync import ConfiguredNode, new_cluster
 from kvorum.interface import (
     Command,
     Context,
@@ -50,9 +49,8 @@ from kvorum.interface import (
     Work,
     method,
 )
-from kvorum.store import Expect, MakeDirectory, Operation, Store, Write
+from kvorum.store import Store
 
-_ATTEMPTS = 5
 _RING = re.compile(r"ring([0-7])_addr")
 
 
@@ -95,10 +93,16 @@ async def join_cluster(ctx: Context, p: Join) -> Work:
     hostname on single link (fallback fails for clusters with multiple links)."""
     cluster = ctx.service(Cluster)
     links = p.links()
-    refusals = join_refusals(await cluster.host.facts(), links)
+    refusals = join_refusals(await cluster.host.facts(), links, keep_guests=p.keep_guests)
     if refusals and not p.force:
         raise Conflict(check_failed(refusals))
-    if p.fingerprint is None:
+    pinned, secret = p.fingerprint, None
+    if p.token is not None:
+        ticket = read_ticket(p.token)
+        pinned, secret = p.fingerprint or ticket.fingerprint, ticket.secret
+    elif p.password is None:
+        raise ParameterError({"password": "give the peer's root password, or a token ('pvecm token' there)"})
+    if pinned is None:
         shown = await peer_fingerprint(p.hostname)
         raise ParameterError(
             {
@@ -108,19 +112,29 @@ async def join_cluster(ctx: Context, p: Join) -> Work:
         )
     address = await cluster.host.own_address() if 0 not in links else links[0].address
     warnings = [f"warning: {text}" for text in refusals]
-    pinned = p.fingerprint
-    async with RemoteNode(p.hostname, p.password, pinned) as remote:
-        await _ask_peer(remote, ctx.store.node, links, address, p)
+    password, trusted = (None if secret else p.password), pinned
+    async with RemoteNode(p.hostname, password, trusted) as remote:
+        await _ask_peer(remote, ctx.store.node, links, address, p, secret)
+
+    own = ctx.store.read("storage.cfg")
+    storages = own.text if own is not None else ""
+    form = _request(links, address, p)
+    if p.keep_guests:
+        form["brought"] = Brought(_own_guests(ctx.store), storages).text()
 
     async def run(log: TaskLog) -> None:
         for warning in warnings:
             log.warn(warning)
         log.line(f"Establishing API connection with host '{p.hostname}'")
-        async with RemoteNode(p.hostname, p.password, pinned) as remote:
-            log.line("Login succeeded.")
-            peer = RemotePeer(remote, ctx.store.node, _request(links, address, p))
-            await join(cluster, peer, log.line)
+        async with RemoteNode(p.hostname, password, trusted) as remote:
+            log.line("Login succeeded." if secret is None else "The join token is good.")
+            peer = RemotePeer(remote, ctx.store.node, form, secret)
+            found = {"host": p.hostname, "fingerprint": trusted} | ({"secret": secret} if secret else {})
+            await join(cluster, peer, log.line, found)
         await _follow_device(ctx, log)
+        shared = ctx.store.read("storage.cfg")
+        for said in left_behind(shared.text if shared is not None else "", storages, ctx.store.node):
+            log.line(said)
         log.line(f"successfully added node '{ctx.store.node}' to cluster.")
 
     return Work("clusterjoin", "", run)
@@ -135,64 +149,13 @@ async def fingerprint(ctx: Context, p: Peer) -> str:
 @method("POST", "/cluster/config/nodes/{node}", permission=RootOnly(), protected=True)
 async def add_node(ctx: Context, p: AddNode) -> Added:
     """Adds a node to the cluster configuration. This call is for internal use."""
-    cluster = ctx.service(Cluster)
-    request = Admission(
-        p.node, p.links(), p.nodeid, p.votes, p.force, p.new_node_ip or ctx.identity.address, p.apiversion
-    )
-    if not ctx.store.membership.quorate:
-        raise NoQuorum(f"no quorum, so no node can be added: {ctx.store.membership.reason}")
-    for attempt in range(_ATTEMPTS):
-        file, old = configured(ctx.store)
-        new, refusals = admit(old, request)
-        if new is None:
-            raise Conflict("\n".join(refusals))
-        if new is not old:
-            operations: list[Operation] = [Write(CONFIGURATION, new.text.encode())]
-            if p.node not in ctx.store.names("nodes"):
-                operations.append(MakeDirectory(f"nodes/{p.node}/qemu-server"))
-            try:
-                await ctx.store.transact(
-                    operations, [Expect(CONFIGURATION, file.version)], who=ctx.identity.name
-                )
-            except (Conflict, OutcomeUnknown) as error:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-                if isinstance(error, OutcomeUnknown):
-                    # It may have changed the quorum that its answer waited for. If it is there, it is ours.
-                    request = replace(request, force=True)
-                continue  # or another node joined at the same moment: look again
-        late = await wait_until_followed(ctx.store, new.config_version)
-        warnings = [f"corosync on {', '.join(late)} does not run the new configuration yet"] if late else []
-        warnings += [sentence] if (sentence := misfit(new)) else []
-        key = await asyncio.to_thread(cluster.host.authkey.read_bytes)
-        return Added(
-            corosync_authkey=base64.b64encode(key).decode(), corosync_conf=new.text, warnings=warnings
-        )
-    raise Conflict("corosync.conf changed at every attempt; try again")
+    return await take_in(ctx, request_of(p, ctx.identity.address), ctx.identity.name)
 
 
 @method("POST", "/kvorum/cluster/nodes/{node}/withdraw", permission=RootOnly(), protected=True)
 async def withdraw(ctx: Context, p: OneNode) -> None:
-    """Take a node off the list whose own join failed. It says so itself: its corosync does not run.
-
-    A cluster that waits for the node's votes gets its quorum back first, by expecting what it had before.
-    """
-    store = ctx.store
-    if any(member.name == p.node and member.online for member in store.membership.members):
-        raise Conflict(f"node '{p.node}' is here: it can't be withdrawn, only removed")
-    _, old = configured(store)
-    if old.node(p.node) is None:
-        return
-    if not store.membership.quorate:
-        await asyncio.to_thread(_expect, old.without_node(p.node).total_votes)
-        await _wait_quorate(store)
-    file, old = configured(store)
-    new = old.without_node(p.node).bumped()
-    await store.transact(
-        [Write(CONFIGURATION, new.text.encode())],
-        [Expect(CONFIGURATION, file.version)],
-        who=ctx.identity.name,
-    )
+    """Take a node off the list whose own join failed. It says so itself: its corosync does not run."""
+    await take_off(ctx.store, p.node, ctx.identity.name)
 
 
 @method(
@@ -204,7 +167,7 @@ async def withdraw(ctx: Context, p: OneNode) -> None:
 )
 async def expected(ctx: Context, p: Expected) -> None:
     """Tells corosync a new value of expected votes."""
-    await asyncio.to_thread(_expect, p.expected)
+    await asyncio.to_thread(expect_votes, p.expected)
 
 
 async def _follow_device(ctx: Context, log: TaskLog) -> None:
@@ -221,25 +184,38 @@ async def _follow_device(ctx: Context, log: TaskLog) -> None:
             log.warn(sentence)
 
 
-async def _ask_peer(remote: RemoteNode, node: str, links: dict[int, Link], address: str, p: Join) -> None:
+def _own_guests(store: Store) -> dict[str, str]:
+    directory = f"nodes/{store.node}/qemu-server"
+    files = [store.read(f"{directory}/{name}") for name in store.names(directory) if name.endswith(".conf")]
+    return {file.path.rpartition("/")[2].removesuffix(".conf"): file.text for file in files if file}
+
+
+async def _ask_peer(
+    remote: RemoteNode, node: str, links: dict[int, Link], address: str, p: Join, secret: str | None
+) -> None:
     """Check at the peer what can be checked before anything changes; raises ``Conflict`` with all of it."""
-    version = await remote.call("GET", "/cluster/config/apiversion")
-    information = await remote.call("GET", "/cluster/config/join")
+    if secret is None:
+        version = await remote.call("GET", "/cluster/config/apiversion")
+        information = await remote.call("GET", "/cluster/config/join")
+    else:
+        information = await remote.call("POST", INFORMATION, {"secret": secret})
+        version = information.get("apiversion") if isinstance(information, dict) else None
     rows = information.get("nodelist") if isinstance(information, dict) else None
     if not isinstance(rows, list):
         raise KvorumError(f"{remote.host} did not answer with its cluster's nodes")
-    refusals = []
+    refusals = clock_refusals(remote.host, remote.clock_ahead_s)
     if isinstance(version, int) and version != JOIN_API_VERSION:
         refusals.append(
             f"{remote.host} speaks version {version} of the join, this node {JOIN_API_VERSION}: "
             "upgrade the older"
         )
-    if await remote.call("GET", "/cluster/config/qdevice") and not LocalDevice(Paths.system()).installed():
+    device = secret is None and await remote.call("GET", "/cluster/config/qdevice")
+    if device and not LocalDevice(Paths.system()).installed():
         refusals.append("the cluster has a QDevice: run 'apt install corosync-qdevice' on this node first")
     given = addresses(links) or {0: address}
     for row in rows:
         if row.get("name") == node:
-            if not p.force:
+            if not p.force and row.get("pve_fp"):  # without it, it is what a broken join of ours left
                 refusals.append(f"the cluster has a node '{node}' already: give this one another name")
             continue
         used = {str(value) for key, value in row.items() if key.startswith("ring")}
@@ -264,20 +240,3 @@ def _request(links: dict[int, Link], address: str, p: Join) -> dict[str, str]:
     if p.votes is not None:
         values["votes"] = str(p.votes)
     return values
-
-
-async def _wait_quorate(store: Store) -> None:
-    try:
-        async with asyncio.timeout(10):
-            async for membership in store.watch_membership():
-                if membership.quorate:
-                    return
-    except TimeoutError:
-        pass
-    raise DeadlineExceeded(f"no quorum within 10 s: {store.membership.reason}")
-
-
-def _expect(count: int) -> None:
-    """Have corosync expect so many votes; not on the event loop, which a frozen corosync would hold."""
-    with Votequorum() as votes:
-        votes.set_expected(count)

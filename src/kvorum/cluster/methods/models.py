@@ -6,6 +6,7 @@ from typing import NotRequired, TypedDict
 
 from pydantic import Field
 
+from kvorum.cluster.bring import MOST_BYTES
 from kvorum.cluster.change import CONFIGURATION
 from kvorum.cluster.links import LINK_NUMBERS, Link
 from kvorum.core.errors import KvorumError, ParameterError
@@ -64,10 +65,19 @@ class Create(Links):
 
 class Join(Links):
     hostname: str = Field(description="Hostname (or IP) of an existing cluster member.")
-    password: str = Field(
+    password: str | None = Field(
+        None,
         max_length=128,
-        description="Superuser (root) password of peer node.",
-        json_schema_extra={"ask": "Please enter superuser (root) password for '{hostname}': "},
+        description="Superuser (root) password of peer node; not needed with a token.",
+        json_schema_extra={
+            "ask": "Please enter superuser (root) password for '{hostname}': ",
+            "unless": ["token"],
+        },
+    )
+    token: str | None = Field(
+        None,
+        max_length=2048,
+        description="A join token ('pvecm token' on a member), instead of the password and fingerprint.",
     )
     fingerprint: str | None = Field(
         None,
@@ -80,12 +90,18 @@ class Join(Links):
                 "show": "The authenticity of host '{hostname}' can't be established.\n"
                 "X509 SHA256 key fingerprint is {value}.",
                 "ask": "Are you sure you want to continue connecting (yes/no)? ",
-            }
+            },
+            "unless": ["token"],
         },
     )
     nodeid: int | None = Field(None, ge=1, description="Node id for this node.")
     votes: int | None = Field(None, ge=0, description="Number of votes for this node.")
     force: Boolean = Field(False, description="Do not refuse what only may be wrong; say it as a warning.")
+    keep_guests: Boolean = Field(
+        False,
+        alias="keep-guests",
+        description="Take this node's guests and its own storages along, if no vmid clashes.",
+    )
 
 
 class Peer(Parameters):
@@ -99,6 +115,9 @@ class AddNode(Links):
     force: Boolean = Field(False, description="Do not refuse if the node is listed already.")
     new_node_ip: str | None = Field(None, description="IP address of the node, link 0 if none is given.")
     apiversion: int | None = Field(None, description="The JOIN_API_VERSION of the new node.")
+    brought: str | None = Field(
+        None, max_length=MOST_BYTES, description="The guests and storages that the node brings along."
+    )
 
 
 class JoinInfoOf(Parameters):
@@ -125,6 +144,8 @@ class Added(TypedDict):
     corosync_authkey: str
     corosync_conf: str
     warnings: list[str]
+    withdrawal: NotRequired[str]
+    """With this the node can take itself off the list again, whatever becomes of its login."""
 
 
 class StatusRow(TypedDict):
