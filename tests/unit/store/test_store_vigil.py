@@ -224,8 +224,10 @@ async def test_a_slow_disk_turns_the_node_read_only_until_it_catches_up(
     held: list[tuple[int, Done]] = []
     for kind in (KernelFlusher, ThreadFlusher):
         monkeypatch.setattr(kind, "start", lambda _self, descriptor, done: held.append((descriptor, done)))
+    database = Faulty(monkeypatch, None)  # it would have the record, and so the disk, after 0.2 s
     writing = asyncio.ensure_future(client.write("second", b"2"))
     assert "has not taken a write" in await until(client, False)
+    database.mended.set()
     monkeypatch.undo()
     held.pop()[1](None)
     await until(client, True)
