@@ -10,7 +10,11 @@ import pytest
 from proxmoxer import ProxmoxAPI
 from proxmoxer.core import ResourceException
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # proxmoxer says once for all that these are not to be shown; what other tests undo would undo that.
+    pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning"),
+]
 
 if TYPE_CHECKING:
     from conftest import Cluster

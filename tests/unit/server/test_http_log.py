@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp.http_exceptions import BadStatusLine
 
+from kvorum.server import http_log
 from kvorum.server.http_log import LINES, PERIOD_S, Malformed
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ def test_an_error_of_our_own_keeps_its_traceback() -> None:
 
 
 async def test_what_reaches_the_port_is_logged_in_one_line(
-    cluster: "Cluster", caplog: pytest.LogCaptureFixture
+    cluster: "Cluster", caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(http_log.logger, "filters", [Malformed()])  # other tests have sent many
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     reader, writer = await asyncio.open_connection("127.0.0.1", cluster.port, ssl=context)
