@@ -196,7 +196,10 @@ def address(lab: Lab, node: str, network: int) -> str:
 
 
 def form(lab: Lab) -> Cluster:
-    """Make three nodes one cluster by the how-to's commands: create, then join by the fingerprint shown."""
+    """Make three nodes one cluster by the how-to's commands: create, then join by the fingerprint shown.
+
+    Then their pages show the cluster's certificates, as an admin decides it.
+    """
     cluster = Cluster(lab)
     cluster.say("n1", "pvecm", "create", "walk", *_links(lab, "n1"))
     for node in NODES[1:]:
@@ -204,6 +207,8 @@ def form(lab: Lab) -> Cluster:
     options = ("--path", "/mnt/shared", "--shared", "1", "--content", "images")
     cluster.say("n1", "pvesm", "add", "dir", SHARED, *options)
     cluster.settled()
+    for node in NODES[1:]:
+        cluster.say("n1", "pvecm", "takecert", node)
     return cluster
 
 

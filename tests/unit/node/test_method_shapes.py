@@ -55,8 +55,8 @@ ELSEWHERE = {
     ("GET", "/nodes/{node}/qemu/{vmid}/rrddata"),
     ("GET", "/nodes/{node}/storage/{storage}/rrddata"),
 }
-NEED_NOT = {("POST", "/cluster/config/join", "fingerprint")}
-"""Asked for here only after the refusal has told it, so that an admin can compare."""
+NEED_NOT = {("POST", "/cluster/config/join", name) for name in ("fingerprint", "password")}
+"""Asked for here only after the refusal has told it, so that an admin can compare; a token has both."""
 BEYOND = {
     ("POST", "/cluster/config/join"): {"token", "keep-guests"},
     ("POST", "/cluster/config/nodes/{node}"): {"brought"},
