@@ -9,6 +9,7 @@ from kvorum.access.files.user_cfg import UserConfig
 from kvorum.access.rights.permissions import NOTHING, Permissions, Privileges, active
 from kvorum.access.rights.privileges import AREAS
 from kvorum.access.signing import Clock, wall_clock
+from kvorum.core.remembered import Remembered
 from kvorum.interface import Authority, Identity
 from kvorum.store import File, Store
 
@@ -19,8 +20,7 @@ class AccessAuthority(Authority):
     def __init__(self, store: Store, clock: Clock = wall_clock) -> None:
         self._store = store
         self._clock = clock
-        self._file: File | None = None
-        self._permissions = Permissions(UserConfig())
+        self._permissions = Remembered(_permissions)
 
     @property
     def config(self) -> UserConfig:
@@ -54,11 +54,11 @@ class AccessAuthority(Authority):
         return self.config.groups_of(user) if user in self.config.users else None
 
     def _present(self) -> Permissions:
-        file = self._store.read(user_cfg.FILE)
-        if file is not self._file:
-            self._permissions = Permissions(UserConfig.parse(file.text if file is not None else ""))
-            self._file = file
-        return self._permissions
+        return self._permissions.of(self._store.read(user_cfg.FILE))
+
+
+def _permissions(file: File | None) -> Permissions:
+    return Permissions(UserConfig.parse(file.text if file is not None else ""))
 
 
 def capabilities(authority: Authority, identity: Identity) -> Mapping[str, Mapping[str, int]]:

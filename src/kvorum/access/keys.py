@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from kvorum.access import signing
 from kvorum.access.files.secrets_cfg import TOKENS, TokenSecrets
 from kvorum.core.errors import AuthenticationError
-from kvorum.store import Store
+from kvorum.core.remembered import Remembered
+from kvorum.store import File, Store
 
 PRIVATE = "priv/authkey.key"
 PUBLIC = "authkey.pub"
@@ -23,9 +24,9 @@ class Keys:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._private: tuple[bytes, rsa.RSAPrivateKey] | None = None
-        self._public: tuple[tuple[bytes, bytes], tuple[rsa.RSAPublicKey, ...]] | None = None
-        self._tokens: tuple[bytes, TokenSecrets] | None = None
+        self._private = Remembered(signing.private_key)
+        self._public = Remembered(_public_keys)
+        self._tokens = Remembered(_token_secrets)
 
     @property
     def private(self) -> rsa.RSAPrivateKey:
@@ -33,9 +34,7 @@ class Keys:
         file = self._store.read(PRIVATE)
         if file is None:
             raise AuthenticationError(f"'{PRIVATE}' is missing: this node has no authentication key yet")
-        if self._private is None or self._private[0] != file.data:
-            self._private = (file.data, signing.private_key(file.data))
-        return self._private[1]
+        return self._private.of(file.data)
 
     @property
     def generation(self) -> tuple[bytes, bytes]:
@@ -46,21 +45,14 @@ class Keys:
     @property
     def public(self) -> tuple[rsa.RSAPublicKey, ...]:
         """The keys whose signatures count: the present one and, after a rotation, the one before."""
-        generation = self.generation
-        if self._public is None or self._public[0] != generation:
-            files = (self._store.read(PUBLIC), self._store.read(PREVIOUS))
-            self._public = (generation, tuple(signing.public_key(f.data) for f in files if f is not None))
-        return self._public[1]
+        return self._public.of(
+            tuple(f.data for f in map(self._store.read, (PUBLIC, PREVIOUS)) if f is not None)
+        )
 
     @property
     def tokens(self) -> TokenSecrets:
         """What is kept of the tokens' secrets; nothing in a daemon that does not see ``priv/``."""
-        file = self._store.read(TOKENS)
-        if file is None:
-            return TokenSecrets()
-        if self._tokens is None or self._tokens[0] != file.data:
-            self._tokens = (file.data, TokenSecrets.parse(file.text))
-        return self._tokens[1]
+        return self._tokens.of(self._store.read(TOKENS))
 
     @property
     def www(self) -> bytes:
@@ -69,3 +61,11 @@ class Keys:
         if file is None or not file.data.strip():
             raise AuthenticationError(f"'{WWW}' is missing: this node has no key for the page yet")
         return file.data
+
+
+def _public_keys(files: tuple[bytes, ...]) -> tuple[rsa.RSAPublicKey, ...]:
+    return tuple(signing.public_key(data) for data in files)
+
+
+def _token_secrets(file: File | None) -> TokenSecrets:
+    return TokenSecrets() if file is None else TokenSecrets.parse(file.text)

@@ -24,7 +24,7 @@ from kvorum.core.errors import Conflict, KvorumError
 from kvorum.corosync import Cfg, Cmap, Configuration, CorosyncError, DocumentError, judge
 from kvorum.interface import Peers
 from kvorum.store import Expect, Store, Write
-from kvorum.store.corosync_conf import REFUSED, REFUSED_SECONDS, RUNNING
+from kvorum.store.corosync_conf import REFUSED, REFUSED_SECONDS, RUNNING, number
 
 VERSION_KEY = RUNNING
 STAGED_KEY = "corosync-config-staged"
@@ -343,11 +343,6 @@ def _no_quorum_by(trial: Trial) -> str:
         f"version {trial.version} of corosync.conf was taken back: the cluster did not come back quorate "
         f"within {trial.patience_s:g} s"
     )
-
-
-def number(value: bytes | None) -> int:
-    """A published version; -1 when there is none."""
-    return int(value) if value and value.isdigit() else -1
 
 
 def see() -> Seen:

@@ -67,7 +67,7 @@ class Judge:
             return ()
         members = self._membership.current.members
         told = {node: value for (node, key), (value, _) in self._host.published().items() if key == RUNNING}
-        behind = [m.name for m in members if m.online and _number(told.get(m.name)) < old.config_version]
+        behind = [m.name for m in members if m.online and number(told.get(m.name)) < old.config_version]
         present = {member.nodeid for member in members if member.online}
         return judge(old, text, present, behind=behind, kept=True).errors
 
@@ -89,5 +89,6 @@ class Judge:
         return max(found, key=lambda one: one.config_version, default=None)
 
 
-def _number(value: bytes | None) -> int:
+def number(value: bytes | None) -> int:
+    """A version that a node published; -1 when there is none."""
     return int(value) if value and value.isdigit() else -1
