@@ -91,7 +91,7 @@ async def serve_ours(port: int, root: Path) -> None:
             realms = [GeneratedPassword(PASSWORD)]
             await stack.enter_async_context(pvedaemon.running(store, paths, realms, port))
             await stack.enter_async_context(pveproxy.running(store, paths, realms, port, addresses[name]))
-        for own, other in (stores, stores[::-1]):  # nodes trust the very certificates of those that are listed
+        for own, other in (stores, stores[::-1]):  # what is trusted is the certificates themselves
             path = f"nodes/{own.node}/pve-ssl.pem"
             await other.write(path, own.read(path).data)
         parts = [stores[0].read(f"nodes/n01/pve-ssl.{end}") for end in ("pem", "key")]

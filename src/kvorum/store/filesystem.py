@@ -11,7 +11,6 @@ import errno
 import logging
 import os
 import stat
-from pathlib import Path
 
 import pyfuse3
 import pyfuse3.asyncio
@@ -40,6 +39,7 @@ from kvorum.store.view import View
 log = logging.getLogger(__name__)
 
 _WAIT_SECONDS = 20.0
+_COMM_BYTES = 64
 _WRITING = os.O_WRONLY | os.O_RDWR
 
 
@@ -361,8 +361,11 @@ def _paths(operation: Operation) -> tuple[str, ...]:
 
 def _who(ctx: RequestContext) -> str:
     """Who asks, for the history: a process's name is known only while it lives, so it is looked up now."""
-    try:
-        name = Path(f"/proc/{ctx.pid}/comm").read_text(errors="replace").strip()
-    except OSError:
-        name = ""
+    name = ""
+    with contextlib.suppress(OSError):  # it has ended
+        descriptor = os.open(f"/proc/{ctx.pid}/comm", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            name = os.read(descriptor, _COMM_BYTES).decode(errors="replace").strip()
+        finally:
+            os.close(descriptor)
     return f"uid {ctx.uid} pid {ctx.pid} {name}".rstrip()

@@ -17,13 +17,13 @@ import pyfuse3.asyncio
 
 from kvorum.core.errors import KvorumError
 from kvorum.store.filesystem import Filesystem
+from kvorum.store.fuse_reader import FuseReader
 from kvorum.store.host import Host
 from kvorum.store.membership import MembershipSource
 
 log = logging.getLogger(__name__)
 
 _END_DEADLINE_S = 10.0
-_TERMINATIONS = 1000
 
 
 @contextlib.asynccontextmanager
@@ -32,6 +32,7 @@ async def mounted(host: Host, membership: MembershipSource, place: Path) -> Asyn
     await _unmount(place)
     await asyncio.to_thread(place.mkdir, parents=True, exist_ok=True)
     pyfuse3.asyncio.enable()
+    FuseReader().install()
     filesystem = Filesystem(host, membership, lambda: _abort(place))
     options = {*pyfuse3.default_options, "fsname=kvorum", "default_permissions", "allow_other"}
     if os.getuid() != 0:
@@ -45,7 +46,7 @@ async def mounted(host: Host, membership: MembershipSource, place: Path) -> Asyn
     try:
         yield
     finally:
-        await _terminate()  # requests under way end first: an answer after the close would crash
+        pyfuse3.terminate()  # requests under way end first: an answer after the close would crash
         done, _ = await asyncio.wait({task}, timeout=_END_DEADLINE_S)
         filesystem.close()
         if done:
@@ -53,22 +54,6 @@ async def mounted(host: Host, membership: MembershipSource, place: Path) -> Asyn
         else:
             log.error("requests on '%s' did not end within %g s; it is detached", place, _END_DEADLINE_S)
             await _detach(place)
-
-
-async def _terminate() -> None:
-    """Let pyfuse3 take no further request.
-
-    It tells its waiting reader, and fails when that one has just been woken by a request (a close that comes
-    in this very moment): the reader is given its turn, then told again.
-    """
-    for _ in range(_TERMINATIONS):
-        try:
-            pyfuse3.terminate()
-        except asyncio.InvalidStateError:
-            await asyncio.sleep(0)
-        else:
-            return
-    log.error("the file system takes requests on while the store ends")
 
 
 def _abort(place: Path) -> None:

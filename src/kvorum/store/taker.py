@@ -19,15 +19,16 @@ from kvorum.store.protocol import Record
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.2
-"""How long the database waits for more records."""
+"""How long records wait for more: to wake the thread for one costs more than the record."""
 BATCH = 256
-"""It waits no longer when so many are there."""
+"""They wait no longer when so many are there."""
 RETRY_SECONDS = 1.0
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 """What an admin can end without a restart: no room, another program's lock. A failed fsync is none of them:
 what the kernel has dropped then can't be known."""
 
 Settled: TypeAlias = concurrent.futures.Future[None]
+Batch: TypeAlias = list[Entry]
 
 
 class _Close:
@@ -55,24 +56,50 @@ class Taker:
         self._database = Database(path)
         self._allocated = False
         self.life, self.sequence = self._database.life, self._database.sequence
-        self._queue: queue.SimpleQueue[tuple[Entry, bool] | Settled | _Close] = queue.SimpleQueue()
+        self._gathered: Batch = []
+        self._gathered_at = 0.0
+        """When the last one came, by the loop's clock."""
+        self._waiting = False
+        self._queue: queue.SimpleQueue[Batch | Settled | _Close] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store-database", daemon=True)
         self._thread.start()
 
     def put(self, sequence: int, record: Record, *, at_once: bool) -> None:
         """Queue a record; ``at_once`` somebody waits for it."""
-        self._queue.put(((sequence, record), at_once))
+        self._gathered.append((sequence, record))
+        if at_once or len(self._gathered) >= BATCH:
+            self._hand_over()
+            return
+        self._gathered_at = self._loop.time()
+        if not self._waiting:
+            self._waiting = True
+            self._loop.call_later(PAUSE_SECONDS, self._paused)
+
+    def _paused(self) -> None:
+        still = self._gathered_at + PAUSE_SECONDS - self._loop.time()
+        self._waiting = bool(self._gathered) and still > 0
+        if self._waiting:
+            self._loop.call_later(still, self._paused)
+        else:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
 
     def settle(self) -> Settled:
         """Done when the database has all that was queued before."""
         settled = Settled()
+        self._hand_over()
         self._queue.put(settled)
         return settled
 
     def close(self) -> None:
         """Take over what is queued, then end; what is refused now stays in the journal."""
         self._closing.set()
+        self._hand_over()
         self._queue.put(_Close())
 
     def join(self, timeout: float) -> None:
@@ -91,30 +118,25 @@ class Taker:
             self._database.close()
 
     def _batch(self) -> bool:
-        """Gather records and take them over; ``False`` at the end."""
-        entries: list[Entry] = []
+        """Take over what is queued; ``False`` at the end."""
+        entries: Batch = []
         settled: list[Settled] = []
-        now = closing = False
-        while not now and len(entries) < BATCH:
-            try:
-                item = self._queue.get(timeout=PAUSE_SECONDS if entries else None)
-            except queue.Empty:
-                break
+        closing = False
+        while not closing and (not entries or not self._queue.empty()) and len(entries) < BATCH:
+            item = self._queue.get()
             if isinstance(item, _Close):
-                now = closing = True
+                closing = True
             elif isinstance(item, concurrent.futures.Future):
                 settled.append(item)
-                now = True
+                break
             else:
-                entries.append(item[0])
-                # Others that somebody waits for share the transaction.
-                now = item[1] and self._queue.empty()
+                entries += item
         done = not entries or self._commit(entries)
         for future in settled:
             future.set_result(None)
         return done and not closing
 
-    def _commit(self, entries: list[Entry]) -> bool:
+    def _commit(self, entries: Batch) -> bool:
         """Commit until it succeeds; ``False`` when the store is closed before."""
         told = False
         while True:
