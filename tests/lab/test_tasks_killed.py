@@ -234,13 +234,12 @@ def importable(cluster: Cluster, vmid: int) -> None:
 def _drop_unused(cluster: Cluster, vmid: int) -> None:
     """A round before may have added a disk: take it away again."""
     for line in (config(cluster, vmid) or "").splitlines():
-        key, _, value = line.partition(": ")
+        key = line.partition(": ")[0]
         if key.startswith("unused") or key in ("scsi2", "scsi3"):
             cluster.say("n2", "qm", "set", str(vmid), "--delete", key)
             if not key.startswith("unused"):
                 _drop_unused(cluster, vmid)
                 return
-            cluster.say("n2", "pvesm", "free", value.partition(",")[0])
 
 
 _IMAGE = (
@@ -344,6 +343,7 @@ ELSEWHERE = {
     "POST /kvorum/cluster/votes": "corosync.conf is changed in one write of the store; not killed yet",
     "POST /kvorum/cluster/qdevice": "walked in tests/unit/cluster/qdevice; not killed on real nodes yet",
     "DELETE /kvorum/cluster/qdevice": "walked in tests/unit/cluster/qdevice; not killed on real nodes yet",
+    "POST /nodes/{node}/qemu/{vmid}/status/reboot": "a shutdown, then a start: each is killed by itself",
     "POST /kvorum/cluster/adopt": "one write of the store's own; test_adopt.py",
 }
 """Declared tasks that are not killed here, and why."""

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from kvorum.core.ids import VolumeId
 from kvorum.guests.config import Disk, GuestConfig, Nic
-from kvorum.guests.config.devices import BUSES, render_size
+from kvorum.guests.config.devices import render_size
+from kvorum.guests.config.drives import is_disk_key
 from kvorum.guests.unfinished import Undertaking
 from kvorum.storage import Storages, inspect
 
@@ -23,11 +24,6 @@ MAC_PREFIX = "BC:24:11"
 """The OUI under which users' networks know such guests; datacenter.cfg's ``mac_prefix`` replaces it."""
 
 Log = Callable[[str], None]
-
-
-def is_disk_key(key: str) -> bool:
-    """Whether a setting is a drive, such as ``scsi0``."""
-    return key.rstrip("0123456789") in BUSES and key[-1].isdigit()
 
 
 def generated(vmid: int, changes: Mapping[str, str], prefix: str = MAC_PREFIX) -> dict[str, str]:
@@ -101,10 +97,16 @@ class Making:
 
 
 def own_volumes(config: GuestConfig) -> list[VolumeId]:
-    """Every volume of a guest that belongs to it; another guest's disks and CDs are not among them."""
-    found = []
-    for disk in {**config.disks, **config.unused}.values():
-        volume = disk.volume
-        if volume is not None and not disk.is_cdrom and f"-{config.vmid}-" in volume.name:
-            found.append(volume)
-    return found
+    """Every volume of a guest that belongs to it, also in what waits for its next start.
+
+    Another guest's disks and CDs are not among them.
+    """
+    waiting = [Disk.parse(value) for key, value in config.pending.changes.items() if is_disk_key(key)]
+    found = [*config.disks.values(), *config.unused.values(), *waiting]
+    return list(dict.fromkeys(volume for disk in found if (volume := owned(config.vmid, disk)) is not None))
+
+
+def owned(vmid: int, disk: Disk) -> VolumeId | None:
+    """The drive's volume, if it belongs to this guest."""
+    volume = disk.volume
+    return volume if volume is not None and not disk.is_cdrom and f"-{vmid}-" in volume.name else None

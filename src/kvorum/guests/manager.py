@@ -121,6 +121,7 @@ class GuestManager:
             self.check_unlocked(config, skiplock)
             if vmid in self._running:
                 raise GuestError(f"VM {vmid} already running")
+            config = await self._applied(config, say)
             facts = self.workshop.facts
             if facts.accelerator != "kvm" and config.flag("kvm", True):
                 say(f"running without KVM: {facts.reason}")
@@ -230,6 +231,27 @@ class GuestManager:
         self._changed.set()
 
     # Below
+
+    async def _applied(self, config: GuestConfig, say: Say) -> GuestConfig:
+        """What waited for this start takes effect. A drive that was to be destroyed is unused until it is."""
+        pending = config.pending
+        if not pending:
+            return config
+        after = config.applied()
+        await self.registry.replace(config, after, who="root@pam")
+        doomed = {
+            config.disks[key].file for key, force in pending.delete.items() if force and key in config.disks
+        }
+        for key, disk in after.unused.items():
+            if disk.file in doomed and disk.volume is not None and f"-{config.vmid}-" in disk.volume.name:
+                try:
+                    await self.workshop.storages.of(disk.volume).free(disk.volume)
+                except KvorumError as error:
+                    say(f"{key}: '{disk.file}' can't be removed now and stays unused: {error}")
+                else:
+                    say(f"{key}: removed '{disk.file}'")
+                    after = await self.registry.edit(config.vmid, {}, frozenset({key}), who="root@pam")
+        return after
 
     def _config_for_attach(self, vmid: int) -> GuestConfig:
         try:

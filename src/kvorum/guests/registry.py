@@ -84,6 +84,14 @@ class Registry:
         await self.store.transact([Write(file.path, config.document.render().encode())], [expect], who=who)
         return config
 
+    async def replace(self, before: GuestConfig, after: GuestConfig, *, who: str, digest: str = "") -> None:
+        """Write a changed configuration, if it is still as ``before``; raises ``Conflict`` otherwise."""
+        file = self.file(before.vmid)
+        expect = expect_digest(file, file.path, digest) if digest else Expect(file.path, file.version)
+        if file.text != before.document.render():
+            raise Conflict(f"'{file.path}' was changed by somebody else meanwhile; try again")
+        await self.store.transact([Write(file.path, after.document.render().encode())], [expect], who=who)
+
     async def remove(self, vmid: int, who: str) -> None:
         """Remove a guest's configuration."""
         file = self.file(vmid)

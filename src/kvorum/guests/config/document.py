@@ -108,6 +108,25 @@ class Document:
                 lines.insert(after[0] if after else _last_text(lines), text)
         return replace(self, lines=(*lines, *rest))
 
+    def with_section(self, name: str, settings: Mapping[str, str]) -> Document:
+        """With a section that has exactly these settings; none without any. A new one comes
+        before all others."""
+        lines: list[str] = []
+        current = ""
+        for line in self.lines:
+            if match := _SECTION.fullmatch(line):
+                current = match["name"]
+            if current != name:
+                lines.append(line)
+        if not settings:
+            return replace(self, lines=tuple(lines[: _last_text(lines)]))
+        whole = [f"[{name}]", *(f"{key}: {value}" for key, value in settings.items()), ""]
+        main = replace(self, lines=tuple(lines))._main_end()
+        before, after = lines[:main], lines[main:]
+        if before and before[-1].strip():
+            before.append("")
+        return replace(self, lines=(*before, *whole, *after))
+
     def _main_end(self) -> int:
         for index, line in enumerate(self.lines):
             if _SECTION.fullmatch(line):

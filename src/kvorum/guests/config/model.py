@@ -10,6 +10,8 @@ from kvorum.core import property_string
 from kvorum.guests.config import devices, options
 from kvorum.guests.config.devices import Agent, Cpu, Disk, Machine, Nic, Vga
 from kvorum.guests.config.document import Document
+from kvorum.guests.config.drives import free_key, kept_volumes, taken_up
+from kvorum.guests.config.pending import SECTION, Pending
 
 _DISK_KEY = re.compile(r"(ide|sata|scsi|virtio)(\d+)")
 _NET_KEY = re.compile(r"net(\d+)")
@@ -34,12 +36,43 @@ class GuestConfig:
                 options.check(key, setting.value)
             except ValueError as error:
                 raise document.error(setting.line, str(error)) from None
+        for key, setting in document.settings(SECTION).items():
+            try:
+                if key != "delete":
+                    options.check(key, setting.value)
+            except ValueError as error:
+                raise document.error(setting.line, str(error)) from None
         return cls(vmid, document, {key: setting.value for key, setting in main.items()})
 
     def edit(self, changes: Mapping[str, str], delete: frozenset[str] = frozenset()) -> GuestConfig:
         """With settings changed; raises ``GuestConfigError`` when the result is wrong."""
         text = self.document.edit(changes, delete).render()
         return GuestConfig.parse(self.vmid, text, self.document.file)
+
+    @property
+    def pending(self) -> Pending:
+        """What waits for the next start."""
+        return Pending.of(self.document)
+
+    def with_pending(self, pending: Pending) -> GuestConfig:
+        """With exactly this waiting."""
+        return GuestConfig.parse(self.vmid, pending.put(self.document).render(), self.document.file)
+
+    def changed(
+        self, changes: Mapping[str, str], delete: frozenset[str], destroy: frozenset[str] = frozenset()
+    ) -> GuestConfig:
+        """As ``edit``, and volumes that no drive has any more become ``unused``, but those in ``destroy``."""
+        kept = kept_volumes(self.settings, delete - destroy, changes)
+        return self.edit({**changes, **kept}, delete | taken_up(self.settings, changes))
+
+    def keep(self, disk: Disk) -> GuestConfig:
+        """With a drive's volume as ``unused``."""
+        return self.edit({free_key("unused", self.settings): disk.file})
+
+    def applied(self) -> GuestConfig:
+        """As it is once what waits has taken effect; volumes to be destroyed are then ``unused``."""
+        pending = self.pending
+        return self.with_pending(Pending()).changed(pending.changes, frozenset(pending.delete))
 
     def text(self, key: str, default: str = "") -> str:
         """A setting as text."""

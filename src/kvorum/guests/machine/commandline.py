@@ -137,7 +137,7 @@ def command_line(
                   f"maxcpus={config.cores * config.sockets}"]  # fmt: skip
     arguments += ["-m", f"size={config.memory_mib}M", "-msg", "timestamp=on"]
     arguments += _firmware(config, kind)
-    for device in (*_buses(config), *_display(config), *_balloon(config)):
+    for device in (*buses(config), *_display(config), *_balloon(config)):
         arguments += ["-device", device]
     arguments += _serials(config, wiring)
     arguments += _agent(config, wiring)
@@ -217,7 +217,7 @@ def _firmware(config: GuestConfig, kind: str) -> list[str]:
     return arguments
 
 
-def _buses(config: GuestConfig) -> Iterator[str]:
+def buses(config: GuestConfig) -> Iterator[str]:
     """PCI bridges, and only those that something hangs on, so that the same guest always gets the same."""
     if config.machine.is_q35:
         yield "pcie-pci-bridge,id=pci.0,bus=pcie.0,addr=0x1e"
@@ -277,18 +277,19 @@ def _drives(config: GuestConfig, wiring: Wiring) -> list[str]:
     arguments: list[str] = []
     boot = {name: index for index, name in enumerate(config.boot_devices)}
     disks = config.disks
-    for controller in _controllers(config):
+    for controller in controllers(config):
         arguments += ["-device", controller]
     for key, disk in disks.items():
         drive = wiring.drives.get(key)
         if drive is not None:
             arguments += ["-blockdev", json.dumps(blockdev(key, disk, drive), separators=(",", ":"))]
         index = f",bootindex={100 + boot[key]}" if key in boot else ""
-        arguments += ["-device", _disk_device(config, key, disk, drive is not None) + index]
+        arguments += ["-device", disk_device(config, key, disk, drive is not None) + index]
     return arguments
 
 
-def _controllers(config: GuestConfig) -> Iterator[str]:
+def controllers(config: GuestConfig) -> Iterator[str]:
+    """The controllers that the disks hang on, as ``-device`` takes them."""
     keys = config.disks
     scsi = [key for key in keys if key.startswith("scsi")]
     hardware = config.text("scsihw", "lsi")
@@ -307,7 +308,8 @@ def _controllers(config: GuestConfig) -> Iterator[str]:
         yield "ahci,id=ahci0,bus=pci.0,addr=0x7"
 
 
-def _disk_device(config: GuestConfig, key: str, disk: Disk, has_medium: bool) -> str:
+def disk_device(config: GuestConfig, key: str, disk: Disk, has_medium: bool) -> str:
+    """The device of a disk, over the block node of ``blockdev``."""
     bus = key.rstrip("0123456789")
     number = int(key[len(bus) :])
     write_back, _, _ = _CACHE[disk.options.get("cache", "none")]
@@ -349,11 +351,12 @@ def _nics(config: GuestConfig, wiring: Wiring) -> list[str]:
             vhost = f",vhost=on,vhostfd={link.vhost_fd}" if link.vhost_fd is not None else ""
             arguments += ["-netdev", f"tap,id={key},fd={link.fd}{vhost}"]
         index = f",bootindex={100 + boot[key]}" if key in boot else ""
-        arguments += ["-device", _nic_device(key, nic) + index]
+        arguments += ["-device", nic_device(key, nic) + index]
     return arguments
 
 
-def _nic_device(key: str, nic: Nic) -> str:
+def nic_device(key: str, nic: Nic) -> str:
+    """The device of a network card, over the net back end of the same name."""
     number = int(key[3:])
     where = f"bus=pci.0,addr={hex(0x12 + number)}" if number < 6 else f"bus=pci.1,addr={hex(number - 5)}"
     mtu = (

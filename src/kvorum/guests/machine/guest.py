@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from kvorum.guests.config import GuestConfig
+from kvorum.guests.config import Disk, GuestConfig
 from kvorum.guests.errors import GuestError, QmpError, QmpLost, StartFailed
 from kvorum.guests.machine.commandline import (
     Drive,
@@ -190,28 +190,33 @@ class Workshop:
             raise
         guest = RunningGuest(config, record, process, monitor)
         await guest.refresh()
+        for key, nic in config.nics.items():
+            if nic.link_down:
+                await monitor.execute("set_link", {"name": key, "up": False})
         return guest
 
     async def _drives(self, config: GuestConfig) -> dict[str, Drive]:
         """Where each disk is here, given to the guest's uid; raises ``GuestError`` naming what is missing."""
-        drives: dict[str, Drive] = {}
-        for key, disk in config.disks.items():
-            if disk.file in ("none", "cdrom"):
-                continue
-            volume = disk.volume
-            if volume is None:
-                path, format = Path(disk.file), disk.options.get("format", "raw")
-            else:
-                kind = self.storages.of(volume)
-                await asyncio.wait_for(kind.activate(), READY_DEADLINE_S)
-                path, format = kind.path(volume), kind.format(volume)
-            direct = await asyncio.to_thread(_direct_io, path)
-            if direct is None:
-                raise GuestError(f"VM {config.vmid}: {key}: volume '{disk.file}' does not exist ('{path}')")
-            if not disk.is_cdrom:
-                await asyncio.to_thread(self.launcher.own, config.vmid, path)
-            drives[key] = Drive(str(path), format, direct)
-        return drives
+        found = {key: await self.drive(config.vmid, key, disk) for key, disk in config.disks.items()}
+        return {key: drive for key, drive in found.items() if drive is not None}
+
+    async def drive(self, vmid: int, key: str, disk: Disk) -> Drive | None:
+        """Where one disk is; ``None`` for an empty CD drive. Raises ``GuestError`` when it is not there."""
+        if disk.file in ("none", "cdrom"):
+            return None
+        volume = disk.volume
+        if volume is None:
+            path, format = Path(disk.file), disk.options.get("format", "raw")
+        else:
+            kind = self.storages.of(volume)
+            await asyncio.wait_for(kind.activate(), READY_DEADLINE_S)
+            path, format = kind.path(volume), kind.format(volume)
+        direct = await asyncio.to_thread(_direct_io, path)
+        if direct is None:
+            raise GuestError(f"VM {vmid}: {key}: volume '{disk.file}' does not exist ('{path}')")
+        if not disk.is_cdrom:
+            await asyncio.to_thread(self.launcher.own, vmid, path)
+        return Drive(str(path), format, direct)
 
 
 def _direct_io(path: Path) -> bool | None:

@@ -12,7 +12,7 @@ import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from kvorum.guests.config import GuestConfig
+from kvorum.guests.config import GuestConfig, Nic
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine import network
 from kvorum.guests.machine.commandline import Link
@@ -44,8 +44,19 @@ class Launcher(ABC):
         """Whether a card can be plugged into this bridge here."""
 
     @abstractmethod
+    async def open_link(self, vmid: int, key: str, nic: Nic) -> Link:
+        """What one card hangs on; the caller closes the descriptors. Raises ``GuestError``."""
+
     async def open_links(self, config: GuestConfig) -> dict[str, Link]:
-        """What the guest's cards hang on; the caller closes the descriptors. Raises ``GuestError``."""
+        """What the guest's cards hang on, as ``open_link``."""
+        links: dict[str, Link] = {}
+        try:
+            for key, nic in config.nics.items():
+                links[key] = await self.open_link(config.vmid, key, nic)
+        except BaseException:
+            close_links(links)
+            raise
+        return links
 
     @abstractmethod
     async def admit(self, vmid: int, name: str, pid: int) -> None:
@@ -71,9 +82,9 @@ class PlainLauncher(Launcher):
     def bridge_exists(self, bridge: str) -> bool:
         return True
 
-    async def open_links(self, config: GuestConfig) -> dict[str, Link]:
-        check_vlans(config)
-        return {key: Link() for key in config.nics}
+    async def open_link(self, vmid: int, key: str, nic: Nic) -> Link:
+        check_vlan(key, nic)
+        return Link()
 
     async def admit(self, vmid: int, name: str, pid: int) -> None:
         return
@@ -96,21 +107,12 @@ class SystemLauncher(Launcher):
     def bridge_exists(self, bridge: str) -> bool:
         return network.bridge_exists(bridge)
 
-    async def open_links(self, config: GuestConfig) -> dict[str, Link]:
-        check_vlans(config)
-        links: dict[str, Link] = {}
-        try:
-            for key, nic in config.nics.items():
-                if nic.bridge is None:
-                    links[key] = Link()
-                    continue
-                tap = await network.open_tap(config.vmid, int(key[3:]), nic.bridge)
-                vhost = network.open_vhost() if nic.model == "virtio" else None
-                links[key] = Link(tap, vhost)
-        except BaseException:
-            close_links(links)
-            raise
-        return links
+    async def open_link(self, vmid: int, key: str, nic: Nic) -> Link:
+        check_vlan(key, nic)
+        if nic.bridge is None:
+            return Link()
+        tap = await network.open_tap(vmid, int(key[3:]), nic.bridge)
+        return Link(tap, network.open_vhost() if nic.model == "virtio" else None)
 
     async def admit(self, vmid: int, name: str, pid: int) -> None:
         from dbus_fast import Variant  # here, since pveproxy knows of guests and starts none
@@ -126,19 +128,18 @@ class SystemLauncher(Launcher):
         )
 
 
-def check_vlans(config: GuestConfig) -> None:
+def check_vlan(key: str, nic: Nic) -> None:
     """Refuse what would put a guest into another network than its configuration says: there are no VLANs yet.
 
     Raises ``GuestError`` naming the card.
     """
-    for key, nic in config.nics.items():
-        for option in ("tag", "trunks"):
-            if option in nic.options:
-                wanted = f"{option}={nic.options[option]}"
-                raise GuestError(
-                    f"{key}: {wanted} can't be honoured yet, and without it the guest would reach the "
-                    f"untagged network; remove '{option}' to let it"
-                )
+    for option in ("tag", "trunks"):
+        if option in nic.options:
+            wanted = f"{option}={nic.options[option]}"
+            raise GuestError(
+                f"{key}: {wanted} can't be honoured yet, and without it the guest would reach the "
+                f"untagged network; remove '{option}' to let it"
+            )
 
 
 def close_links(links: dict[str, Link]) -> None:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from kvorum.core.errors import ParameterError, PermissionDenied
 from kvorum.core.ids import VolumeId
-from kvorum.guests.config import Disk, GuestConfig
+from kvorum.guests.change import Changes, Say, Wish
+from kvorum.guests.config import Disk, GuestConfig, pending
 from kvorum.guests.config.devices import BUSES
-from kvorum.guests.disks import Making, generated, is_disk_key, new_identity, own_volumes
+from kvorum.guests.config.drives import free_key, is_disk_key
+from kvorum.guests.disks import Making, generated, new_identity, own_volumes
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine.commandline import Drive, Link, Wiring, command_line, socket_names
 from kvorum.guests.manager import GuestManager
@@ -40,11 +42,6 @@ _CONFIG = Privilege(
     "VM.Config.Network",
     "VM.Config.HWType", "VM.Config.Options", "VM.Config.Cloudinit", any_of=True,
 )  # fmt: skip
-_LIVE = frozenset({
-    "name", "description", "tags", "onboot", "startup", "protection", "autostart", "hookscript", "lock",
-    "migrate_downtime", "migrate_speed", "boot", "bootdisk", "template", "vmstatestorage",
-})  # fmt: skip
-"""Settings that a running guest's QEMU doesn't know, so they may change at any time."""
 
 
 class CreateBase(Parameters):
@@ -62,6 +59,7 @@ class ConfigBase(GuestPath):
     """Settings to change."""
 
     delete: str | None = None
+    revert: str | None = None
     digest: str | None = None
     skiplock: Boolean = False
     force: Boolean = False
@@ -70,6 +68,11 @@ class ConfigBase(GuestPath):
 class ReadParameters(GuestPath):
     current: Boolean = False
     snapshot: str | None = None
+
+
+class UnlinkParameters(GuestPath):
+    idlist: str
+    force: Boolean = False
 
 
 class DestroyParameters(GuestPath):
@@ -92,7 +95,7 @@ else:
     ConfigParameters = with_settings(ConfigBase)
 
 _CREATE_OWN = frozenset({"node", "vmid", "start", "storage", "pool", "unique"})
-_CONFIG_OWN = frozenset({"node", "vmid", "delete", "digest", "skiplock", "force"})
+_CONFIG_OWN = frozenset({"node", "vmid", "delete", "revert", "digest", "skiplock", "force"})
 
 
 @method(
@@ -139,13 +142,32 @@ async def read(ctx: Context, p: ReadParameters) -> dict[str, object]:
     registry = Registry(ctx.store)
     file = registry.file(p.vmid)
     config = GuestConfig.parse(p.vmid, file.text, file.path)
-    settings = config.settings
+    settings = config.settings if p.current else config.applied().settings
     if p.snapshot:
         if p.snapshot not in config.document.sections:
             raise GuestError(f"snapshot '{p.snapshot}' does not exist")
         settings = {key: setting.value for key, setting in config.document.settings(p.snapshot).items()}
     notes = {"description": config.document.description} if config.document.description else {}
     return {**settings, **notes, "digest": file.digest}
+
+
+@method("GET", f"{_BASE}/pending", permission=Privilege("/vms/{vmid}", "VM.Audit"), where=Where.NODE,
+        commands=(Command("qm pending", "vmid", output="qm_pending"),))  # fmt: skip
+async def read_pending(ctx: Context, p: GuestPath) -> list[pending.Row]:
+    """Get the virtual machine configuration with both current and pending values."""
+    config = Registry(ctx.store).config(p.vmid)
+    notes = {"description": config.document.description} if config.document.description else {}
+    return pending.rows({**config.settings, **notes}, config.pending)
+
+
+@method("PUT", f"{_BASE}/unlink", permission=Privilege("/vms/{vmid}", "VM.Config.Disk"), where=Where.NODE,
+        protected=True, commands=(Command("qm disk unlink", "vmid", aliases=("qm unlink",)),))  # fmt: skip
+async def unlink(ctx: Context, p: UnlinkParameters) -> None:
+    """Unlink disks: they become unused; with ``force``, and for unused ones, their volumes are destroyed."""
+    keys = frozenset(words(p.idlist))
+    if wrong := sorted(key for key in keys if not is_disk_key(key) and not key.startswith("unused")):
+        raise ParameterError({"idlist": f"'{wrong[0]}' is no disk; write keys such as scsi1, unused0"})
+    await _changes(ctx).make(p.vmid, Wish({}, keys, destroy=p.force), who=ctx.identity.name)
 
 
 @method("PUT", f"{_BASE}/config", permission=_CONFIG, where=Where.NODE, protected=True,
@@ -218,7 +240,7 @@ async def import_disk(ctx: Context, p: ImportParameters) -> Work:
         ):
             made = await kind.import_disk(p.vmid, Path(p.source), p.format, log.progress, under_way.reserving)
             config = manager.registry.config(p.vmid)
-            key = p.target_disk or _free_key("unused", config)
+            key = p.target_disk or free_key("unused", config.settings)
             size = await kind.size(made)
             disk = (
                 Disk(str(made), {})
@@ -261,56 +283,17 @@ async def show_command(ctx: Context, p: GuestPath) -> list[str]:
     return command_line(config, manager.workshop.facts, Wiring(numbers, drives, links))
 
 
-async def _change(ctx: Context, p: ConfigBase, say: object) -> None:
-    """Check, make disks, write; what was made is removed again when the write fails."""
-    manager, storages, who = ctx.service(GuestManager), ctx.service(Storages), ctx.identity.name
-    unfinished = ctx.service(Unfinished)
+async def _change(ctx: Context, p: ConfigBase, say: Say) -> None:
     settings = generated(p.vmid, settings_of(p, _CONFIG_OWN))
-    delete = frozenset(words(p.delete))
-    if both := sorted(delete & settings.keys()):
-        raise ParameterError({key: f"can't delete '{key}' and set it at the same time" for key in both})
     _check_files(ctx, settings)
-    async with manager.exclusive(p.vmid, "config"):
-        manager.check_quorum()
-        manager.registry.check_digest(p.vmid, p.digest)
-        config = manager.registry.config(p.vmid)
-        manager.check_unlocked(config, p.skiplock)
-        late = sorted((settings.keys() | delete) - _LIVE)
-        if manager.running(p.vmid) is not None and late:
-            raise GuestError(
-                f"VM {p.vmid} is running: {', '.join(late)} can be changed when it is stopped; stop it first"
-            )
-        async with unfinished.undertaking(p.vmid, "change of the configuration") as under_way:
-            made = await Making(storages, p.vmid, under_way, lambda text: None).realise(settings)
-            made |= kept_volumes(config, delete, made)
-            delete |= taken_up(config, made)
-            await manager.registry.edit(p.vmid, made, delete, who=who, digest=p.digest or "")
+    wish = Wish(settings, frozenset(words(p.delete)), frozenset(words(p.revert)), p.force)
+    await _changes(ctx).make(
+        p.vmid, wish, who=ctx.identity.name, digest=p.digest or "", skiplock=p.skiplock, say=say
+    )
 
 
-def kept_volumes(config: GuestConfig, delete: frozenset[str], made: dict[str, str]) -> dict[str, str]:
-    """Volumes of drives that are taken away or replaced become ``unused``: nothing is lost unasked."""
-    kept: dict[str, str] = {}
-    attached = _attached(made)
-    for key, disk in config.disks.items():
-        gone = key in delete or (key in made and Disk.parse(made[key]).file != disk.file)
-        if gone and disk.volume is not None and not disk.is_cdrom and disk.file not in attached:
-            kept[_free_key("unused", config, kept)] = disk.file
-    return kept
-
-
-def taken_up(config: GuestConfig, made: dict[str, str]) -> frozenset[str]:
-    """The ``unused`` entries whose volumes are a drive's from now on."""
-    attached = _attached(made)
-    return frozenset(key for key, disk in config.unused.items() if disk.file in attached)
-
-
-def _attached(made: dict[str, str]) -> set[str]:
-    return {Disk.parse(value).file for key, value in made.items() if is_disk_key(key)}
-
-
-def _free_key(family: str, config: GuestConfig, taken: dict[str, str] | None = None) -> str:
-    used = config.settings.keys() | (taken or {}).keys()
-    return next(key for number in range(10_000) if (key := f"{family}{number}") not in used)
+def _changes(ctx: Context) -> Changes:
+    return Changes(ctx.service(GuestManager), ctx.service(Storages), ctx.service(Unfinished))
 
 
 def _check_files(ctx: Context, settings: dict[str, str]) -> None:

@@ -55,6 +55,10 @@ class ShutdownParameters(GuestPath):
     keepActive: Boolean = False
 
 
+class RebootParameters(GuestPath):
+    timeout: int | None = Field(default=None, ge=0)
+
+
 class ResetParameters(GuestPath):
     skiplock: Boolean = False
 
@@ -76,13 +80,13 @@ async def index(ctx: Context, p: ListParameters) -> list[Row]:
 @method("GET", _BASE, permission=LoggedIn())
 async def directory(ctx: Context, p: GuestPath) -> list[Row]:
     """Directory index of a virtual machine."""
-    return [{"subdir": name} for name in ("config", "migrate", "status")]
+    return [{"subdir": name} for name in ("config", "migrate", "pending", "status", "unlink")]
 
 
 @method("GET", f"{_BASE}/status", permission=LoggedIn())
 async def status_directory(ctx: Context, p: GuestPath) -> list[Row]:
     """Directory index of a virtual machine's status."""
-    return [{"subdir": name} for name in ("current", "start", "stop", "reset", "shutdown")]
+    return [{"subdir": name} for name in ("current", "reboot", "reset", "shutdown", "start", "stop")]
 
 
 @method(
@@ -165,6 +169,23 @@ async def reset(ctx: Context, p: ResetParameters) -> Work:
         await manager.reset(p.vmid, skiplock=p.skiplock)
 
     return Work("qmreset", str(p.vmid), run)
+
+
+@method(
+    "POST", f"{_BASE}/status/reboot", permission=_POWER, where=Where.NODE, protected=True, task=True,
+    commands=(Command("qm reboot", "vmid"),),
+)  # fmt: skip
+async def reboot(ctx: Context, p: RebootParameters) -> Work:
+    """Reboot the VM by shutting it down, and starting it again. Applies pending changes."""
+    manager = ctx.service(GuestManager)
+    manager.need_running(p.vmid)
+    manager.check_quorum()
+
+    async def run(log: TaskLog) -> None:
+        await manager.shutdown(p.vmid, timeout=p.timeout)
+        await manager.start(p.vmid, say=log.line)
+
+    return Work("qmreboot", str(p.vmid), run)
 
 
 def _row(record: GuestRecord) -> Row:

@@ -1,0 +1,183 @@
+"""A guest's settings changed: at once, in its running QEMU, or with its next start.
+
+What QEMU need not know changes at once. The rest is written down as pending first; then what the running
+QEMU takes is plugged, and what it has taken is pending no longer. So a daemon that dies in between, or a
+guest that does not let a device go, leaves a change that waits for the next start, never one that is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from kvorum.core.errors import KvorumError, ParameterError
+from kvorum.core.ids import VolumeId
+from kvorum.guests.config import Disk, GuestConfig
+from kvorum.guests.config.drives import is_disk_key
+from kvorum.guests.disks import Making, owned
+from kvorum.guests.machine.hotplug import Hotplug, Way, way
+from kvorum.guests.manager import GuestManager
+from kvorum.guests.unfinished import Unfinished
+from kvorum.storage import Storages
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to change."""
+
+    changes: Mapping[str, str]
+    delete: frozenset[str] = frozenset()
+    revert: frozenset[str] = frozenset()
+    """Settings whose pending change is dropped."""
+    destroy: bool = False
+    """Destroy the volumes of the drives that go."""
+
+    def check(self) -> None:
+        """Raises ``ParameterError`` for what contradicts itself."""
+        errors = {
+            key: f"can't delete '{key}' and set it at the same time"
+            for key in self.delete & self.changes.keys()
+        }
+        for key in self.revert & (self.delete | self.changes.keys()):
+            errors[key] = f"can't revert '{key}' and change it at the same time"
+        if errors:
+            raise ParameterError(errors)
+
+
+class Changes:
+    """Changes of this node's guests. The caller has checked what it may."""
+
+    def __init__(self, manager: GuestManager, storages: Storages, unfinished: Unfinished) -> None:
+        self._manager = manager
+        self._registry = manager.registry
+        self._storages = storages
+        self._unfinished = unfinished
+
+    async def make(
+        self, vmid: int, wish: Wish, *, who: str, digest: str = "", skiplock: bool = False,
+        say: Say = lambda text: None,
+    ) -> None:  # fmt: skip
+        """Make a change; returns when it is written, and what can be plugged is.
+
+        Raises ``ParameterError`` naming each setting that the guest did not take now, and that is pending, or
+        what else is wrong, and nothing has changed then.
+        """
+        async with self._manager.exclusive(vmid, "config"):
+            self._manager.check_quorum()
+            self._registry.check_digest(vmid, digest or None)
+            config = self._registry.config(vmid)
+            self._manager.check_unlocked(config, skiplock)
+            wish.check()
+            running = self._manager.running(vmid) is not None
+            doomed = [] if running else self._doomed(config, wish)
+            doomed += self._doomed_unused(config, wish.delete)
+            async with self._unfinished.undertaking(
+                vmid, "change of the configuration", volumes=doomed
+            ) as under_way:
+                made = await Making(self._storages, vmid, under_way, say).realise(wish.changes)
+                wish = Wish(made, wish.delete, wish.revert, wish.destroy)
+                changed = staged(config, wish) if running else settled(config, wish)
+                await self._registry.replace(config, changed, who=who, digest=digest)
+            if running:
+                await self._plug(changed, made.keys() | wish.delete, who, say)
+
+    async def _plug(self, config: GuestConfig, keys: Iterable[str], who: str, say: Say) -> None:
+        """Have the running QEMU take what it can of what waits."""
+        errors: dict[str, str] = {}
+        guest = self._manager.need_running(config.vmid)
+        hotplug = Hotplug(self._manager.workshop, guest)
+        for key in sorted(keys):
+            pending = config.pending
+            waits = key in pending.changes or key in pending.delete
+            if not waits or way(config, key, pending.changes.get(key)) is not Way.PLUG:
+                continue
+            then = promoted(config, key)
+            try:
+                await hotplug.change(config, then, key)
+            except (KvorumError, TimeoutError) as error:
+                errors[key] = (
+                    f"hotplug problem - {error}; it is pending, and takes effect with the next start"
+                )
+                say(f"{key}: {errors[key]}")
+                continue
+            doomed = self._doomed_forced(config, {key})
+            async with self._unfinished.undertaking(config.vmid, "removal of a drive", volumes=doomed):
+                await self._registry.replace(config, then, who=who)
+            guest.config = config = then
+        if errors:
+            raise ParameterError(errors)
+
+    def _doomed(self, config: GuestConfig, wish: Wish) -> list[VolumeId]:
+        """The volumes that a stopped guest's change destroys."""
+        forced = {key for key, force in config.pending.delete.items() if force}
+        keys = forced | (wish.delete if wish.destroy else frozenset())
+        return _volumes(config, {key for key in keys if is_disk_key(key)})
+
+    def _doomed_forced(self, config: GuestConfig, keys: set[str]) -> list[VolumeId]:
+        forced = {key for key in keys if config.pending.delete.get(key) and is_disk_key(key)}
+        return _volumes(config, forced)
+
+    def _doomed_unused(self, config: GuestConfig, delete: frozenset[str]) -> list[VolumeId]:
+        return _volumes(config, {key for key in delete if key in config.unused})
+
+
+def _volumes(config: GuestConfig, keys: set[str]) -> list[VolumeId]:
+    disks = [Disk.parse(config.settings[key]) for key in sorted(keys) if key in config.settings]
+    return [volume for disk in disks if (volume := owned(config.vmid, disk)) is not None]
+
+
+def settled(config: GuestConfig, wish: Wish) -> GuestConfig:
+    """A stopped guest's configuration after a change: nothing waits any more."""
+    now = reverted(config, wish.revert)
+    forced = frozenset(key for key, force in now.pending.delete.items() if force)
+    pending = now.pending.stage(wish.changes, wish.delete)
+    bare = now.with_pending(type(pending)())
+    destroy = forced | (wish.delete if wish.destroy else frozenset())
+    return bare.changed(pending.changes, frozenset(pending.delete), destroy)
+
+
+def staged(config: GuestConfig, wish: Wish) -> GuestConfig:
+    """A running guest's configuration: what QEMU need not know is changed, the rest waits."""
+    now = reverted(config, wish.revert)
+    pending = now.pending
+    free: dict[str, str] = {}
+    gone: set[str] = set()
+    for key, value in wish.changes.items():
+        if way(now, key, value) is Way.FREE:
+            free[key] = value
+            pending = pending.revert({key})
+        else:
+            pending = pending.stage({key: value}, ())
+    for key in wish.delete:
+        if key not in now.settings or way(now, key, None) is Way.FREE:
+            gone.add(key)
+            pending = pending.revert({key})
+        else:
+            pending = pending.stage({}, {key}, force=wish.destroy)
+    return now.with_pending(pending).edit(free, frozenset(gone))
+
+
+def reverted(config: GuestConfig, keys: Iterable[str]) -> GuestConfig:
+    """Without what waits of these settings; a volume that was made for one of them becomes ``unused``."""
+    dropped = {key: value for key, value in config.pending.changes.items() if key in frozenset(keys)}
+    bare = config.with_pending(config.pending.revert(keys))
+    lost = {key: value for key, value in dropped.items() if is_disk_key(key)}
+    named = {disk.file for disk in (*bare.disks.values(), *bare.unused.values())}
+    fresh = {key: value for key, value in lost.items() if Disk.parse(value).file not in named}
+    for value in fresh.values():
+        disk = Disk.parse(value)
+        if owned(config.vmid, disk) is not None:
+            bare = bare.keep(disk)
+    return bare
+
+
+def promoted(config: GuestConfig, key: str) -> GuestConfig:
+    """With one setting that waited in effect."""
+    pending = config.pending
+    rest = config.with_pending(pending.revert({key}))
+    if key in pending.delete:
+        going = frozenset({key})
+        return rest.changed({}, going, going if pending.delete[key] else frozenset())
+    return rest.changed({key: pending.changes[key]}, frozenset())

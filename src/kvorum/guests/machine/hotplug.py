@@ -1,0 +1,227 @@
+"""Changes that a running QEMU takes: which they are (pure), and their commands.
+
+What is plugged gets the same name and address as on a command line made anew, since a migration's target
+builds the machine from the configuration. So nothing is plugged whose bus would be another one then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from enum import Enum, auto
+
+from kvorum.guests.config import Disk, GuestConfig, Nic
+from kvorum.guests.errors import GuestError, QmpError
+from kvorum.guests.machine.commandline import (
+    blockdev,
+    buses,
+    controllers,
+    disk_device,
+    nic_device,
+    node_name,
+)
+from kvorum.guests.machine.guest import RunningGuest, Workshop
+from kvorum.guests.machine.launcher import close_links
+
+UNPLUG_DEADLINE_S = 5.0
+"""A guest without a driver for it never lets a device go."""
+DEFAULT = frozenset({"network", "disk", "usb"})
+FREE = frozenset({
+    "name", "description", "tags", "onboot", "startup", "protection", "autostart", "hookscript", "lock",
+    "migrate_downtime", "migrate_speed", "boot", "bootdisk", "template", "vmstatestorage", "hotplug",
+    "ciuser", "cipassword", "citype", "ciupgrade", "cicustom", "nameserver", "searchdomain", "sshkeys",
+})  # fmt: skip
+"""Settings that QEMU doesn't know, so they may change at any time."""
+_FREE_DISK = frozenset({"size", "backup", "replicate", "shared"})
+_FREE_NIC = frozenset({"link_down", "firewall"})
+_WHOLE = frozenset({"bootindex", "channel", "lun", "rotation_rate", "scsi-id", "unit", "host_mtu"})
+
+
+class Way(Enum):
+    """How a change takes effect."""
+
+    FREE = auto()
+    """QEMU need not know."""
+    PLUG = auto()
+    """The running QEMU takes it."""
+    LATER = auto()
+    """The next QEMU has it."""
+
+
+def enabled(config: GuestConfig) -> frozenset[str]:
+    """What the ``hotplug`` setting allows."""
+    text = config.text("hotplug", "1")
+    if text in ("0", "1"):
+        return DEFAULT if text == "1" else frozenset()
+    return frozenset(text.replace(";", ",").split(","))
+
+
+def way(now: GuestConfig, key: str, value: str | None) -> Way:
+    """How one setting of a running guest changes to ``value``, or goes (``None``)."""
+    if key in FREE or key.startswith(("unused", "ipconfig")) or now.settings.get(key) == value:
+        return Way.FREE
+    then = now.edit({key: value}) if value is not None else now.edit({}, frozenset({key}))
+    if key in now.disks or key in then.disks:
+        return _disk_way(now, then, key)
+    if key in now.nics or key in then.nics:
+        return _nic_way(now, then, key)
+    if key == "balloon" and now.number("balloon", 1) and then.number("balloon", 1):
+        return Way.PLUG
+    return Way.LATER
+
+
+def _disk_way(now: GuestConfig, then: GuestConfig, key: str) -> Way:
+    old, new = now.disks.get(key), then.disks.get(key)
+    if old and new and old.is_cdrom and new.is_cdrom:
+        return Way.PLUG
+    if old and new and old.file == new.file:
+        changed = {name for name, _ in old.options.items() ^ new.options.items()}
+        return Way.FREE if changed <= _FREE_DISK else Way.LATER
+    pluggable = key.startswith("virtio") or (
+        key.startswith("scsi") and now.text("scsihw").startswith("virtio-scsi")
+    )
+    same = list(buses(now)) == list(buses(then))
+    return Way.PLUG if pluggable and same and "disk" in enabled(now) else Way.LATER
+
+
+def _nic_way(now: GuestConfig, then: GuestConfig, key: str) -> Way:
+    old, new = now.nics.get(key), then.nics.get(key)
+    if old and new and _fixed(old) == _fixed(new):
+        return Way.PLUG
+    same = list(buses(now)) == list(buses(then))
+    return Way.PLUG if same and "network" in enabled(now) else Way.LATER
+
+
+def _fixed(nic: Nic) -> tuple[object, ...]:
+    """What of a card is not the cable's state."""
+    return nic.model, nic.mac, nic.bridge, {k: v for k, v in nic.options.items() if k not in _FREE_NIC}
+
+
+class Hotplug:
+    """Changes made to one running guest. Its methods raise ``KvorumError`` and leave QEMU as it was."""
+
+    def __init__(self, workshop: Workshop, guest: RunningGuest) -> None:
+        self._workshop = workshop
+        self._guest = guest
+        self._monitor = guest.monitor
+
+    async def change(self, now: GuestConfig, then: GuestConfig, key: str) -> None:
+        """Have QEMU take one setting that ``way`` calls ``PLUG``."""
+        if key == "balloon":
+            await self._monitor.execute("balloon", {"value": then.number("balloon", 0) << 20})
+        elif key in now.nics or key in then.nics:
+            await self._nic(key, now.nics.get(key), then.nics.get(key))
+        else:
+            await self._disk(now, then, key)
+
+    # Disks
+
+    async def _disk(self, now: GuestConfig, then: GuestConfig, key: str) -> None:
+        old, new = now.disks.get(key), then.disks.get(key)
+        if old and new and old.is_cdrom and new.is_cdrom:
+            await self._medium(key, old, new)
+            return
+        if old:
+            # A controller takes its last disk along: both go, or, when the guest refuses, neither does.
+            for device in sorted(_ids(now) - _ids(then)) or (key,):
+                await self._unplug(device)
+            await self._forget(key)
+        if new:
+            await self._plug_disk(now, then, key, new)
+
+    async def _plug_disk(self, now: GuestConfig, then: GuestConfig, key: str, disk: Disk) -> None:
+        drive = await self._workshop.drive(self._guest.vmid, key, disk)
+        present = _ids(now)
+        for controller in controllers(then):
+            if _properties(controller)["id"] not in present:
+                await self._monitor.execute("device_add", _properties(controller))
+        try:
+            if drive is not None:
+                await self._monitor.execute("blockdev-add", blockdev(key, disk, drive))
+            await self._monitor.execute(
+                "device_add", _properties(disk_device(then, key, disk, drive is not None))
+            )
+        except BaseException:
+            with contextlib.suppress(QmpError):
+                await self._monitor.execute("blockdev-del", {"node-name": node_name(key)})
+            raise
+
+    async def _medium(self, key: str, old: Disk, new: Disk) -> None:
+        drive = await self._workshop.drive(self._guest.vmid, key, new)
+        await self._monitor.execute("blockdev-open-tray", {"id": key, "force": True})
+        if old.file not in ("none", "cdrom"):
+            await self._monitor.execute("blockdev-remove-medium", {"id": key})
+            await self._forget(key)
+        if drive is not None:
+            await self._monitor.execute("blockdev-add", blockdev(key, new, drive))
+            await self._monitor.execute("blockdev-insert-medium", {"id": key, "node-name": node_name(key)})
+        await self._monitor.execute("blockdev-close-tray", {"id": key})
+
+    async def _forget(self, key: str) -> None:
+        """Close a drive's file; nothing to do for one that was empty."""
+        nodes = await self._monitor.execute("query-named-block-nodes", {"flat": True})
+        if any(node["node-name"] == node_name(key) for node in nodes):
+            await self._monitor.execute("blockdev-del", {"node-name": node_name(key)})
+
+    # Network cards
+
+    async def _nic(self, key: str, old: Nic | None, new: Nic | None) -> None:
+        if old and new and _fixed(old) == _fixed(new):
+            await self._link(key, new)
+            return
+        if old:
+            await self._unplug(key)
+            await self._monitor.execute("netdev_del", {"id": key})
+        if new:
+            await self._plug_nic(key, new)
+            await self._link(key, new)
+
+    async def _link(self, key: str, nic: Nic) -> None:
+        await self._monitor.execute("set_link", {"name": key, "up": not nic.link_down})
+
+    async def _plug_nic(self, key: str, nic: Nic) -> None:
+        link = await self._workshop.launcher.open_link(self._guest.vmid, key, nic)
+        try:
+            netdev: dict[str, object] = {"type": "user" if link.fd is None else "tap", "id": key}
+            for name, descriptor in (("fd", link.fd), ("vhostfd", link.vhost_fd)):
+                if descriptor is not None:
+                    self._monitor.send_descriptor(descriptor)
+                    await self._monitor.execute("getfd", {"fdname": f"{key}-{name}"})
+                    netdev[name] = f"{key}-{name}"
+            if link.vhost_fd is not None:
+                netdev["vhost"] = True
+            await self._monitor.execute("netdev_add", netdev)
+        finally:
+            close_links({key: link})
+        try:
+            await self._monitor.execute("device_add", _properties(nic_device(key, nic)))
+        except BaseException:
+            with contextlib.suppress(QmpError):
+                await self._monitor.execute("netdev_del", {"id": key})
+            raise
+
+    async def _unplug(self, device: str) -> None:
+        """Ask the guest to let a device go, and wait until it has."""
+        async with self._monitor.listen("DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR") as events:
+            await self._monitor.execute("device_del", {"id": device})
+            try:
+                event = await events.until(lambda e: e.data.get("device") == device, UNPLUG_DEADLINE_S)
+            except TimeoutError:
+                raise GuestError(
+                    f"{device}: the guest did not let it go within {UNPLUG_DEADLINE_S:g} s"
+                ) from None
+            if event.name != "DEVICE_DELETED":
+                raise GuestError(f"{device}: the guest refuses to let it go")
+
+
+def _ids(config: GuestConfig) -> frozenset[str]:
+    return frozenset(str(_properties(controller)["id"]) for controller in controllers(config))
+
+
+def _properties(device: str) -> dict[str, object]:
+    """A ``-device`` argument as ``device_add`` takes it."""
+    driver, *pairs = device.split(",")
+    properties: dict[str, object] = {"driver": driver}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        properties[key] = int(value, 0) if key in _WHOLE else value
+    return properties

@@ -1,0 +1,201 @@
+"""Settings of running guests changed, with real QEMUs. No system runs in them that would let a device go."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvorum.core.errors import Conflict, OutcomeUnknown, ParameterError
+from kvorum.guests.change import Changes, Wish
+from kvorum.guests.config import GuestConfig
+from kvorum.guests.machine.qmp import Monitor
+from kvorum.storage import Storages
+
+_spec = importlib.util.spec_from_file_location("guests_world", Path(__file__).with_name("world.py"))
+assert _spec and _spec.loader
+_module = sys.modules.setdefault("guests_world", importlib.util.module_from_spec(_spec))
+if not hasattr(_module, "World"):
+    _spec.loader.exec_module(_module)
+Node = _module.Node
+MemoryStore = _module.MemoryStore
+
+pytestmark = pytest.mark.skipif(not shutil.which(_module.QEMU), reason="no qemu-system-x86_64 here")
+BASE = (
+    "memory: 32\nvga: none\nscsihw: virtio-scsi-pci\nide2: none,media=cdrom\nnet0: virtio=BC:24:11:00:00:01\n"
+)
+
+
+@pytest.fixture
+async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Node]:
+    monkeypatch.setattr("kvorum.guests.machine.hotplug.UNPLUG_DEADLINE_S", 0.3)
+    node = Node("n1", tmp_path, MemoryStore("n1"), await _module.qemu_facts())
+    await node.store.write("nodes/n1/qemu-server/100.conf", BASE)
+    yield node
+    for guest in node.manager.all_running():
+        await guest.stop("the test is over")
+    await node.manager.detach()
+
+
+async def change(node: Node, changes: dict[str, str], *delete: str, **wish: object) -> None:
+    changing = Changes(node.manager, node.storages, node.unfinished)
+    await changing.make(100, Wish(changes, frozenset(delete), **wish), who="root@pam")  # type: ignore[arg-type]
+
+
+def config(node: Node) -> GuestConfig:
+    found: GuestConfig = node.manager.registry.config(100)
+    return found
+
+
+async def devices(node: Node) -> set[str]:
+    monitor = node.manager.need_running(100).monitor
+    found = await monitor.execute("qom-list", {"path": "/machine/peripheral"})
+    return {entry["name"] for entry in found if entry["type"].startswith("child<")}
+
+
+def volumes(storages: Storages) -> list[object]:
+    return list(storages.get("local").list_blocking(100))
+
+
+async def test_disks_and_cards_are_plugged_while_the_guest_runs(node: Node) -> None:
+    await node.manager.start(100)
+    await change(node, {
+        "scsi1": "local:0.01,format=qcow2", "virtio0": "local:0.01", "net1": "virtio=BC:24:11:00:00:02",
+    })  # fmt: skip
+    assert {"virtioscsi0", "scsi1", "virtio0", "net1"} <= await devices(node)
+    assert not config(node).pending
+    assert {"scsi1", "virtio0", "net1"} <= config(node).settings.keys()
+    blocks = await node.manager.need_running(100).monitor.execute("query-named-block-nodes", {"flat": True})
+    assert {"drive-scsi1", "drive-virtio0"} <= {block["node-name"] for block in blocks}
+
+
+async def test_a_plugged_guest_is_the_one_a_new_command_line_makes(node: Node) -> None:
+    """Else it could not migrate: same devices, same addresses."""
+    await node.manager.start(100)
+    await change(node, {"scsi1": "local:0.01", "virtio3": "local:0.01", "net2": "e1000=BC:24:11:00:00:02"})
+    plugged = await _addresses(node)
+    await node.manager.stop(100)
+    await node.manager.start(100)
+    assert await _addresses(node) == plugged
+
+
+async def _addresses(node: Node) -> dict[str, object]:
+    monitor = node.manager.need_running(100).monitor
+    (bus,) = await monitor.execute("query-pci")
+    return {device["qdev_id"]: device["slot"] for device in bus["devices"] if device["qdev_id"]}
+
+
+async def test_a_cd_is_changed_while_the_guest_runs(node: Node) -> None:
+    images = node.storages.get("local").root / "template" / "iso"
+    images.mkdir(parents=True)
+    (images / "a.iso").write_bytes(bytes(2048))
+    await node.manager.start(100)
+    monitor = node.manager.need_running(100).monitor
+    for disk, inserted in (("local:iso/a.iso", True), ("none", False), ("local:iso/a.iso", True)):
+        await change(node, {"ide2": f"{disk},media=cdrom"})
+        (drive,) = [block for block in await monitor.execute("query-block") if block["qdev"] == "ide2"]
+        assert ("inserted" in drive) is inserted
+    assert not config(node).pending
+
+
+async def test_a_cable_is_unplugged_and_stays_so(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QEMU tells nobody the state of a link, so what it was asked is what can be seen."""
+    asked: list[object] = []
+    execute = Monitor.execute
+
+    async def spy(self: Monitor, command: str, arguments: Any = None, **more: Any) -> Any:
+        if command == "set_link":
+            asked.append((arguments["name"], arguments["up"]))
+        return await execute(self, command, arguments, **more)
+
+    monkeypatch.setattr(Monitor, "execute", spy)
+    await node.manager.start(100)
+    await change(node, {"net0": "virtio=BC:24:11:00:00:01,link_down=1"})
+    assert asked == [("net0", False)]
+    assert (bool(config(node).pending), config(node).nics["net0"].link_down) == (False, True)
+    await node.manager.stop(100)
+    await node.manager.start(100)
+    assert asked == [("net0", False)] * 2, "a new QEMU has every cable plugged in"
+
+
+async def test_what_qemu_can_not_take_waits_for_the_next_start(node: Node) -> None:
+    await node.manager.start(100)
+    await change(node, {"cores": "2", "name": "db", "sata0": "local:0.01"}, "vga")
+    assert (config(node).cores, config(node).name) == (1, "db")
+    assert set(config(node).pending.changes) == {"cores", "sata0"}
+    await node.manager.stop(100)
+    await node.manager.start(100)
+    assert (config(node).cores, bool(config(node).pending)) == (2, False)
+    assert {"sata0", "vga"} <= await devices(node)
+
+
+async def test_a_device_that_the_guest_does_not_let_go_is_said_and_waits(node: Node) -> None:
+    await change(node, {"scsi0": "local:0.01"})
+    await node.manager.start(100)
+    with pytest.raises(ParameterError) as caught:
+        await change(node, {}, "net0", "scsi0")
+    assert caught.value.errors.keys() == {"net0", "scsi0"}
+    assert "did not let it go" in caught.value.errors["net0"]
+    assert "scsi0" in config(node).settings
+    assert {"net0", "scsi0"} <= await devices(node)
+    await node.manager.stop(100)
+    await node.manager.start(100)
+    assert not {"scsi0", "net0"} & await devices(node)
+    assert "unused0" in config(node).settings
+
+
+async def test_a_disk_that_is_destroyed_later_is_there_until_then(node: Node) -> None:
+    await change(node, {"sata0": "local:0.01"})
+    await node.manager.start(100)
+    await change(node, {}, "sata0", destroy=True)
+    assert len(volumes(node.storages)) == 1
+    await node.manager.stop(100)
+    await node.manager.start(100)
+    assert volumes(node.storages) == []
+    assert not {"sata0", "unused0"} & config(node).settings.keys()
+
+
+async def test_an_unused_volume_is_destroyed_when_its_setting_goes(node: Node) -> None:
+    await change(node, {"scsi0": "local:0.01"})
+    await change(node, {}, "scsi0")
+    assert len(volumes(node.storages)) == 1
+    await change(node, {}, "unused0")
+    assert volumes(node.storages) == []
+
+
+async def test_a_change_that_waits_can_be_dropped(node: Node) -> None:
+    await node.manager.start(100)
+    await change(node, {"sata0": "local:0.01", "cores": "2"})
+    await change(node, {}, revert=frozenset({"sata0", "cores"}))
+    assert not config(node).pending
+    assert "unused0" in config(node).settings, "its volume was made already, and is not lost"
+
+
+async def test_a_daemon_that_dies_after_it_plugged_leaves_the_change_waiting(node: Node) -> None:
+    await node.manager.start(100)
+    node.store.failures = [None, OutcomeUnknown("the daemon is gone")]
+    with pytest.raises(OutcomeUnknown):
+        await change(node, {"net1": "virtio=BC:24:11:00:00:02"})
+    assert "net1" in config(node).pending.changes
+    await node.manager.stop(100)
+    await node.manager.start(100)
+    assert "net1" in await devices(node)
+
+
+async def test_a_change_of_what_another_has_changed_is_refused(node: Node) -> None:
+    before = config(node)
+    await node.store.write("nodes/n1/qemu-server/100.conf", BASE + "cores: 2\n")
+    with pytest.raises(Conflict):
+        await node.manager.registry.replace(before, before.edit({"cores": "3"}), who="root@pam")
+
+
+async def test_a_setting_can_not_be_set_and_dropped_at_once(node: Node) -> None:
+    with pytest.raises(ParameterError, match="cores"):
+        await change(node, {"cores": "2"}, "cores")
+    with pytest.raises(ParameterError, match="cores"):
+        await change(node, {"cores": "2"}, revert=frozenset({"cores"}))
