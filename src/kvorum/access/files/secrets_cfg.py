@@ -45,7 +45,7 @@ class Shadow(_SecretFile):
         secrets: dict[str, str] = {}
         others: list[str] = []
         for line in filter(str.strip, text.split("\n")):
-            name, _, rest = line.removesuffix("\r").partition(":")
+            name, _, rest = line.rstrip("\r").partition(":")
             kept, _, more = rest.partition(":")
             if name and kept and not more and name not in secrets:
                 secrets[name] = kept

@@ -188,7 +188,7 @@ class _Reader:
 
     def read(self, text: str) -> UserConfig:
         for line in text.split("\n"):
-            line = line.removesuffix("\r")
+            line = line.rstrip("\r")
             if not line.strip():
                 continue
             try:
