@@ -135,6 +135,7 @@ class Filesystem(View):
             del self._handles[fh]
             if self._changing.get(handle.inode) is handle:
                 del self._changing[handle.inode]
+            self._never_came(handle.inode)
 
     async def setattr(
         self,
@@ -268,6 +269,18 @@ class Filesystem(View):
         if inode is not None and self._is_open(inode):
             self._removed[inode] = file or File(path, b"", 0, self._host.started)
         self._inodes.removed(path)
+
+    def _never_came(self, inode: int) -> None:
+        """A new file whose only commit was refused is nowhere: the kernel must not keep its name.
+
+        Else who tries again opens what is not there, and gets ENOENT for as long as the kernel remembers.
+        """
+        path = self._inodes.path(inode)
+        if not path or self._is_open(inode) or path in self._reserved:
+            return
+        if self._tree.read(path) is None and not self._tree.is_directory(path):
+            self._inodes.removed(path)
+            self._notify_entry(path)
 
     async def _truncate(
         self, ctx: RequestContext, path: str, inode: int, size: int, handle: Handle | None

@@ -211,17 +211,13 @@ class View(pyfuse3.Operations):
                         self._notify_inode(inode, attributes_only=True)
 
     def _changed(self, change: Change) -> None:
-        parent, _, name = change.path.rpartition("/")
         inode = self._inodes.known(change.path)
         if inode is None:
             return
         if not self._replaced(inode, change) and (change.file is not None or change.directory):
             self._notify_inode(inode, attributes_only=False)
         else:
-            above = self._inodes.known(parent)
-            if above is not None:
-                entry = functools.partial(pyfuse3.invalidate_entry, InodeT(above), FileNameT(name.encode()))
-                self._invalidation.put(entry)
+            self._notify_entry(change.path)
 
     def _replaced(self, inode: int, change: Change) -> bool:
         """Whether a change came from elsewhere to a file that nobody here writes: it is then another inode.
@@ -243,6 +239,13 @@ class View(pyfuse3.Operations):
         self._removed[inode] = old
         self._inodes.removed(change.path)
         return True
+
+    def _notify_entry(self, path: str) -> None:
+        parent, _, name = path.rpartition("/")
+        above = self._inodes.known(parent)
+        if above is not None:
+            entry = functools.partial(pyfuse3.invalidate_entry, InodeT(above), FileNameT(name.encode()))
+            self._invalidation.put(entry)
 
     def _notify_inode(self, inode: int, *, attributes_only: bool) -> None:
         self._invalidation.put(functools.partial(pyfuse3.invalidate_inode, InodeT(inode), attributes_only))

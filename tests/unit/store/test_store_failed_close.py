@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -27,6 +28,8 @@ async def test_what_a_close_could_not_write_is_not_written_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: KvorumError, number: int
 ) -> None:
     """The kernel asks twice at a close: ``flush``, which answers the program, and then ``release``."""
+    forgotten = threading.Event()
+    monkeypatch.setattr(pyfuse3, "invalidate_entry", lambda parent, name: forgotten.set())
     paths = Paths.under(tmp_path)
     async with running_store(paths, node="n1", fuse=False, corosync=False) as host:
         await host.transact((), (), "test", 20)
@@ -45,6 +48,13 @@ async def test_what_a_close_could_not_write_is_not_written_after_it(
             assert refused.value.errno == number
             await filesystem.release(info.fh)
             assert host.tree.read("f") is None
+            assert forgotten.wait(10), "the kernel does not keep the name, or the next try would meet ENOENT"
+            info, _ = await filesystem.create(ROOT, b"f", 0o640, os.O_WRONLY, WHO)
+            await filesystem.write(info.fh, 0, b"taken")
+            await filesystem.flush(info.fh)
+            await filesystem.release(info.fh)
+            file = host.tree.read("f")
+            assert file is not None and file.data == b"taken"
         finally:
             filesystem.close()
 
