@@ -16,6 +16,8 @@ INSTALL = "export DEBIAN_FRONTEND=noninteractive; apt-get --quiet update; " + (
     "exec apt-get --quiet --yes --no-install-recommends install corosync-qnetd"
 )
 INSTALL_S = 300.0
+UNIT = "corosync-qnetd.service"
+_MASKED = f'[ "$(systemctl show --property=LoadState --value {UNIT})" = masked ]'
 # The tool reads its request from a file, and writes its result to one that is named after the cluster.
 _SIGN = (
     f'f=$(mktemp) && cat > "$f" && {CERTUTIL} -s -c "$f" -n "$1" >&2 '
@@ -49,14 +51,31 @@ class QnetdHost:
         if not await self.installed():
             raise KvorumError(f"{self._shell.address}: apt installed no corosync-qnetd")
 
+    async def check_startable(self) -> None:
+        """Raise ``KvorumError`` when the daemon is masked: somebody decided that it must not run."""
+        if not await self._shell.succeeds(["sh", "-c", _MASKED]):
+            return
+        raise KvorumError(
+            f"corosync-qnetd is masked on {self._shell.address}, so that nothing can start it: run "
+            "'systemctl unmask corosync-qnetd' there"
+        )
+
     async def start(self) -> None:
         """Have QNetd's authority made if it is not, and its daemon run now and at every boot."""
         if not await self._shell.succeeds(["test", "-e", f"{DATABASE}/qnetd-cacert.crt"]):
             await self._shell.run([CERTUTIL, "-i", "-G"])
-        await self._shell.run(["systemctl", "enable", "--now", "corosync-qnetd.service"])
+        await self.check_startable()
+        enabled = await self._shell.succeeds(["systemctl", "enable", "--now", UNIT])
+        if not enabled or not await self._shell.succeeds(["systemctl", "is-active", "--quiet", UNIT]):
+            raise KvorumError(
+                f"corosync-qnetd does not start on {self._shell.address}: see 'journalctl -u corosync-qnetd' "
+                "there"
+            )
 
     async def served(self, cluster: str) -> int:
-        """How many nodes of a cluster of this name QNetd serves now."""
+        """How many nodes of a cluster of this name QNetd serves now; one that does not run serves none."""
+        if not await self._shell.succeeds(["systemctl", "is-active", "--quiet", UNIT]):
+            return 0
         told = await self._shell.run(["corosync-qnetd-tool", "-l", "-c", cluster])
         return told.count(b"Node ID ")
 
