@@ -75,7 +75,13 @@ def status_text() -> str:
     _require_cluster()
     view = look()
     word, ha, refused = store_word(Paths.system().etc_pve)
-    told = explain_view(replace(view, shape=replace(view.shape, ha=ha)), word)
+    shape = replace(view.shape, ha=ha)
+    if shape.device is not None and shape.device.host:
+        from kvorum.cluster.qdevice.guests import node_of_guest_at
+
+        node = node_of_guest_at(shape.device.host, Paths.system().etc_pve, STORE_S)
+        shape = replace(shape, device=replace(shape.device, guest_on=node))
+    told = explain_view(replace(view, shape=shape), word)
     return status_block(view, time.time()) + "\n" + quorum_block(told, refused_edits(refused))
 
 

@@ -20,6 +20,7 @@ from kvorum.cluster.methods.models import (
     configuration_of,
 )
 from kvorum.cluster.node_files import node_fingerprint
+from kvorum.cluster.qdevice.guests import guest_at
 from kvorum.cluster.quorum import Sets, Shape, StoreWord, Voter, explain
 from kvorum.cluster.status import look, refused_edits
 from kvorum.core.errors import ParameterError
@@ -128,6 +129,9 @@ async def quorum(ctx: Context, p: NoParameters) -> QuorumRow:
         except (CorosyncError, TimeoutError):
             pass  # corosync does not answer: what the store knows has to do
     word = StoreWord(membership.quorate, membership.reason)
+    if shape.device is not None:
+        guest = await guest_at(ctx.store, shape.device.host)
+        shape = replace(shape, device=replace(shape.device, guest_on=guest.node if guest else ""))
     explanation = explain(replace(shape, ha=_has_ha(ctx.store)), quorate=quorate, store=word)
     return QuorumRow(
         quorate=explanation.quorate,
