@@ -194,6 +194,7 @@ def kinds(told: Explanation) -> list[str]:
         (Shape(nodes(1, 1, 1), Device(1, True)), ["device-odd-nodes"]),
         (Shape(nodes(1, 1, 1), Device(2, True, "lms")), []),
         (Shape(nodes(1, 1), Device(2, True, "lms")), ["device-heavy"]),
+        (Shape(nodes(1, 1, 1, 1, 1), Device(2, True, "lms")), ["device-misfit"]),
         (Shape(nodes(1, 1, 1), links=1), ["one-link"]),
         (Shape(nodes(1, 1), rules=Rules(True, True)), ["two-node-option", "wait-for-all"]),
         (Shape(nodes(1, 1, 1), rules=Rules(last_man_standing=True)), ["last-man-standing"]),

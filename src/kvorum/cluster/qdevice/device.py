@@ -148,7 +148,11 @@ def misfit(configuration: Configuration) -> str:
     if wanted == present and votes == configuration.device.votes:
         return ""
     return (
-        f"the QDevice works by {present} with {configuration.device.votes} votes, which does not suit "
-        f"{len(configuration.nodes)} nodes: set it up anew (pvecm qdevice setup "
+        f"the QDevice works by {present} with {_count(configuration.device.votes, 'vote')}, which does not "
+        f"suit {_count(len(configuration.nodes), 'node')}: set it up anew (pvecm qdevice setup "
         f"{configuration.device.host} --force), or remove it (pvecm qdevice remove)"
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -93,6 +93,12 @@ def _device(shape: Shape) -> Iterator[Caution]:
             f"The QDevice has {device.votes} of {shape.total} votes: with it one node is enough, without it "
             "all nodes are needed.",
         )
+    elif device.algorithm == "lms" and device.votes != (fit := max(1, shape.total - device.votes - 1)):
+        yield Caution(
+            "device-misfit",
+            f"The QDevice works by lms with {device.votes} votes and needs {fit} for the last of "
+            f"{len(shape.nodes)} nodes to go on alone: set it up anew (pvecm qdevice setup ADDRESS --force).",
+        )
 
 
 def _split(shape: Shape) -> Iterator[Caution]:
