@@ -309,6 +309,7 @@ async def _check_host(host: QnetdHost, cluster: str, p: Setup) -> None:
             f"corosync-qnetd is missing on {p.address}: run 'apt install corosync-qnetd' there, or repeat "
             "with --install"
         )
+    await host.check_startable()
     served = await host.served(cluster)
     if served and not p.force:
         raise Conflict(
@@ -347,12 +348,13 @@ def _check_known(store: Store, address: str, shown: str) -> bool:
 
 
 async def _guest_warning(store: Store, address: str) -> list[str]:
-    vmid = await guest_at(store, address)
-    if not vmid:
+    guest = await guest_at(store, address)
+    if guest is None:
         return []
     return [
-        f"{address} is guest {vmid} of this cluster: the QDevice is lost with the node that runs it, just "
-        "when its vote is needed, and it can't start without quorum; use a machine outside of the cluster"
+        f"{address} is guest {guest.vmid} of this cluster: the QDevice is lost with the node that runs it, "
+        "just when its vote is needed, and it can't start without quorum; use a machine outside of the "
+        "cluster"
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,7 +23,6 @@ from kvorum.store import Delete, Expect, Operation, Store, Write
 
 CONFIGURATION = "corosync.conf"
 HOST_KEY_FILE = "priv/qdevice/hostkey"
-QUORUM_S = 60.0
 VOTE_S = 30.0
 FOLLOW_S = 60.0
 INSTALL_S = 330.0
@@ -151,7 +150,7 @@ async def setup(
         "old": _packed(old) if old else "",
         "configuration": file.text if file and Configuration.read(file.text).device else "",
     }
-    steps = _Setup(changer, notes, host, device, host_key, install, request)
+    steps = _Setup(changer, notes, host, log, device, host_key, install, request)
     await carry_out(SETUP, steps.steps(), changer.journal, notes, log)
 
 
@@ -159,7 +158,7 @@ async def remove(changer: Changer, log: Log, *, force: bool = False) -> None:
     """Carry a removal through; raises ``SequenceFailed`` once it is undone."""
     changer.check_idle()
     notes = {"force": "yes" if force else ""}
-    await carry_out(REMOVE, remove_steps(changer, notes), changer.journal, notes, log)
+    await carry_out(REMOVE, remove_steps(changer, notes, log), changer.journal, notes, log)
 
 
 async def recover(changer: Changer, log: Log) -> None:
@@ -168,11 +167,11 @@ async def recover(changer: Changer, log: Log) -> None:
     if found is None:
         return
     kind, state, notes = found
-    await wait_quorate(changer.store, None)
+    await wait_quorate(changer.store)
     if kind == "setup":
-        plan, steps = SETUP, _Setup(changer, notes, _NoHost()).steps()
+        plan, steps = SETUP, _Setup(changer, notes, _NoHost(), log).steps()
     else:
-        plan, steps = REMOVE, remove_steps(changer, notes)
+        plan, steps = REMOVE, remove_steps(changer, notes, log)
     state = interrupted(plan, state, f"the QDevice's {kind} was broken off by the end of pvedaemon")
     way = "undoing it" if state.failure else "going on with it"
     log(f"an unfinished {kind} of the QDevice was found: {way}")
@@ -186,6 +185,7 @@ class _Setup:
     changer: Changer
     notes: dict[str, str]
     host: Host
+    log: Log
     device: Device | None = None
     host_key: str = ""
     install: bool = False
@@ -242,7 +242,10 @@ class _Setup:
         await _transact(self.changer.store, operations)
 
     async def restore_certificates(self) -> None:
-        if not await self._is_ours():
+        await _surely(self.changer.store, self.log, self._restore_certificates)
+
+    async def _restore_certificates(self) -> None:
+        if not self._is_ours():
             return
         if self.notes["old"]:
             old = _unpacked(self.notes["old"])
@@ -259,16 +262,18 @@ class _Setup:
         self.notes["version"] = str(version)
 
     async def restore_device(self) -> None:
-        if not await self._is_ours():
+        await _surely(self.changer.store, self.log, self._restore_device)
+
+    async def _restore_device(self) -> None:
+        if not self._is_ours():
             return
         text = self.notes["configuration"]
         former = Configuration.read(text) if text else None
         version = await _edit(self.changer.store, lambda present: _with_former(present, former))
         await self.changer.vote.behind(version)
 
-    async def _is_ours(self) -> bool:
+    def _is_ours(self) -> bool:
         """Whether the store has this setup's certificates: not if never written, or after another setup."""
-        await wait_quorate(self.changer.store, QUORUM_S)
         now = bundle_in(self.changer.store)
         return now is not None and self.notes.get("new") == _packed(now)
 
@@ -282,13 +287,18 @@ class _Setup:
             await asyncio.sleep(0.1)  # ends at the vote or the deadline
 
     async def remember(self) -> None:
-        if self.device is not None and self.host_key:
-            line = f"{self.device.address} {self.host_key}\n".encode()
+        if self.device is None or not self.host_key:
+            return
+        line = f"{self.device.address} {self.host_key}\n".encode()
+        try:
             await _transact(self.changer.store, [Write(HOST_KEY_FILE, line)])
+        except KvorumError as error:
+            self.log(f"the host's SSH key is not remembered, a later setup asks for it again: {error}")
 
 
-def remove_steps(changer: Changer, notes: dict[str, str]) -> dict[str, Step]:
-    """What the steps of ``REMOVE`` do."""
+def remove_steps(changer: Changer, notes: dict[str, str], log: Log) -> dict[str, Step]:
+    """What the steps of ``REMOVE`` do. Once the device is out of corosync.conf nothing can stand against it:
+    a node that does not answer makes itself what the store says when it is back."""
     store = changer.store
 
     async def take_out() -> None:
@@ -303,31 +313,53 @@ def remove_steps(changer: Changer, notes: dict[str, str]) -> dict[str, Step]:
         notes["version"] = str(await _edit(store, edit))
 
     async def await_corosync() -> None:
-        await _await_corosync(changer, int(notes["version"]))
+        late = await changer.vote.behind(int(notes["version"]))
+        if late:
+            log(f"corosync on {', '.join(late)} does not run the new configuration yet, and will")
+
+    async def follow() -> None:
+        try:
+            await changer.follow()
+        except KvorumError as error:
+            log(f"{error}; the node goes on with it by itself when it is back")
 
     async def remove_certificates() -> None:
-        await wait_quorate(store, QUORUM_S)
-        await _transact(store, _deletions(store, (AUTHORITY_FILE, BUNDLE_FILE)))
+        await _surely(store, log, lambda: _transact(store, _deletions(store, (AUTHORITY_FILE, BUNDLE_FILE))))
 
     actions = (
         Step(take_out),
         Step(await_corosync),
-        Step(changer.follow),
+        Step(follow),
         Step(remove_certificates),
-        Step(changer.follow),
+        Step(follow),
     )
     return dict(zip(REMOVE.steps, actions, strict=True))
 
 
-async def wait_quorate(store: Store, seconds: float | None) -> None:
-    """Until changes are possible; ``None`` waits as long as it takes. Raises ``NoQuorum``."""
-    try:
-        async with asyncio.timeout(seconds):
-            async for membership in store.watch_membership():
-                if membership.quorate:
-                    return
-    except TimeoutError:
-        raise NoQuorum(f"no quorum within {seconds:g} s: {store.membership.reason}") from None
+async def wait_quorate(store: Store) -> None:
+    """Until changes are possible, as long as it takes."""
+    async for membership in store.watch_membership():
+        if membership.quorate:
+            return
+
+
+async def _surely(store: Store, log: Log, change: Callable[[], Awaitable[None]]) -> None:
+    """Carry out what makes it wholly in or wholly out: it waits for quorum without an end, and says so.
+
+    ``change`` looks at what is there, so that it may come again.
+    """
+    met = 0
+    while True:
+        if not store.membership.quorate:
+            log(f"waiting for quorum to go on: {store.membership.reason}")
+        await wait_quorate(store)
+        try:
+            return await change()
+        except (NoQuorum, OutcomeUnknown):
+            continue  # the members changed at that moment
+        except Conflict:
+            if (met := met + 1) >= _ATTEMPTS:
+                raise
 
 
 class _NoHost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -156,6 +157,34 @@ async def test_a_daemon_that_dies_in_a_setup_undoes_it_when_it_is_back(world: Wo
     assert not world.has_device and not world.has_certificates
     await world.set_up()
     assert world.has_device and world.has_certificates
+
+
+async def test_a_setup_that_loses_quorum_waits_for_it_to_be_set_back(world: World) -> None:
+    here = world.store.membership
+    log: list[str] = []
+
+    def heard(line: str) -> None:
+        log.append(line)
+        if line.startswith("start"):
+            lost = Membership("home", HERE, False, 1, "no quorum: 1 of 2 votes are here")
+            world.store.set_membership(lost)
+        if line.startswith("waiting for quorum"):
+            asyncio.get_running_loop().call_soon(world.store.set_membership, here)
+
+    world.at = "follow with the device"
+    with pytest.raises(SequenceFailed, match="follow with the device failed; everything was set back"):
+        await setup(world.changer, world, DEVICE, KEY, True, heard, REQUEST)
+    assert "waiting for quorum to go on: no quorum: 1 of 2 votes are here" in log
+    assert not world.has_device and not world.has_certificates
+
+
+async def test_a_removal_goes_on_without_a_node_that_died_in_it(world: World) -> None:
+    await world.set_up()
+    world.at, log = "follow before the device", list[str]()
+    await remove(world.changer, log.append)
+    assert "n2: follow before the device failed; the node goes on with it by itself when it is back" in log
+    assert not world.has_device and not world.has_certificates
+    assert world.changer.journal.load() is None, "a second try is not held up"
 
 
 async def test_an_anew_setup_that_fails_leaves_the_old_one(world: World) -> None:
