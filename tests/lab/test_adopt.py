@@ -63,7 +63,7 @@ async def test_a_node_that_comes_up_alone_goes_on_when_the_other_is_given_up(
 ) -> None:
     """The third vote is played, since there is no QDevice here."""
     monkeypatch.setattr("kvorum.store.corosync_group.Ballot", with_a_third_vote)
-    monkeypatch.setattr("kvorum.store.settling.settle_seconds", lambda _: 0.2)
+    monkeypatch.setattr("kvorum.store.settling.settle_seconds", lambda *_: 0.2)
     with corosync_ring(2) as ring:
 
         def store(number: int) -> contextlib.AbstractAsyncContextManager[Host]:

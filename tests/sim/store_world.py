@@ -759,7 +759,11 @@ def _before_last_change(inbox: deque[Arrival]) -> list[int]:
 
 def run(seed: int, *, steps: int = STEPS, size: int | None = None, qdevice: bool | None = None) -> World:
     """One walk: faults, then sometimes a stable partition, then everything heals; raises when one fails."""
-    world = World(seed, size=size, qdevice=qdevice)
+    return walk(World(seed, size=size, qdevice=qdevice), steps=steps)
+
+
+def walk(world: World, *, steps: int = STEPS) -> World:
+    """The same in a world of one's own."""
     together = world.random.random() < 0.8
     for node in world.nodes.values():
         world.start(node)

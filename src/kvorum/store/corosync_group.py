@@ -1,4 +1,9 @@
-"""The group of replicas in Corosync's closed process groups, and the votes from votequorum."""
+"""The group of replicas in Corosync's closed process groups, and the votes from votequorum.
+
+While a ring forms votequorum still shows the QDevice's vote of the ring before: only the quorum service's
+word for a ring is about that ring. The vote counts when it was held for some time (``settling``): a shorter
+one from that word on, the full one where the group changed within a ring, of which Corosync says nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,7 @@ from kvorum.corosync import (
     Cpg,
     Departure,
     Flag,
+    Quorum,
     RingId,
     Votequorum,
     open_patiently,
@@ -29,6 +35,10 @@ log = logging.getLogger(__name__)
 GROUP = "kvorum_store_v1"
 _OPEN_SECONDS = 60.0
 _SEND_SECONDS = 10.0
+_COUNT_SECONDS = 1.0
+"""With a message that comes so long after they were counted, votes are counted anew: votequorum tells only
+what changes the quorum, so nothing of a QDevice's vote that comes or goes where the members alone are a
+majority. To ask at any other moment could hang, with a corosync that does."""
 
 
 class CorosyncGroup:
@@ -40,12 +50,13 @@ class CorosyncGroup:
         *,
         nodeid: int,
         address: str,
-        settle_seconds: Callable[[], float],
+        settle_seconds: Callable[[bool], float],
         inside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         """``address`` is this node's on its first link: members whisper to it there.
 
-        ``settle_seconds`` says how long the QDevice's vote must be held before it counts.
+        ``settle_seconds`` says how long the QDevice's vote must be held before it counts, by whether Corosync
+        said that it is for the ring of now.
         ``inside`` is entered while connections are opened (tests enter a network namespace there).
         """
         self._on_ballot = on_ballot
@@ -59,10 +70,13 @@ class CorosyncGroup:
         self._votes: Votequorum | None = None
         self._handler: Callable[[Event], None] | None = None
         self._ring: tuple[int, int] | None = None
+        self._word: tuple[int, int] | None = None
+        """The ring that Corosync said is quorate, after its members and votes were known."""
         self._members: tuple[Address, ...] = ()
         self._gone: asyncio.Future[None] | None = None
         self._settling: asyncio.TimerHandle | None = None
         self._ballot = Ballot(votes=0, expected=1)
+        self._counted_at = 0.0
         self._left = ""
         self._out = False
         """Withdrawn: no event of the group is handed on."""
@@ -136,7 +150,7 @@ class CorosyncGroup:
         loop = asyncio.get_running_loop()
         self._gone = loop.create_future()
         gone = self._gone
-        self._ring, self._members = None, ()
+        self._ring, self._word, self._members = None, None, ()
         self._queue.clear()
 
         def lost(error: CorosyncError) -> None:
@@ -145,12 +159,15 @@ class CorosyncGroup:
 
         with ExitStack() as stack:
             votes = stack.enter_context(await open_patiently(self._open_votes, timeout=_OPEN_SECONDS))
+            quorum = stack.enter_context(await open_patiently(self._open_quorum, timeout=_OPEN_SECONDS))
             cpg = stack.enter_context(await open_patiently(self._open_cpg, timeout=_OPEN_SECONDS))
             stack.callback(self._forget)
             self._votes, self._cpg = votes, cpg
             votes.attach(lost)
+            quorum.attach(lost)
             cpg.attach(lost)
             votes.track()
+            quorum.track()
             self._count()
             sender = loop.create_task(self._sender(cpg, lost))
             stack.callback(sender.cancel)
@@ -169,6 +186,10 @@ class CorosyncGroup:
                 nodelist_change=lambda _ring, _nodes: self._count(),
                 expected_change=lambda _votes: self._count(),
             )
+
+    def _open_quorum(self) -> Quorum:
+        with self._inside():
+            return Quorum(quorum_change=self._said)
 
     def _open_cpg(self) -> Cpg:
         with self._inside():
@@ -206,6 +227,8 @@ class CorosyncGroup:
     # Callbacks, from the event loop
 
     def _delivered(self, nodeid: int, _pid: int, data: bytes) -> None:
+        if asyncio.get_running_loop().time() - self._counted_at > _COUNT_SECONDS:
+            self._count()
         if self._handler is not None and not self._out:
             self._handler(Deliver(nodeid, data))
 
@@ -217,6 +240,8 @@ class CorosyncGroup:
         self, members: tuple[Address, ...], _left: tuple[Departure, ...], _joined: tuple[Departure, ...]
     ) -> None:
         self._members = members
+        if self._word == self._ring:
+            self._word = None
         self._tell_members()
 
     def _ring_changed(self, ring: RingId, _nodes: tuple[int, ...]) -> None:
@@ -232,9 +257,19 @@ class CorosyncGroup:
 
     # Votes
 
+    def _said(self, quorate: bool, ring: RingId, _nodes: tuple[int, ...]) -> None:
+        """Corosync's words in their order: a No between two Yes counts, late as it may be heard."""
+        self._word = (ring.nodeid, ring.seq) if quorate else None
+        if not quorate and self._ballot.qdevice:
+            self._tell_ballot(Ballot(self._ballot.votes, self._ballot.expected))
+        self._count()
+        if quorate and not self._ballot.settled:
+            self._unsettle()
+
     def _count(self) -> None:
         if self._votes is None or self._votes.closed:
             return
+        self._counted_at = asyncio.get_running_loop().time()
         try:
             info = self._votes.info()
         except CorosyncError as error:
@@ -244,10 +279,15 @@ class CorosyncGroup:
         settled = self._ballot.settled and qdevice == self._ballot.qdevice
         ballot = Ballot(info.votes, max(info.expected, info.highest_expected), qdevice, settled)
         if ballot != self._ballot:
-            self._ballot = ballot
-            self._on_ballot(ballot)
+            self._tell_ballot(ballot)
             if qdevice and not settled:
                 self._unsettle()
+
+    def _tell_ballot(self, ballot: Ballot) -> None:
+        self._ballot = ballot
+        if not ballot.qdevice and self._settling is not None:
+            self._settling.cancel()
+        self._on_ballot(ballot)
 
     def _unsettle(self) -> None:
         """The QDevice's vote counts from now on, once it has been held for long enough."""
@@ -257,7 +297,9 @@ class CorosyncGroup:
             return
         ballot = self._ballot
         self._ballot = Ballot(ballot.votes, ballot.expected, ballot.qdevice, False)
-        self._settling = asyncio.get_running_loop().call_later(self._settle_seconds(), self._settled)
+        self._settling = asyncio.get_running_loop().call_later(
+            self._settle_seconds(self._word is not None and self._word == self._ring), self._settled
+        )
 
     def _settled(self) -> None:
         ballot = self._ballot

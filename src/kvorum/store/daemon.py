@@ -62,7 +62,7 @@ async def running_store(
                 lambda ballot: counted(ballot),
                 nodeid=nodeid,
                 address=member.address,
-                settle_seconds=lambda: settle_seconds(config),
+                settle_seconds=lambda said: settle_seconds(config, said),
                 inside=inside,
             )
         host = Host(paths.database, group, node=node, nodeid=nodeid, ballot=ballot)

@@ -36,5 +36,20 @@ def test_it_is_the_sum_of_what_the_configuration_allows(
     assert settle_seconds(config(tmp_path / "c", nodes, totem, device)) == pytest.approx(seconds)
 
 
+def test_ffsplits_vote_for_the_ring_of_now_counts_when_qnetd_would_have_given_a_silent_node_up(
+    tmp_path: Path,
+) -> None:
+    def seconds(algorithm: str, said: bool) -> float:
+        net = f"    net {{\n      host: q\n{algorithm}    }}\n"
+        device = f"  device {{\n    model: net\n    timeout: 3000\n    sync_timeout: 5000\n{net}  }}\n"
+        return settle_seconds(config(tmp_path / "c", 2, "  token: 1000\n", device), said)
+
+    assert seconds("      algorithm: ffsplit\n", True) == pytest.approx(3.6)
+    for algorithm, said in (("ffsplit", False), ("lms", True), ("", True)):
+        line = f"      algorithm: {algorithm}\n" if algorithm else ""
+        assert seconds(line, said) == pytest.approx(12.2), f"{algorithm}, {said}"
+
+
 def test_without_a_configuration_it_is_the_longest(tmp_path: Path) -> None:
     assert settle_seconds(tmp_path / "missing") > 40
+    assert settle_seconds(tmp_path / "missing", True) > 40

@@ -1,0 +1,44 @@
+"""Two and four nodes with QNetd's ffsplit: its vote counts when Corosync says it for the ring of now."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+_HERE = Path(__file__).parent
+for _name in ("store_world", "store_ring_votes"):
+    if _name not in sys.modules:
+        _spec = importlib.util.spec_from_file_location(_name, _HERE / f"{_name}.py")
+        assert _spec is not None and _spec.loader is not None
+        _module = sys.modules[_name] = importlib.util.module_from_spec(_spec)
+        _spec.loader.exec_module(_module)
+world, votes = sys.modules["store_world"], sys.modules["store_ring_votes"]
+
+SEEDS = 6000 if os.environ.get("KVORUM_SOAK") else 150
+
+
+def walk(seed: int) -> None:
+    try:
+        world.walk(votes.RingVotes(seed, size=(2, 2, 2, 4)[seed % 4]), steps=world.STEPS)
+    except AssertionError as error:
+        raise AssertionError(f"seed {seed}: {error}") from error
+
+
+@pytest.mark.parametrize("part", range(5))
+def test_no_acknowledged_write_is_lost(part: int) -> None:
+    for seed in range(part, SEEDS, 5):
+        walk(seed)
+
+
+def test_a_qnetd_that_gives_the_vote_away_before_the_others_know_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The test of the test, and why lms has to wait for longer."""
+    monkeypatch.setattr(votes.RingVotes, "nacks_first", False)
+    with pytest.raises(AssertionError, match="was acknowledged and is lost"):
+        for seed in range(400):
+            walk(seed)
