@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from kvorum.core.errors import KvorumError, ParameterError
 from kvorum.core.ids import VolumeId
 from kvorum.guests.config import Disk, GuestConfig
+from kvorum.guests.config.devices import parse_size, render_size
 from kvorum.guests.config.drives import is_disk_key
 from kvorum.guests.disks import Making, owned
+from kvorum.guests.errors import GuestError
+from kvorum.guests.machine.commandline import node_name
 from kvorum.guests.machine.hotplug import Hotplug, Way, way
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.unfinished import Unfinished
@@ -82,6 +85,39 @@ class Changes:
                 await self._registry.replace(config, changed, who=who, digest=digest)
             if running:
                 await self._plug(changed, made.keys() | wish.delete, who, say)
+
+    async def grow(
+        self, vmid: int, key: str, size: str, *, who: str, digest: str = "", skiplock: bool = False,
+        say: Say = lambda text: None,
+    ) -> None:  # fmt: skip
+        """Make a disk larger, also while its guest runs: to a size, or with ``+`` by one.
+
+        Raises ``GuestError`` for a disk that can't grow, or would shrink.
+        """
+        async with self._manager.exclusive(vmid, "resize"):
+            self._manager.check_quorum()
+            self._registry.check_digest(vmid, digest or None)
+            config = self._registry.config(vmid)
+            self._manager.check_unlocked(config, skiplock)
+            disk = config.disks.get(key)
+            if disk is None:
+                raise GuestError(f"disk '{key}' does not exist")
+            if (volume := disk.volume) is None or disk.is_cdrom:
+                raise GuestError(f"you can't resize a CD drive or a path: {key} is '{disk.file}'")
+            kind = self._storages.of(volume)
+            present = await kind.size(volume)
+            wanted = -(-parse_size(size.removeprefix("+")) // 1024) * 1024
+            wanted += present if size.startswith("+") else 0
+            if wanted < present:
+                shown = f"{render_size(present)} to {render_size(wanted)}"
+                raise GuestError(f"shrinking disks is not supported: {key} would go from {shown}")
+            guest = self._manager.running(vmid)
+            if wanted > present and guest is not None:
+                await guest.monitor.execute("block_resize", {"node-name": node_name(key), "size": wanted})
+            elif wanted > present:
+                await kind.grow(volume, wanted)
+            say(f"{key}: '{volume}' has {render_size(wanted)}")
+            await self._registry.edit(vmid, {key: str(disk.with_volume(volume, wanted))}, who=who)
 
     async def _plug(self, config: GuestConfig, keys: Iterable[str], who: str, say: Say) -> None:
         """Have the running QEMU take what it can of what waits."""

@@ -139,6 +139,9 @@ class DirectoryStorage(StorageKind):
             raise StorageError(f"volume '{volume}' does not exist ('{path}')")
         return (await images.inspect(path, self.format(volume))).virtual_size
 
+    async def grow(self, volume: VolumeId, size_bytes: int) -> None:
+        await images.grow(self.path(volume), self.format(volume), size_bytes)
+
     def status_blocking(self) -> StorageStatus:
         self._activate()
         info = os.statvfs(self.root)

@@ -99,6 +99,14 @@ async def create(path: Path, format: str, size_bytes: int, preallocation: str = 
         raise StorageError(f"could not create '{path}' of {size_bytes} bytes: {error}") from None
 
 
+async def grow(path: Path, format: str, size_bytes: int) -> None:
+    """Make an image larger; raises ``StorageError``, also when it is larger already."""
+    try:
+        await _run(["resize", "-q", "-f", format, "--", str(path), str(size_bytes)], CREATE_TIMEOUT_S)
+    except _Failed as error:
+        raise StorageError(f"could not resize '{path}' to {size_bytes} bytes: {error}") from None
+
+
 async def convert(
     source: Path,
     source_format: str,

@@ -131,6 +131,10 @@ class StorageKind(ABC):
         """A volume's size as the guest sees it, in bytes; raises ``StorageError`` when there is none."""
 
     @abstractmethod
+    async def grow(self, volume: VolumeId, size_bytes: int) -> None:
+        """Make a volume that no guest has open larger; raises ``StorageError``, also for a smaller size."""
+
+    @abstractmethod
     def status_blocking(self) -> StorageStatus:
         """How much room there is. For a thread of its own; raises ``StorageError`` or ``OSError``."""
 

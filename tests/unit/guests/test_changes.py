@@ -14,6 +14,7 @@ import pytest
 from kvorum.core.errors import Conflict, OutcomeUnknown, ParameterError
 from kvorum.guests.change import Changes, Wish
 from kvorum.guests.config import GuestConfig
+from kvorum.guests.errors import GuestError
 from kvorum.guests.machine.qmp import Monitor
 from kvorum.storage import Storages
 
@@ -199,3 +200,58 @@ async def test_a_setting_can_not_be_set_and_dropped_at_once(node: Node) -> None:
         await change(node, {"cores": "2"}, "cores")
     with pytest.raises(ParameterError, match="cores"):
         await change(node, {"cores": "2"}, revert=frozenset({"cores"}))
+
+
+async def grow(node: Node, key: str, size: str) -> None:
+    await Changes(node.manager, node.storages, node.unfinished).grow(100, key, size, who="root@pam")
+
+
+async def length(node: Node, key: str) -> int:
+    volume = config(node).disks[key].volume
+    return int(await node.storages.of(volume).size(volume))
+
+
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("format", ["qcow2", "raw"])
+async def test_a_disk_grows_to_a_size_and_by_one(node: Node, running: bool, format: str) -> None:
+    await change(node, {"scsi0": f"local:0.01,format={format},discard=on"})
+    if running:
+        await node.manager.start(100)
+    await grow(node, "scsi0", "16M")
+    assert await length(node, "scsi0") == 16 << 20
+    await grow(node, "scsi0", "+1.5M")
+    assert await length(node, "scsi0") == 35 << 19
+    assert config(node).disks["scsi0"].options == {"discard": "on", "size": "17920K"}
+
+
+async def test_a_disk_never_shrinks(node: Node) -> None:
+    await change(node, {"scsi0": "local:0.01"})
+    with pytest.raises(GuestError, match="shrinking disks is not supported"):
+        await grow(node, "scsi0", "1M")
+    with pytest.raises(GuestError, match="CD drive"):
+        await grow(node, "ide2", "1G")
+
+
+async def test_a_noted_size_that_is_behind_is_told_anew(node: Node) -> None:
+    """The daemon died after the disk grew."""
+    await change(node, {"scsi0": "local:0.01"})
+    volume = config(node).disks["scsi0"].volume
+    await node.storages.of(volume).grow(volume, 16 << 20)
+    await grow(node, "scsi0", "+0")
+    assert config(node).disks["scsi0"].options["size"] == "16M"
+
+
+async def test_a_limit_holds_from_the_start_and_changes_while_the_guest_runs(node: Node) -> None:
+    await change(node, {"scsi0": "local:0.01,iops=100"})
+    await node.manager.start(100)
+    assert await _limit(node, "iops") == 100
+    volume = config(node).disks["scsi0"].volume
+    await change(node, {"scsi0": f"{volume},mbps=2"})
+    assert (await _limit(node, "iops"), await _limit(node, "bps")) == (0, 2 << 20)
+    assert not config(node).pending
+
+
+async def _limit(node: Node, name: str) -> int:
+    blocks = await node.manager.need_running(100).monitor.execute("query-block")
+    (block,) = [block for block in blocks if block["qdev"].endswith("scsi0")]
+    return int(block["inserted"][name])

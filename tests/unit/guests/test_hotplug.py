@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kvorum.guests.config import GuestConfig
+from kvorum.guests.config import Disk, GuestConfig
 from kvorum.guests.machine.hotplug import Way, way
+from kvorum.guests.machine.throttle import limited, limits
 
 CONFIG = (
     "scsihw: virtio-scsi-pci\nscsi0: local:100/vm-100-disk-0.qcow2,size=1G\nide2: none,media=cdrom\n"
@@ -26,6 +27,7 @@ CONFIG = (
         ("scsi0", None, Way.PLUG),
         ("scsi0", "local:100/vm-100-disk-0.qcow2,size=1G,backup=0", Way.FREE),
         ("scsi0", "local:100/vm-100-disk-0.qcow2,size=1G,cache=unsafe", Way.LATER),
+        ("scsi0", "local:100/vm-100-disk-0.qcow2,size=1G,mbps=10,backup=0", Way.PLUG),
         ("scsi0", "local:100/vm-100-disk-1.qcow2,size=1G", Way.PLUG),
         ("ide2", "local:iso/debian.iso,media=cdrom", Way.PLUG),
         ("ide2", None, Way.LATER),
@@ -54,3 +56,19 @@ def test_a_controller_that_guests_can_not_take_later_waits() -> None:
     assert way(single, "scsi0", "local:100/vm-100-disk-0.qcow2,size=1G") is Way.LATER, "its bridge is missing"
     old = GuestConfig.parse(100, "scsihw: lsi\n")
     assert way(old, "scsi0", "local:100/vm-100-disk-0.qcow2,size=1G") is Way.LATER
+
+
+def test_limits_are_told_in_bytes_and_operations() -> None:
+    disk = Disk.parse("local:a,mbps=1.5,mbps_max=2,iops_rd=100,iops_rd_max=200,iops_rd_max_length=5,bps_wr=0")
+    assert limits(disk) == {
+        "bps": 1572864, "bps_max": 2097152, "bps_rd": 0, "bps_wr": 0,
+        "iops": 0, "iops_rd": 100, "iops_rd_max": 200, "iops_rd_max_length": 5, "iops_wr": 0,
+    }  # fmt: skip
+    assert limited(disk)
+    assert not limited(Disk.parse("local:a,mbps=0"))
+
+
+@pytest.mark.parametrize("option", ["mbps=fast", "iops=1.5", "bps_rd=-1"])
+def test_a_limit_that_is_no_number_is_refused(option: str) -> None:
+    with pytest.raises(ValueError, match=option):
+        Disk.parse(f"local:a,{option}")

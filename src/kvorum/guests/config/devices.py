@@ -76,6 +76,8 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "werror": ("enospc", "ignore", "report", "stop"),
 }
 _FLAGS = frozenset({"iothread", "ssd", "ro", "backup", "replicate", "shared", "snapshot", "detect_zeroes"})
+THROTTLES = frozenset(name for name in _DISK_KEYS if name.startswith(("bps", "iops", "mbps")))
+"""A disk's limits: numbers, those of ``mbps`` with a fraction."""
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -101,6 +103,9 @@ class Disk:
                 raise ValueError(f"{key}={value}: choose one of {', '.join(_CHOICES[key])}")
             if key in _FLAGS:
                 property_string.boolean(value)
+            form = r"\d+(\.\d+)?" if key.startswith("mbps") else r"\d+"
+            if key in THROTTLES and not re.fullmatch(form, value):
+                raise ValueError(f"{key}={value} is no number, 0 or more")
         if "size" in parts:
             parse_size(parts["size"])
         if not file.startswith("/") and file not in ("none", "cdrom"):

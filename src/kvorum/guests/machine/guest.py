@@ -23,6 +23,7 @@ from kvorum.guests.machine.launcher import Launcher, close_links
 from kvorum.guests.machine.process import Process, last_output, start_time
 from kvorum.guests.machine.qmp import Monitor
 from kvorum.guests.machine.runtime import RunFiles, RunRecord
+from kvorum.guests.machine.throttle import limited, limits
 from kvorum.storage import Storages
 
 READY_DEADLINE_S = 30.0
@@ -193,6 +194,9 @@ class Workshop:
         for key, nic in config.nics.items():
             if nic.link_down:
                 await monitor.execute("set_link", {"name": key, "up": False})
+        for key, disk in config.disks.items():
+            if limited(disk):
+                await monitor.execute("block_set_io_throttle", {"id": key, **limits(disk)})
         return guest
 
     async def _drives(self, config: GuestConfig) -> dict[str, Drive]:

@@ -10,6 +10,7 @@ import contextlib
 from enum import Enum, auto
 
 from kvorum.guests.config import Disk, GuestConfig, Nic
+from kvorum.guests.config.devices import THROTTLES
 from kvorum.guests.errors import GuestError, QmpError
 from kvorum.guests.machine.commandline import (
     blockdev,
@@ -21,6 +22,7 @@ from kvorum.guests.machine.commandline import (
 )
 from kvorum.guests.machine.guest import RunningGuest, Workshop
 from kvorum.guests.machine.launcher import close_links
+from kvorum.guests.machine.throttle import limited, limits
 
 UNPLUG_DEADLINE_S = 5.0
 """A guest without a driver for it never lets a device go."""
@@ -75,7 +77,9 @@ def _disk_way(now: GuestConfig, then: GuestConfig, key: str) -> Way:
         return Way.PLUG
     if old and new and old.file == new.file:
         changed = {name for name, _ in old.options.items() ^ new.options.items()}
-        return Way.FREE if changed <= _FREE_DISK else Way.LATER
+        if changed <= _FREE_DISK:
+            return Way.FREE
+        return Way.PLUG if changed <= _FREE_DISK | THROTTLES else Way.LATER
     pluggable = key.startswith("virtio") or (
         key.startswith("scsi") and now.text("scsihw").startswith("virtio-scsi")
     )
@@ -120,6 +124,9 @@ class Hotplug:
         if old and new and old.is_cdrom and new.is_cdrom:
             await self._medium(key, old, new)
             return
+        if old and new and old.file == new.file:
+            await self._throttle(key, new)
+            return
         if old:
             # A controller takes its last disk along: both go, or, when the guest refuses, neither does.
             for device in sorted(_ids(now) - _ids(then)) or (key,):
@@ -127,6 +134,8 @@ class Hotplug:
             await self._forget(key)
         if new:
             await self._plug_disk(now, then, key, new)
+            if limited(new):
+                await self._throttle(key, new)
 
     async def _plug_disk(self, now: GuestConfig, then: GuestConfig, key: str, disk: Disk) -> None:
         drive = await self._workshop.drive(self._guest.vmid, key, disk)
@@ -144,6 +153,9 @@ class Hotplug:
             with contextlib.suppress(QmpError):
                 await self._monitor.execute("blockdev-del", {"node-name": node_name(key)})
             raise
+
+    async def _throttle(self, key: str, disk: Disk) -> None:
+        await self._monitor.execute("block_set_io_throttle", {"id": key, **limits(disk)})
 
     async def _medium(self, key: str, old: Disk, new: Disk) -> None:
         drive = await self._workshop.drive(self._guest.vmid, key, new)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from kvorum.core.errors import ParameterError, PermissionDenied
 from kvorum.core.ids import VolumeId
 from kvorum.guests.change import Changes, Say, Wish
@@ -73,6 +75,13 @@ class ReadParameters(GuestPath):
 class UnlinkParameters(GuestPath):
     idlist: str
     force: Boolean = False
+
+
+class ResizeParameters(GuestPath):
+    disk: str = Field(pattern=r"(ide|scsi|virtio|sata)\d+")
+    size: str = Field(pattern=r"\+?\d+(\.\d+)?[KMGT]?")
+    digest: str | None = None
+    skiplock: Boolean = False
 
 
 class DestroyParameters(GuestPath):
@@ -168,6 +177,28 @@ async def unlink(ctx: Context, p: UnlinkParameters) -> None:
     if wrong := sorted(key for key in keys if not is_disk_key(key) and not key.startswith("unused")):
         raise ParameterError({"idlist": f"'{wrong[0]}' is no disk; write keys such as scsi1, unused0"})
     await _changes(ctx).make(p.vmid, Wish({}, keys, destroy=p.force), who=ctx.identity.name)
+
+
+@method("PUT", f"{_BASE}/resize", permission=Privilege("/vms/{vmid}", "VM.Config.Disk"), where=Where.NODE,
+        protected=True, task=True,
+        commands=(Command("qm disk resize", "vmid", "disk", "size", aliases=("qm resize",)),))  # fmt: skip
+async def resize(ctx: Context, p: ResizeParameters) -> Work:
+    """Extend a disk: to a size, or by one that begins with '+'. Shrinking is not supported."""
+    changes, who = _changes(ctx), ctx.identity.name
+    config = ctx.service(GuestManager).registry.config(p.vmid)
+    if p.disk not in config.disks:
+        raise ParameterError({"disk": f"disk '{p.disk}' does not exist; VM {p.vmid} has {_listed(config)}"})
+
+    async def run(log: TaskLog) -> None:
+        await changes.grow(
+            p.vmid, p.disk, p.size, who=who, digest=p.digest or "", skiplock=p.skiplock, say=log.line
+        )
+
+    return Work("resize", str(p.vmid), run)
+
+
+def _listed(config: GuestConfig) -> str:
+    return ", ".join(config.disks) or "none"
 
 
 @method("PUT", f"{_BASE}/config", permission=_CONFIG, where=Where.NODE, protected=True,

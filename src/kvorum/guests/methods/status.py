@@ -80,7 +80,7 @@ async def index(ctx: Context, p: ListParameters) -> list[Row]:
 @method("GET", _BASE, permission=LoggedIn())
 async def directory(ctx: Context, p: GuestPath) -> list[Row]:
     """Directory index of a virtual machine."""
-    return [{"subdir": name} for name in ("config", "migrate", "pending", "status", "unlink")]
+    return [{"subdir": name} for name in ("config", "migrate", "pending", "resize", "status", "unlink")]
 
 
 @method("GET", f"{_BASE}/status", permission=LoggedIn())
