@@ -45,6 +45,8 @@ class Admission:
     api_version: int | None = None
     brought: str | None = None
     """Its guests and storages (see ``bring``)."""
+    withdrawal: str | None = None
+    """The secret by which it can take itself off the list again."""
 
 
 def create_refusals(facts: HostFacts, links: Mapping[int, Link]) -> list[str]:

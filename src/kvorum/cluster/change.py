@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from kvorum.cluster.host import Host
 from kvorum.cluster.node_files import ensure_node_files
 from kvorum.cluster.page_certificate import keep_page_certificate, page_certificate
 from kvorum.cluster.sequence import Journal, Plan, Step, carry_out, interrupted
-from kvorum.core.errors import Conflict, DeadlineExceeded
+from kvorum.cluster.withdrawal import Withdrawal, Withdrawals
+from kvorum.core.errors import AuthenticationError, Conflict, DeadlineExceeded, KvorumError, Unreachable
 from kvorum.core.paths import Paths
+from kvorum.corosync import Configuration
 from kvorum.store import Delete, Expect, Store, Write
 
 QUORUM_WAIT_S = 60.0
@@ -76,18 +79,52 @@ class Cluster:
     paths: Paths
     host: Host
     journal: Journal
+    withdrawals: Withdrawals
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a create, join or leave of this node is carried out, finished or undone."""
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when one begins."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when one has ended, however: what it left is seen to then."""
 
 
 def cluster_on(store: Store, paths: Paths, host: Host | None = None) -> Cluster:
     """The node's own."""
-    return Cluster(store, paths, host or Host(store, paths), Journal(paths.state / "cluster-change.json"))
+    journal = Journal(paths.state / "cluster-change.json")
+    withdrawals = Withdrawals(paths.state / "cluster-withdrawals.json")
+    return Cluster(store, paths, host or Host(store, paths), journal, withdrawals)
+
+
+def refuse_meanwhile(cluster: Cluster) -> None:
+    """Raise ``Conflict`` while another change of this node is under way, or what is left of one."""
+    found = cluster.journal.load()
+    if found is not None:
+        raise Conflict(
+            f"a {found[0]} of this node is under way, or is being finished or undone: try again when it has "
+            "ended (journalctl -u pvedaemon says how)"
+        )
+    if cluster.changing.locked():
+        raise Conflict("another change of this node's cluster is under way: try again when it has ended")
+
+
+@asynccontextmanager
+async def changing(cluster: Cluster) -> AsyncIterator[None]:
+    """While open this node's create, join or leave is the only one; raises ``Conflict`` for a second."""
+    refuse_meanwhile(cluster)
+    async with cluster.changing:
+        cluster.begun.set()
+        try:
+            yield
+        finally:
+            cluster.ended.set()
 
 
 async def create(cluster: Cluster, configuration: str, log: Log) -> None:
     """Carry out the creation; raises ``SequenceFailed`` once it is undone."""
     notes = {"configuration": configuration}
     notes["authkey"] = "" if cluster.host.authkey.exists() else "made"
-    await carry_out(CREATE, create_steps(cluster, notes), cluster.journal, notes, log)
+    async with changing(cluster):
+        await carry_out(CREATE, create_steps(cluster, notes), cluster.journal, notes, log)
 
 
 async def join(cluster: Cluster, peer: Peer, log: Log, peer_notes: Mapping[str, str] | None = None) -> None:
@@ -96,7 +133,8 @@ async def join(cluster: Cluster, peer: Peer, log: Log, peer_notes: Mapping[str, 
     ``peer_notes`` is what finds the peer again after a daemon's end.
     """
     notes = {"backup": cluster.host.new_backup(), **(peer_notes or {}), **page_certificate(cluster.store)}
-    await carry_out(JOIN, join_steps(cluster, peer, notes), cluster.journal, notes, log)
+    async with changing(cluster):
+        await carry_out(JOIN, join_steps(cluster, peer, notes), cluster.journal, notes, log)
 
 
 async def recover(cluster: Cluster, log: Log) -> None:
@@ -168,7 +206,28 @@ def join_steps(cluster: Cluster, peer: Peer, notes: dict[str, str]) -> dict[str,
     host, store = cluster.host, cluster.store
 
     async def request() -> None:
-        notes.update(await peer.admit())
+        try:
+            notes.update(await peer.admit())
+        except Unreachable:
+            raise
+        except KvorumError:
+            notes["refused"] = "1"
+            raise
+
+    async def withdraw() -> None:
+        try:
+            await peer.withdraw()
+        except (KvorumError, OSError) as error:
+            if notes.get("refused") and isinstance(error, AuthenticationError):
+                return  # it was not listed, so nothing is to be taken off
+            kept = Withdrawal.of(store.node, notes)
+            if kept is None:
+                raise
+            cluster.withdrawals.add(kept)
+            raise KvorumError(
+                f"{kept.host} may list this node '{store.node}' and does not hear that it is not coming "
+                f"({error}); it is told as soon as it answers, and joining again takes it off too"
+            ) from error
 
     async def set_aside() -> None:
         host.set_database_aside(notes["backup"])
@@ -185,11 +244,12 @@ def join_steps(cluster: Cluster, peer: Peer, notes: dict[str, str]) -> dict[str,
         host.remove_authkey()
 
     async def node_files() -> None:
+        cluster.withdrawals.forget(Configuration.read(notes["configuration"]).cluster_name)
         await keep_page_certificate(store, notes)
         await ensure_node_files(store, cluster.paths)
 
     actions = (
-        Step(request, peer.withdraw),
+        Step(request, withdraw),
         Step(host.stop_store, host.restart_store),
         Step(set_aside, bring_back),
         Step(write_files, remove_files),

@@ -98,9 +98,9 @@ class Tokens:
         """The file's text."""
         return json.dumps([asdict(row) for row in self.rows], indent=1) + "\n"
 
-    def made(self, by: str, minutes: int, now: float) -> tuple[Tokens, Kept, str]:
-        """With a new token; returns it and its secret, which is nowhere else."""
-        secret = secrets.token_hex(SECRET_BYTES)
+    def made(self, by: str, minutes: int, now: float, secret: str | None = None) -> tuple[Tokens, Kept, str]:
+        """With a new token; returns it and its secret, which is nowhere else (or where it was given from)."""
+        secret = secret or new_secret()
         kept = Kept(secrets.token_hex(3), _hash(secret), int(now) + 60 * minutes, by)
         rows = [row for row in self.rows if row.expires > now - KEPT_S]
         return Tokens((*rows, kept)[-MOST:]), kept, secret
@@ -148,6 +148,11 @@ class Tokens:
         """With this token bound to the node that came with it."""
         bound = replace(kept, node=node, used=int(now))
         return Tokens(tuple(bound if row.id == kept.id else row for row in self.rows))
+
+
+def new_secret() -> str:
+    """128 random bits."""
+    return secrets.token_hex(SECRET_BYTES)
 
 
 def states(rows: Sequence[Kept], now: float) -> list[dict[str, object]]:

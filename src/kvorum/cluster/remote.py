@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import socket
 import ssl
 import time
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from kvorum.core.errors import AuthenticationError, KvorumError, Unreachable
 
 PORT = 8006
 _FINGERPRINT = re.compile(r"([A-Fa-f0-9]{2}:){31}[A-Fa-f0-9]{2}")
+GONE_S = 20
+"""How long a peer may be silent on the wire: longer than networks hiccup, shorter than anybody waits."""
 _LIMIT = aiohttp.ClientTimeout(total=180, connect=10)
 """A node that asks to be taken in may have to wait for another that is just joining."""
 
@@ -61,7 +64,8 @@ class RemoteNode:
         """How far the peer's clock is before ours, as its last answer said; ``None`` before one."""
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=_LIMIT)
+        connector = aiohttp.TCPConnector(socket_factory=_watched)
+        self._session = aiohttp.ClientSession(timeout=_LIMIT, connector=connector)
         if self._password is None:
             return self
         try:
@@ -114,6 +118,23 @@ class RemoteNode:
             self.clock_ahead_s = parsedate_to_datetime(date).timestamp() - time.time()
         except (ValueError, TypeError):
             self.clock_ahead_s = None
+
+
+def _watched(info: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket whose connection ends by itself some time after its other side is gone (tcp(7)).
+
+    A peer that lost its power answers nothing, not even that it is gone; who waits would wait to the end.
+    """
+    family, kind, protocol, _, _ = info
+    made = socket.socket(family, kind, protocol)
+    for level, option, value in (
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, GONE_S // 4),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, GONE_S // 4),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_S * 1000),
+    ):
+        made.setsockopt(level, option, value)
+    return made
 
 
 def _sentence(body: object, reason: str | None) -> str:

@@ -22,6 +22,10 @@ class SequenceFailed(KvorumError):
     """A step failed and what was begun has been undone; the sentence names the step and the cause."""
 
 
+class Unfinished(KvorumError):
+    """A step after the commit point failed: the journal stays, and the daemon goes on until it is done."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Named steps in their order; from ``commit`` on nothing is undone any more."""
@@ -141,10 +145,11 @@ async def carry_out(
     """Carry a plan through from ``state``; raises ``SequenceFailed`` once it is undone.
 
     Cancelled before the commit point, it undoes what was begun, then lets the cancellation go on. A failure
-    after the commit point is raised as it is, and the journal stays: the daemon's next start goes on there.
+    after the commit point is raised as ``Unfinished``, and the journal stays: whoever called goes on there.
     """
     state = state or State()
     cancelled: asyncio.CancelledError | None = None
+    left = ""
     while True:
         action = decide(plan, state)
         match action:
@@ -161,13 +166,16 @@ async def carry_out(
                     cancelled, state = error, replace(state, failure=f"{name}: stopped by the user")
                 except Exception as error:
                     if committed(plan, state):
-                        raise
+                        raise Unfinished(
+                            f"{name}: {error}; this can't be set back any more, and is tried again by itself "
+                            "until it is done"
+                        ) from error
                     state = replace(state, failure=f"{name}: {error}")
                 else:
                     state = replace(state, finished=(*state.finished, name))
                 journal.save(plan.kind, state, notes)
             case Undo(name):
-                await _undo(name, steps[name], log)
+                left = await _undo(name, steps[name], log) or left
                 state = replace(state, undone=(*state.undone, name))
                 journal.save(plan.kind, state, notes)
             case Done(failure):
@@ -175,16 +183,18 @@ async def carry_out(
                 if cancelled is not None:
                     raise cancelled
                 if failure:
-                    raise SequenceFailed(f"{failure}; everything was set back as it was")
+                    raise SequenceFailed(f"{failure}; {left or 'everything was set back as it was'}")
                 return
 
 
-async def _undo(name: str, step: Step, log: Callable[[str], None]) -> None:
-    """Undo one step; what can't be undone is said and does not keep the others from it."""
+async def _undo(name: str, step: Step, log: Callable[[str], None]) -> str:
+    """Undo one step; what can't be undone is said (and returned) and does not keep the others from it."""
     if step.undo is None:
-        return
+        return ""
     log(f"undo: {name}")
     try:
         await asyncio.shield(step.undo())
     except Exception as error:
         log(f"undo: {name}: {error}")
+        return f"not all was set back: {error}"
+    return ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 
 from kvorum.cluster.change import Cluster, cluster_on, recover
 from kvorum.cluster.following import (
@@ -23,6 +24,7 @@ from kvorum.cluster.qdevice.corosync import CorosyncVote
 from kvorum.cluster.qdevice.follower import DeviceFollower
 from kvorum.cluster.qdevice.local import LocalDevice
 from kvorum.cluster.sequence import Journal
+from kvorum.cluster.withdrawal import Withdrawal
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.interface import Peers, Services
@@ -31,6 +33,8 @@ from kvorum.store import ClusterLog, Severity, Store
 __all__ = ["VERSION_KEY", "CorosyncConfiguration", "running", "running_version", "wait_until_followed"]
 
 RENEW_EVERY_S = 43_200.0
+AGAIN_S = 10.0
+"""How long after an attempt what is left of a change is tried again."""
 _logger = logging.getLogger(__name__)
 
 
@@ -72,14 +76,53 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
 
 
 async def _recover(cluster: Cluster) -> None:
+    """See to what changes left unfinished, now and whenever one has ended, until nothing is left."""
+    while True:
+        cluster.ended.clear()
+        left = await finish(cluster)
+        try:
+            async with asyncio.timeout(AGAIN_S if left else None):
+                await cluster.ended.wait()
+        except TimeoutError:
+            pass
+
+
+async def finish(cluster: Cluster) -> bool:
+    """Finish or undo what was broken off, and say withdrawals; whether something is left to try again."""
+
     def log(line: str) -> None:
         _logger.warning("%s", line)
 
+    async with cluster.changing:
+        try:
+            await recover_leave(cluster, log)
+            await recover(cluster, log)
+        except (KvorumError, OSError) as error:
+            _logger.error("%s", error)
+    unsaid = await _say_until_a_change_begins(cluster, log)
     try:
-        await recover_leave(cluster, log)
-        await recover(cluster, log)
-    except (KvorumError, OSError) as error:
-        _logger.error("%s", error)
+        return cluster.journal.load() is not None or unsaid
+    except KvorumError:
+        return unsaid  # an admin has to look at it
+
+
+async def _say_until_a_change_begins(cluster: Cluster, log: Callable[[str], None]) -> bool:
+    """Say withdrawals; a join that begins meanwhile must not be taken off by one of an earlier join."""
+    cluster.begun.clear()
+    said = asyncio.ensure_future(cluster.withdrawals.say(_say_withdrawal, log))
+    begun = asyncio.ensure_future(cluster.begun.wait())
+    try:
+        await asyncio.wait([said, begun], return_when=asyncio.FIRST_COMPLETED)
+        return said.result() if said.done() else True
+    finally:
+        said.cancel()
+        begun.cancel()
+
+
+async def _say_withdrawal(withdrawal: Withdrawal) -> None:
+    from kvorum.cluster.peer import NotedPeer  # aiohttp is for those who need it
+
+    await NotedPeer(withdrawal.node, asdict(withdrawal)).withdraw()
 
 
 async def _renew(store: Store, paths: Paths) -> None:

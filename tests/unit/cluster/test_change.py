@@ -1,12 +1,16 @@
 """Create and join on a node of our own making: carried through, or set back, at every failing step."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from kvorum.cluster.change import CREATE, JOIN, Cluster, cluster_on, create, join, recover
+from kvorum.cluster import service
+from kvorum.cluster.change import CREATE, JOIN, Cluster, changing, cluster_on, create, join, recover
 from kvorum.cluster.host import Host
-from kvorum.cluster.sequence import SequenceFailed
+from kvorum.cluster.sequence import SequenceFailed, Unfinished
+from kvorum.cluster.withdrawal import Withdrawal
+from kvorum.core.errors import Conflict, Unreachable
 from kvorum.core.paths import Paths
 from kvorum.corosync import ConfiguredNode, new_cluster
 from kvorum.store import Member, Membership
@@ -65,14 +69,21 @@ class FakePeer:
     def __init__(self) -> None:
         self.listed = False
         self.refuses = False
+        self.silent = self.hears_not = False
+        """It does not answer, though it may have listed us; it does not hear that we are not coming."""
 
     async def admit(self) -> dict[str, str]:
+        if self.silent:
+            self.listed = True
+            raise Unreachable("10.0.0.9: no answer in time")
         if self.refuses:
             raise RuntimeError("can't add existing node 'n1'")
         self.listed = True
         return {"configuration": TEXT, "key": KEY}
 
     async def withdraw(self) -> None:
+        if self.hears_not:
+            raise Unreachable("10.0.0.9: no answer in time")
         self.listed = False
 
 
@@ -191,6 +202,76 @@ async def test_a_join_broken_off_by_the_daemons_end_is_undone_at_its_next_start(
     assert alone_as_before(host, store)
     assert any("pvecm delnode" in line for line in log)
     await recover(cluster, log.append)
+
+
+NOTES = {"host": "10.0.0.9", "fingerprint": ":".join(["AB"] * 32), "secret": "00" * 16}
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_peer_that_does_not_hear_of_the_undoing_is_told_later(
+    node: tuple[Cluster, FakeHost, MemoryStore], monkeypatch: pytest.MonkeyPatch, silent: bool
+) -> None:
+    cluster, host, store = node
+    peer, told = FakePeer(), list[Withdrawal]()
+    peer.silent, peer.hears_not, host.fail = silent, True, "stop_store"
+    with pytest.raises(SequenceFailed, match=r"not all was set back: 10\.0\.0\.9 may list this node 'n1'"):
+        await join(cluster, peer, lambda _line: None, NOTES)
+    assert alone_as_before(host, store) and peer.listed
+
+    async def say(withdrawal: Withdrawal) -> None:
+        told.append(withdrawal)
+
+    monkeypatch.setattr(service, "_say_withdrawal", say)
+    assert not await service.finish(cluster)
+    (heard,) = told
+    assert (heard.node, heard.secret, heard.cluster) == ("n1", "00" * 16, "" if silent else "home")
+
+
+async def test_a_join_that_begins_is_not_taken_off_by_what_an_earlier_one_has_left(
+    node: tuple[Cluster, FakeHost, MemoryStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, _host, _store = node
+    kept = Withdrawal.of("n1", NOTES)
+    assert kept is not None
+    cluster.withdrawals.add(kept)
+    saying, stopped = asyncio.Event(), asyncio.Event()
+
+    async def say(withdrawal: Withdrawal) -> None:
+        saying.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    monkeypatch.setattr(service, "_say_withdrawal", say)
+    finishing = asyncio.create_task(service.finish(cluster))
+    await saying.wait()
+    await join(cluster, FakePeer(), lambda _line: None, NOTES)
+    assert await finishing and stopped.is_set()
+
+
+async def test_what_failed_after_the_commit_is_done_without_a_new_start_of_the_daemon(
+    node: tuple[Cluster, FakeHost, MemoryStore],
+) -> None:
+    cluster, host, _store = node
+    host.fail = "restart_proxy"
+    with pytest.raises(Unfinished, match="restart pveproxy: restart_proxy failed; this can't be set back"):
+        await join(cluster, FakePeer(), lambda _line: None)
+    with pytest.raises(Conflict, match="a join of this node is under way, or is being finished"):
+        await create(cluster, TEXT, lambda _line: None)
+    assert await service.finish(cluster), "it fails again, and is not given up"
+    host.fail = ""
+    assert not await service.finish(cluster)
+    assert cluster.journal.load() is None
+
+
+async def test_two_changes_of_one_node_are_not_made_at_once(
+    node: tuple[Cluster, FakeHost, MemoryStore],
+) -> None:
+    cluster, _host, _store = node
+    async with changing(cluster):
+        with pytest.raises(Conflict, match="another change of this node's cluster is under way"):
+            await create(cluster, TEXT, lambda _line: None)
 
 
 async def test_a_join_broken_off_after_its_commit_is_finished(

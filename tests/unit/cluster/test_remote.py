@@ -1,6 +1,7 @@
 """The peer's API behind its certificate: pinned, logged in, and its refusals in its own words."""
 
 import datetime
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from kvorum.cluster.certificates import Pair, fingerprint, make_authority, make_node
 from kvorum.cluster.peer import RemotePeer
-from kvorum.cluster.remote import RemoteNode, peer_fingerprint
+from kvorum.cluster.remote import GONE_S, RemoteNode, _watched, peer_fingerprint
 from kvorum.core.errors import AuthenticationError, KvorumError, Unreachable
 
 
@@ -92,3 +93,11 @@ async def test_nobody_there_is_a_sentence(unused_tcp_port: int) -> None:
         await peer_fingerprint("127.0.0.1", unused_tcp_port)
     with pytest.raises(KvorumError, match="is not a SHA-256 fingerprint"):
         RemoteNode("127.0.0.1", "right", "AB:CD")
+
+
+async def test_a_peer_that_goes_silent_is_noticed_by_the_connection_itself() -> None:
+    made = _watched((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("10.0.0.1", 8006)))
+    with made:
+        assert made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == GONE_S * 1000
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) < GONE_S

@@ -14,6 +14,7 @@ from kvorum.cluster.sequence import (
     State,
     Step,
     Undo,
+    Unfinished,
     carry_out,
     committed,
     decide,
@@ -76,7 +77,7 @@ async def test_a_failure_undoes_all_that_was_begun(tmp_path: Path, fail: str) ->
 
 async def test_after_the_commit_point_nothing_is_undone(tmp_path: Path) -> None:
     world, journal = World(fail="d"), Journal(tmp_path / "j")
-    with pytest.raises(RuntimeError, match="it broke"):
+    with pytest.raises(Unfinished, match="d: it broke; this can't be set back any more, and is tried again"):
         await carry_out(PLAN, world.steps(), journal, {}, lambda _line: None)
     assert world.made == list(PLAN.steps)
     await _reenter(world, journal)
@@ -130,7 +131,7 @@ async def test_what_cant_be_undone_is_said_and_keeps_no_other_from_it(tmp_path: 
         raise RuntimeError("the peer is gone")
 
     steps["b"] = Step(steps["b"].do, cant)
-    with pytest.raises(SequenceFailed):
+    with pytest.raises(SequenceFailed, match="c: it broke; not all was set back: the peer is gone"):
         await carry_out(PLAN, steps, journal, {}, log.append)
     assert world.made == ["b"]
     assert "undo: b: the peer is gone" in log

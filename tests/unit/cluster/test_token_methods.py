@@ -8,6 +8,8 @@ from kvorum.access import Throttle
 from kvorum.cluster.bring import Brought
 from kvorum.cluster.join_token import FILE, Tokens, read_ticket
 from kvorum.cluster.methods import tokens
+from kvorum.cluster.methods.membership import add_node
+from kvorum.cluster.methods.models import AddNode
 from kvorum.cluster.methods.tokens import Admit, Make, Revoke, Secret, Withdraw
 from kvorum.core.errors import AuthenticationError, Conflict
 from kvorum.corosync import Configuration
@@ -54,6 +56,19 @@ async def test_a_token_lets_one_node_in_and_off_again(ctx: Context, stranger: Co
     await tokens.withdraw_by_token(stranger, Withdraw(node="n2", secret=secret))
     assert [node.name for node in configuration(ctx).nodes] == ["n1"]
     assert "n2" not in ctx.store.names("nodes")
+
+
+async def test_a_node_that_came_by_password_goes_off_by_the_secret_it_made(
+    ctx: Context, stranger: Context
+) -> None:
+    first, second = "01" * 16, "02" * 16
+    for made in (first, second):  # the second try; what the first may still say is worth nothing then
+        asked = AddNode(node="n2", new_node_ip="10.0.0.2", apiversion=1, withdrawal=made)
+        assert (await add_node(ctx, asked))["withdrawal"] == made
+    with pytest.raises(AuthenticationError, match="did not come with this join token"):
+        await tokens.withdraw_by_token(stranger, Withdraw(node="n2", secret=first))
+    await tokens.withdraw_by_token(stranger, Withdraw(node="n2", secret=second))
+    assert configuration(ctx).node("n2") is None
 
 
 async def test_a_join_that_broke_off_is_repeated_with_the_same_token(

@@ -59,7 +59,7 @@ NEED_NOT = {("POST", "/cluster/config/join", name) for name in ("fingerprint", "
 """Asked for here only after the refusal has told it, so that an admin can compare; a token has both."""
 BEYOND = {
     ("POST", "/cluster/config/join"): {"token", "keep-guests"},
-    ("POST", "/cluster/config/nodes/{node}"): {"brought"},
+    ("POST", "/cluster/config/nodes/{node}"): {"brought", "withdrawal"},
 }
 """Parameters of ours, which no known client sends: a join by token, and one with its guests."""
 ROOT_ALONE = re.compile(r"/cluster/config.*")

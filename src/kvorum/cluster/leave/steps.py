@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from kvorum.cluster.change import Cluster, Log
+from kvorum.cluster.change import Cluster, Log, changing
 from kvorum.cluster.leave.ask import ask_if_removed
 from kvorum.cluster.leave.removal import remove
 from kvorum.cluster.node_files import ensure_node_files
@@ -44,7 +44,8 @@ async def leave(cluster: Cluster, who: str, log: Log, *, removed: bool, last: bo
     notes = {"backup": cluster.host.new_backup(), "who": who}
     notes |= {"removed": "1"} if removed else {}
     notes |= {"last": "1"} if last else {}
-    await carry_out(LEAVE, leave_steps(cluster, notes, log), cluster.journal, notes, log)
+    async with changing(cluster):
+        await carry_out(LEAVE, leave_steps(cluster, notes, log), cluster.journal, notes, log)
 
 
 async def recover_leave(cluster: Cluster, log: Log) -> None:

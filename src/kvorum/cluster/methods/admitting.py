@@ -31,7 +31,8 @@ _LOOK_S = 0.1
 def request_of(p: AddNode, came_from: str) -> Admission:
     """The request as the rules see it."""
     address = p.new_node_ip or came_from
-    return Admission(p.node, p.links(), p.nodeid, p.votes, p.force, address, p.apiversion, p.brought)
+    links, last = p.links(), (p.apiversion, p.brought, p.withdrawal)
+    return Admission(p.node, links, p.nodeid, p.votes, p.force, address, *last)
 
 
 async def take_in(ctx: Context, request: Admission, who: str, secret: str | None = None) -> Added:
@@ -61,7 +62,8 @@ async def take_in(ctx: Context, request: Admission, who: str, secret: str | None
             more, expect = _with_brought(store, request)
             operations += more
             kept_file = store.read(FILE)
-            tokens, withdrawal = _bound(kept_file.text if kept_file else "[]", request.node, who, secret)
+            kept = kept_file.text if kept_file else "[]"
+            tokens, withdrawal = _bound(kept, request, who, secret)
             operations.append(Write(FILE, tokens.text().encode()))
             expect += [Expect.of(file), Expect.of(kept_file) if kept_file else Expect(FILE, None)]
             try:
@@ -116,13 +118,13 @@ def _guests(store: Store) -> dict[str, str]:
     }
 
 
-def _bound(text: str, node: str, who: str, secret: str | None) -> tuple[Tokens, str]:
+def _bound(text: str, request: Admission, who: str, secret: str | None) -> tuple[Tokens, str]:
     """The tokens with this node's bound to it, and its secret."""
-    tokens, now = Tokens.read(text), time.time()
+    tokens, now, node = Tokens.read(text), time.time(), request.node
     if secret is not None:
         return tokens.used_by(tokens.check(secret, now, node), node, now), secret
-    tokens, kept, made = tokens.made(who, WITHDRAW_MINUTES, now)
-    return tokens.used_by(kept, node, now), made
+    tokens, kept, made = tokens.made(who, WITHDRAW_MINUTES, now, request.withdrawal)
+    return tokens.without_node(node).used_by(kept, node, now), made
 
 
 def _is_left_over(store: Store, request: Admission) -> bool:

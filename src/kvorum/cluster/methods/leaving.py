@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from pydantic import Field
 
-from kvorum.cluster.change import CONFIGURATION, Cluster
+from kvorum.cluster.change import CONFIGURATION, Cluster, refuse_meanwhile
 from kvorum.cluster.expected import expect_votes, wait_quorate
 from kvorum.cluster.leave import removed
 from kvorum.cluster.leave.ask import ask_if_removed
@@ -100,6 +100,7 @@ async def leave_cluster(ctx: Context, p: NoParameters) -> Work:
     A cluster's last node keeps its configuration. A node that was removed while away cleans up with it, too.
     """
     cluster, store = ctx.service(Cluster), ctx.store
+    refuse_meanwhile(cluster)
     configuration = configuration_of(store)
     told = cluster.host.removed.exists()
     if not told and configuration is not None and not store.membership.quorate:

@@ -13,9 +13,9 @@ from kvorum.cluster.admission import (
     join_refusals,
 )
 from kvorum.cluster.bring import Brought, left_behind
-from kvorum.cluster.change import Cluster, create, join
+from kvorum.cluster.change import Cluster, create, join, refuse_meanwhile
 from kvorum.cluster.expected import expect_votes
-from kvorum.cluster.join_token import read_ticket
+from kvorum.cluster.join_token import new_secret, read_ticket
 from kvorum.cluster.links import Link, addresses, priorities
 from kvorum.cluster.methods.admitting import request_of, take_in
 from kvorum.cluster.methods.models import (
@@ -33,6 +33,7 @@ from kvorum.cluster.peer import INFORMATION, RemotePeer
 from kvorum.cluster.qdevice.device import misfit
 from kvorum.cluster.qdevice.follower import DeviceFollower
 from kvorum.cluster.qdevice.local import LocalDevice
+from kvorum.cluster.reach import reach_refusals, silent_links
 from kvorum.cluster.remote import RemoteNode, peer_fingerprint
 from kvorum.core.errors import (
     Conflict,
@@ -65,6 +66,7 @@ _RING = re.compile(r"ring([0-7])_addr")
 async def create_cluster(ctx: Context, p: Create) -> Work:
     """Generate new cluster configuration. If no links given, default to local IP address as link0."""
     cluster = ctx.service(Cluster)
+    refuse_meanwhile(cluster)
     links = p.links()
     refusals = create_refusals(await cluster.host.facts(), links)
     if refusals:
@@ -92,6 +94,7 @@ async def join_cluster(ctx: Context, p: Join) -> Work:
     """Joins this node into an existing cluster. If no links are given, default to IP resolved by node's
     hostname on single link (fallback fails for clusters with multiple links)."""
     cluster = ctx.service(Cluster)
+    refuse_meanwhile(cluster)
     links = p.links()
     refusals = join_refusals(await cluster.host.facts(), links, keep_guests=p.keep_guests)
     if refusals and not p.force:
@@ -121,6 +124,8 @@ async def join_cluster(ctx: Context, p: Join) -> Work:
     form = _request(links, address, p)
     if p.keep_guests:
         form["brought"] = Brought(_own_guests(ctx.store), storages).text()
+    if secret is None:
+        form["withdrawal"] = new_secret()
 
     async def run(log: TaskLog) -> None:
         for warning in warnings:
@@ -129,7 +134,8 @@ async def join_cluster(ctx: Context, p: Join) -> Work:
         async with RemoteNode(p.hostname, password, trusted) as remote:
             log.line("Login succeeded." if secret is None else "The join token is good.")
             peer = RemotePeer(remote, ctx.store.node, form, secret)
-            found = {"host": p.hostname, "fingerprint": trusted} | ({"secret": secret} if secret else {})
+            withdrawal = secret or form["withdrawal"]
+            found = {"host": p.hostname, "fingerprint": trusted, "secret": withdrawal}
             await join(cluster, peer, log.line, found)
         await _follow_device(ctx, log)
         shared = ctx.store.read("storage.cfg")
@@ -225,6 +231,13 @@ async def _ask_peer(
             if a in used
         ]
     there = {int(m[1]) for row in rows for key in row if (m := _RING.fullmatch(key))}
+    if there == set(given) and not refusals:
+        rings = {
+            str(row["name"]): {int(m[1]): str(row[key]) for key in row if (m := _RING.fullmatch(key))}
+            for row in rows
+            if row.get("name") != node
+        }
+        refusals += reach_refusals(given, rings, await silent_links(given, rings))
     if there != set(given):
         wanted = " ".join(f"--link{link} ADDRESS" for link in sorted(there))
         refusals.append(f"the cluster has link {', '.join(map(str, sorted(there)))}: give exactly {wanted}")

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from kvorum.cluster.bring import MOST_BYTES
 from kvorum.cluster.change import CONFIGURATION
+from kvorum.cluster.join_token import SECRET_BYTES
 from kvorum.cluster.links import LINK_NUMBERS, Link
 from kvorum.core.errors import KvorumError, ParameterError
 from kvorum.corosync import Configuration
@@ -117,6 +118,11 @@ class AddNode(Links):
     apiversion: int | None = Field(None, description="The JOIN_API_VERSION of the new node.")
     brought: str | None = Field(
         None, max_length=MOST_BYTES, description="The guests and storages that the node brings along."
+    )
+    withdrawal: str | None = Field(
+        None,
+        pattern=f"^[0-9a-f]{{{2 * SECRET_BYTES}}}$",
+        description="A secret by which the node can take itself off the list again; made here if not given.",
     )
 
 

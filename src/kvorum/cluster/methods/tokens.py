@@ -23,6 +23,8 @@ from kvorum.store import Expect, File, Store, Write
 
 _SECRET = Field(pattern=f"^[0-9a-f]{{{2 * SECRET_BYTES}}}$", description="The join token's secret.")
 _THROTTLED = "join token"
+_WITHDRAWN = "withdrawal"
+"""Throttled apart: a node that says it again and again, to a peer that never listed it, may still join."""
 _ATTEMPTS = 5
 
 
@@ -151,7 +153,7 @@ async def admit_by_token(ctx: Context, p: Admit) -> Added:
 @method("POST", "/kvorum/cluster/join/withdraw", permission=Anyone(), protected=True)
 async def withdraw_by_token(ctx: Context, p: Withdraw) -> None:
     """Take a node off the list whose own join failed, by the token that it came with."""
-    async with ctx.service(Throttle).attempt(ctx.identity.address, _THROTTLED):
+    async with ctx.service(Throttle).attempt(ctx.identity.address, _WITHDRAWN):
         if not _tokens(ctx.store)[1].brought(p.secret, p.node):
             raise AuthenticationError(f"node '{p.node}' did not come with this join token")
     await take_off(ctx.store, p.node, f"node {p.node}")
