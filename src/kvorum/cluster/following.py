@@ -21,7 +21,16 @@ from kvorum.cluster.host import Host, write_whole
 from kvorum.cluster.status import look
 from kvorum.cluster.trial import COME_BACK_S, JOIN_S, Seen, Trial, Verdict, decide, taken_back
 from kvorum.core.errors import Conflict, KvorumError
-from kvorum.corosync import Cfg, Cmap, Configuration, CorosyncError, DocumentError, judge
+from kvorum.corosync import (
+    Cfg,
+    Cmap,
+    Configuration,
+    CorosyncBusy,
+    CorosyncError,
+    CorosyncGone,
+    DocumentError,
+    judge,
+)
 from kvorum.interface import Peers
 from kvorum.store import Expect, Store, Write
 from kvorum.store.corosync_conf import REFUSED, REFUSED_SECONDS, RUNNING, number
@@ -32,9 +41,16 @@ TELL_EVERY_S = 10.0
 TRIAL_EVERY_S = 1.0
 STAGE_S = 5.0
 """How long the others are waited for before corosync is told to reload."""
+RELOAD_S = 10.0
+"""How long a busy corosync is asked to reload."""
+RELOAD_AGAIN_S = 0.05
 ASK_S = 3.0
 ASKED = "/kvorum/cluster/configuration"
 _logger = logging.getLogger(__name__)
+
+
+class NotNow(KvorumError):
+    """Corosync could not be asked to reload; it has refused nothing."""
 
 
 class CorosyncConfiguration:
@@ -184,6 +200,8 @@ class CorosyncConfiguration:
     async def _reload(self) -> None:
         try:
             await asyncio.to_thread(self._reload_if_behind)  # a frozen corosync would hold the loop
+        except NotNow:
+            raise
         except KvorumError:
             await self._give_back()
             raise
@@ -197,9 +215,14 @@ class CorosyncConfiguration:
         return True
 
     async def _give_back(self) -> None:
-        """Corosync refused the file: this node keeps the one before, and so shall the store."""
+        """Corosync refused the file: this node keeps the one before, and so shall the store.
+
+        Not where a node has left: it is gone, and to list it again would only wait for its votes.
+        """
         trial, refused = self._trial, self._local()
         if trial is None or refused is None or refused.config_version != trial.version or trial.taken_back:
+            return
+        if any(refused.node(node.name) is None for node in Configuration.read(trial.before).nodes):
             return
         self._host.write_configuration(trial.before)
         self._end()
@@ -382,8 +405,18 @@ async def wait_until_followed(store: Store, version: int, *, timeout: float = 15
 
 
 def _reload() -> None:
-    try:
-        with Cfg() as cfg:
-            cfg.reload()
-    except CorosyncError as error:
-        raise KvorumError(f"corosync did not reload its configuration: {error}") from error
+    """Raises ``NotNow`` where corosync could not be asked, ``KvorumError`` where it refuses the file."""
+    until = time.monotonic() + RELOAD_S
+    while True:
+        try:
+            with Cfg() as cfg:
+                cfg.reload()
+            return
+        except CorosyncBusy as error:  # others reload too, or the membership changes
+            if time.monotonic() >= until:
+                raise NotNow(f"corosync could not reload its configuration yet: {error}") from error
+            time.sleep(RELOAD_AGAIN_S)
+        except CorosyncGone as error:
+            raise NotNow(f"corosync ended before it reloaded its configuration: {error}") from error
+        except CorosyncError as error:
+            raise KvorumError(f"corosync did not reload its configuration: {error}") from error

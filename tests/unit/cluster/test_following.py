@@ -16,7 +16,7 @@ from kvorum.cluster.methods.votes import Votes
 from kvorum.cluster.trial import COME_BACK_S, Seen
 from kvorum.core.errors import Conflict, KvorumError, ParameterError, Unreachable
 from kvorum.core.paths import Paths
-from kvorum.corosync import Configuration, ConfiguredNode, new_cluster
+from kvorum.corosync import Configuration, ConfiguredNode, CorosyncBusy, CorosyncGone, new_cluster
 from kvorum.interface import Context, Identity, Peers, Services
 from kvorum.store import Member, Membership
 from kvorum.store.corosync_conf import REFUSED
@@ -178,6 +178,54 @@ async def test_what_corosync_itself_refuses_is_given_back_everywhere(
     assert local(cluster).text == OLD.text, "a restart must find what runs"
     assert stored(store).text == OLD.with_version(7).text
     assert "corosync refused version 6" in store.published(REFUSED)["n1"].decode()
+
+
+async def test_a_busy_corosync_is_asked_again_and_has_refused_nothing(
+    store: MemoryStore, cluster: Cluster, corosync: Corosync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # the real reload, of a corosync that is busy twice
+    monkeypatch.setattr(following, "running_version", corosync.version)
+    busy = iter((True, True, False))
+
+    class Busy:
+        def __enter__(self) -> Busy:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def reload(self) -> None:
+            if next(busy):
+                raise CorosyncBusy("corosync_cfg_reload_config", "CS_ERR_TRY_AGAIN")
+            corosync.reload()
+
+    monkeypatch.setattr(following, "Cfg", Busy)
+    await store.write("corosync.conf", NEW.text)
+    follower = CorosyncConfiguration.of(cluster, None)
+    await follower.apply_and_tell()
+    assert corosync.running == NEW.config_version and stored(store).text == NEW.text
+
+    def ended() -> None:
+        raise CorosyncGone("corosync_cfg_initialize", "CS_ERR_LIBRARY")
+
+    newer = NEW.bumped()
+    monkeypatch.setattr(following, "Cfg", ended)
+    await store.write("corosync.conf", newer.text)
+    await follower.apply_and_tell()
+    assert local(cluster).text == stored(store).text == newer.text, "it is reloaded when corosync is back"
+
+
+async def test_a_node_that_left_is_not_listed_again_whatever_corosync_says(
+    store: MemoryStore, cluster: Cluster, corosync: Corosync
+) -> None:
+    corosync.refuses = True
+    without = OLD.without_node("n2").bumped()
+    await store.write("corosync.conf", without.text)
+    follower = CorosyncConfiguration.of(cluster, None)
+    await follower.apply_and_tell()
+    assert stored(store).text == local(cluster).text == without.text
+    corosync.refuses = False
+    await follower.apply_and_tell()
+    assert corosync.running == without.config_version
 
 
 @pytest.mark.parametrize(
