@@ -10,6 +10,7 @@ import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -95,11 +96,28 @@ def guest(cluster: Cluster) -> Iterator[Maker]:
 @pytest.fixture
 def make_lab(lab_host: None, tmp_path: Path) -> Iterator[Callable[[Plan], Lab]]:
     """Makes a lab of the test's own (one), and takes it down whatever happens."""
-    it = Lab(tmp_path / "lab")
+    with _making(tmp_path / "lab") as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_module_lab(
+    lab_host: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Plan], Lab]]:
+    """The same for all tests of a module."""
+    with _making(tmp_path_factory.mktemp("lab")) as make:
+        yield make
+
+
+@contextmanager
+def _making(directory: Path) -> Iterator[Callable[[Plan], Lab]]:
+    it = Lab(directory)
 
     def make(plan: Plan, page_port: int | None = None) -> Lab:
         it.up(plan, _roots(plan), page_port)
         return it
 
-    yield make
-    it.down()
+    try:
+        yield make
+    finally:
+        it.down()
