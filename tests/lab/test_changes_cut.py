@@ -27,7 +27,7 @@ SOAK = bool(os.environ.get("KVORUM_SOAK"))
 SEED = int(os.environ.get("KVORUM_WALK_SEED", random.SystemRandom().randrange(1 << 32)))
 ONLY = os.environ.get("KVORUM_WALK_ONLY", "")
 """A part of the cases' names: only those are walked."""
-SAMPLED = 4
+SAMPLED = 3
 
 
 def walk(lab: Lab, chosen: list[Case]) -> None:

@@ -1,4 +1,4 @@
-"""Nodes come in: by token, two at once, under a certificate that browsers know; who is refused, and why."""
+"""Nodes come in: by token, two at once, under a certificate that browsers know; who may not is elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from lab_cluster import FINGERPRINT, Cluster, address
+from lab_cluster import Cluster, address
 
 from kvorum.lab.plan import Plan
 
@@ -111,28 +111,8 @@ def test_nodes_join_by_token_one_after_another_under_the_certificate_that_browse
 
 
 @pytest.mark.timeout(400)
-def test_a_peer_that_loses_power_is_no_end_of_it_and_wrong_input_is_one_sentence(four: Cluster) -> None:
+def test_a_node_that_loses_power_in_its_join_is_taken_off_again(four: Cluster) -> None:
     peer, link = address(four.lab, "n1", 0), ("--link0", address(four.lab, "n2", 0))
-    asked = four.run("n2", "pvecm", "add", peer, *link, input="x\n")
-    shown = FINGERPRINT.search(asked.stdout + asked.stderr)
-    assert shown is not None
-
-    def refused(*argv: str, password: str = four.lab.password) -> str:
-        done = four.run("n2", "pvecm", "add", peer, *argv, input=f"{password}\n")
-        assert done.returncode != 0
-        return done.stdout + done.stderr
-
-    pinned = ("--fingerprint", shown[0])
-    assert "refuses the password of root@pam" in refused(*pinned, *link, password="wrong")
-    wrong = ":".join(["00"] * 32)
-    assert f"its fingerprint is {shown[0]}" in refused("--fingerprint", wrong, *link)
-    assert "is not configured on this node" in refused(*pinned, "--link0", "198.18.10.9")
-    four.lab.clock("n2", 300)
-    four.until("n2", "systemctl is-active -q pvedaemon && pvesh get /version >/dev/null", 60)
-    assert re.search(r"the clock of this node is (299|30\d) s ahead of that of", refused(*pinned, *link))
-    four.lab.clock("n2", 0)
-    four.until("n2", "pvesh get /version >/dev/null", 60)
-
     # The joining node loses power when it is listed and not here; alone, the peer has no quorum then.
     secret = token(four)
     with four.following("n2", "pvecm", "add", peer, "--token", secret, *link) as join:

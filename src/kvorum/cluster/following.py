@@ -44,6 +44,8 @@ STAGE_S = 5.0
 RELOAD_S = 10.0
 """How long a busy corosync is asked to reload."""
 RELOAD_AGAIN_S = 0.05
+STARTS_MOST = 6
+"""How often corosync is started with a version that it has not run yet."""
 ASK_S = 3.0
 ASKED = "/kvorum/cluster/configuration"
 _logger = logging.getLogger(__name__)
@@ -76,6 +78,7 @@ class CorosyncConfiguration:
         self._noted = b""
         self._trial = self._load()
         self._since = time.monotonic()
+        self._starts = 0
         self._refused = b""
         """A text that corosync itself refused: not tried again."""
 
@@ -314,22 +317,30 @@ class CorosyncConfiguration:
                 continue
             if theirs.cluster_name == local.cluster_name and theirs.config_version > best.config_version:
                 best = theirs
-        if best is local:
+        if best is local and not self._untried(local):
             return
         if best.node(self._store.node) is None:
             _logger.error("the cluster's configuration no longer has this node '%s'", self._store.node)
             return
         _logger.warning(
-            "corosync did not run with version %d of corosync.conf; the cluster has %d: taken over",
+            "corosync does not run; this node has version %d of corosync.conf, the cluster %d: it is started",
             local.config_version,
             best.config_version,
         )
         try:
-            self._host.write_configuration(best.text)
-            self._end()
+            if best is local:
+                self._starts += 1
+            else:
+                self._host.write_configuration(best.text)
+                self._end()
             await self._host.restart_corosync()
         except (KvorumError, OSError) as error:
             _logger.error("corosync.conf: %s", error)
+
+    def _untried(self, local: Configuration) -> bool:
+        """Whether corosync was thrown out for the version before, and the store brought this one since."""
+        trial = self._trial
+        return trial is not None and trial.version == local.config_version and self._starts < STARTS_MOST
 
     # What is on disk
 
@@ -354,6 +365,7 @@ class CorosyncConfiguration:
     def _begin(self, trial: Trial) -> None:
         self._save(trial)
         self._trial = trial
+        self._starts = 0
         self._since = time.monotonic()
 
     def _end(self) -> None:

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Sequence
 
 from kvorum.core.errors import KvorumError
+from kvorum.server.listed import listed_nodes
 from kvorum.store import File, Store
 
 PAGE = ("pveproxy-ssl", "former-ssl")
@@ -60,8 +61,8 @@ class Certificates:
         own = self._node_files()
         listed = [
             file
-            for member in self._store.membership.members
-            if (file := self._store.read(f"nodes/{member.name}/pve-ssl.pem")) is not None
+            for node in listed_nodes(self._store)
+            if (file := self._store.read(f"nodes/{node}/pve-ssl.pem")) is not None
         ]
         files = [*own, *listed]
         made = self._made.get("client")

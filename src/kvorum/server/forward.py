@@ -16,6 +16,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from kvorum.core.errors import DeadlineExceeded, KvorumError, Unreachable
 from kvorum.server.credentials import FORWARDED_FOR
 from kvorum.server.knock import Knocker
+from kvorum.server.listed import listed_nodes
 from kvorum.server.sockets import MAX_MESSAGE_BYTES, exchange, opening, protocols, wanted
 from kvorum.store import Store
 
@@ -136,11 +137,10 @@ class NodeForwarder:
 
     def address(self, node: str) -> tuple[str, str]:
         """The base URL and the address of a node; raises ``KvorumError`` when there is no such node."""
-        for member in self._store.membership.members:
-            if member.name == node:
-                host = f"[{member.address}]" if ":" in member.address else member.address
-                return f"https://{host}:{self._port}", member.address
-        raise KvorumError(f"no such cluster node '{node}'")
+        address = listed_nodes(self._store).get(node)
+        if not address:
+            raise KvorumError(f"no such cluster node '{node}'")
+        return f"https://{f'[{address}]' if ':' in address else address}:{self._port}", address
 
     def session(self) -> aiohttp.ClientSession:
         """The connections to other nodes, kept open between requests."""

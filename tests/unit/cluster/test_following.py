@@ -261,6 +261,26 @@ async def test_a_node_that_was_off_takes_a_peers_newer_version(
     assert started == ([version] if version > 5 else [])
 
 
+async def test_corosync_that_was_thrown_out_is_started_when_the_store_brought_the_version(
+    store: MemoryStore, cluster: Cluster, corosync: Corosync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It met the others with version 5, and the new one came through the store before a peer was asked."""
+    started: list[int] = []
+
+    async def restart() -> None:
+        started.append(local(cluster).config_version)
+
+    monkeypatch.setattr(cluster.host, "restart_corosync", restart)
+    monkeypatch.setattr(following, "running_version", lambda: None)
+    await store.write("corosync.conf", NEW.text)
+    follower = CorosyncConfiguration.of(cluster, Others({"n2": NEW.text}))
+    await follower.apply_and_tell()
+    assert not started and local(cluster).text == NEW.text
+    for _ in range(following.STARTS_MOST + 1):
+        await follower.catch_up()
+    assert started == [NEW.config_version] * following.STARTS_MOST, "it is tried, but not for ever"
+
+
 async def test_votes_change_by_steps_of_one_and_say_what_they_come_to(
     store: MemoryStore, cluster: Cluster, corosync: Corosync, monkeypatch: pytest.MonkeyPatch
 ) -> None:

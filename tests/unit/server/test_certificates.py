@@ -9,6 +9,7 @@ import pytest
 from kvorum.cluster.certificates import Pair, make_node
 from kvorum.cluster.node_files import ensure_node_files
 from kvorum.core.paths import Paths
+from kvorum.corosync import ConfiguredNode, new_cluster
 from kvorum.server.certificates import Certificates
 from kvorum.store import Member, Membership
 from kvorum.store.memory import MemoryStore
@@ -66,3 +67,18 @@ async def test_what_the_ca_signed_and_nobody_listed_is_not_trusted(
     """Who took the CA's key along can still make no node."""
     with pytest.raises(ssl.SSLCertVerificationError):
         shake(Certificates(store).client(), signed(store), tmp_path)
+
+
+async def test_who_knows_no_members_trusts_those_that_corosync_conf_lists(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    """A node whose Corosync was thrown out asks the others for their configuration, and no stranger."""
+    certificates, pair = Certificates(store), signed(store)
+    await store.write("nodes/n2/pve-ssl.pem", pair.certificate)
+    alone = new_cluster("home", ConfiguredNode("n1", 1, 1, {0: "10.0.0.1"}))
+    await store.write("corosync.conf", alone.with_node(ConfiguredNode("n2", 2, 1, {0: "10.0.0.2"})).text)
+    store.set_membership(Membership("home", (), True, 2))
+    shake(certificates.client(), pair, tmp_path)
+    await store.write("corosync.conf", alone.text)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake(certificates.client(), pair, tmp_path)
