@@ -37,7 +37,7 @@ while True:
     except ssl.SSLCertVerificationError as error:
         sys.exit(f"not trusted: {error}")
     except OSError:
-        if time.monotonic() > end:
+        if time.monotonic() > end + 15:  # it may be starting anew just when the time is up
             raise
     time.sleep(0.05)
 """
