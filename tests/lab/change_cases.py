@@ -21,6 +21,7 @@ FOLLOWED = (
 )
 CHANGES = ("create", "join one", "votes", "edit", "join", "leave", "delnode", "leave two")
 """In the order in which each finds what the one before has left."""
+WAITING = ("join one", "join", "leave", "leave two")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,14 @@ def cases(change: str) -> Iterator[Case]:
 
 
 def sample(seed: int, count: int, changes: Sequence[str] = CHANGES) -> list[Case]:
-    """Some cases by a seed, of as many changes as can be, in the order of ``CHANGES``."""
+    """Some cases by a seed, of as many changes as can be, in the order of ``CHANGES``; none lasts minutes.
+
+    A node that joins or leaves waits a minute for others that stay away.
+    """
     chance = random.Random(seed)
     chosen = sorted(chance.sample(range(len(changes)), min(count, len(changes))))
-    return [_timed(chance.choice(list(cases(changes[n]))), chance) for n in chosen]
+    drawn = [_timed(chance.choice(list(cases(changes[n]))), chance) for n in chosen]
+    return [replace(case, late=False) if case.change in WAITING else case for case in drawn]
 
 
 def every(seed: int, change: str) -> list[Case]:
