@@ -49,7 +49,9 @@ class Client:
         Raises ``CallRefused`` with the API's error and ``DaemonSilent`` when there is no whole answer.
         """
         text = form(parameters or {})
-        in_url = verb in ("GET", "DELETE")
+        in_url = (
+            verb == "GET"
+        )  # else in the body, for an address is written down where a password must not be
         target = f"/api2/json{path}" + (f"?{text}" if in_url and text else "")
         body = b"" if in_url else text.encode()
         head = [

@@ -11,8 +11,8 @@ from kvorum.cli.client import Client, quote
 from kvorum.cli.failures import CallRefused, DaemonSilent
 
 
-def raw_answer(path: Path, answer: bytes) -> object:
-    """What the client makes of these bytes."""
+def raw_answer(path: Path, answer: bytes, verb: str = "GET", asked: list[bytes] | None = None) -> object:
+    """What the client makes of these bytes; what it sent comes into ``asked``."""
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen()
@@ -20,15 +20,32 @@ def raw_answer(path: Path, answer: bytes) -> object:
         def serve() -> None:
             connection, _ = listening.accept()
             with connection:
-                connection.recv(65536)
+                said = connection.recv(65536)
+                while verb != "GET" and not said.endswith(b"geheim"):
+                    said += connection.recv(65536)
+                if asked is not None:
+                    asked.append(said)
                 connection.sendall(answer)
 
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            return Client(path, timeout_s=10).call("GET", "/version")
+            given = {"password": "geheim"} if verb != "GET" else None
+            return Client(path, timeout_s=10).call(verb, "/version", given)
         finally:
             thread.join(10)
+
+
+@pytest.mark.parametrize("verb", ["POST", "PUT", "DELETE"])
+def test_what_changes_something_carries_its_parameters_in_the_body_and_not_in_the_address(
+    tmp_path: Path, verb: str
+) -> None:
+    asked: list[bytes] = []
+    raw_answer(tmp_path / "s", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", verb, asked)
+    head, _, body = asked[0].partition(b"\r\n\r\n")
+    assert body == b"password=geheim" and b"geheim" not in head
+    assert head.startswith(f"{verb} /api2/json/version HTTP/1.1\r\n".encode())
+    assert b"Content-Length: 15" in head
 
 
 def test_a_get_carries_its_parameters_in_the_url_and_a_post_in_its_body(api) -> None:
