@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Hashable
 from typing import Generic, TypeVar
 
+K = TypeVar("K", bound=Hashable)
 I = TypeVar("I")  # noqa: E741  # inputs
 V = TypeVar("V")
 
@@ -26,3 +27,23 @@ class Remembered(Generic[I, V]):
         if kept is None or (kept[0] is not inputs and kept[0] != inputs):
             kept = self._kept = (inputs, self._make(inputs))
         return kept[1]
+
+
+class RememberedEach(Generic[K, I, V]):
+    """``Remembered`` for each of several things: one value a key, until ``keep_only`` drops it."""
+
+    def __init__(self, make: Callable[[K, I], V]) -> None:
+        self._make = make
+        self._kept: dict[K, tuple[I, V]] = {}
+
+    def of(self, key: K, inputs: I) -> V:
+        """The function's value for this key and these inputs; raises what it raises."""
+        kept = self._kept.get(key)
+        if kept is None or (kept[0] is not inputs and kept[0] != inputs):
+            kept = self._kept[key] = (inputs, self._make(key, inputs))
+        return kept[1]
+
+    def keep_only(self, keys: Container[K]) -> None:
+        """Forget the values of all other keys."""
+        for key in [key for key in self._kept if key not in keys]:
+            del self._kept[key]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvorum.core.remembered import Remembered
+from kvorum.core.remembered import Remembered, RememberedEach
 
 
 def test_a_value_is_made_once_for_equal_inputs_and_anew_for_others() -> None:
@@ -25,3 +25,18 @@ def test_a_failure_is_no_value() -> None:
     with pytest.raises(ValueError, match="x"):
         kept.of("x")
     assert kept.of("1") == 1
+
+
+def test_each_key_has_its_own_value_until_it_is_dropped() -> None:
+    made: list[tuple[int, str]] = []
+
+    def shout(key: int, text: str) -> str:
+        made.append((key, text))
+        return f"{key} {text.upper()}"
+
+    kept = RememberedEach(shout)
+    assert [kept.of(key, "a") for key in (1, 2, 1, 2)] == ["1 A", "2 A", "1 A", "2 A"]
+    assert kept.of(2, "b") == "2 B"
+    kept.keep_only({2})
+    assert [kept.of(1, "a"), kept.of(2, "b")] == ["1 A", "2 B"]
+    assert made == [(1, "a"), (2, "a"), (2, "b"), (1, "a")]
