@@ -21,7 +21,7 @@ from kvorum.guests.migration.recovery import recover_source, recover_stopped
 from kvorum.guests.migration.target import Incoming
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Services
-from kvorum.storage import Storages
+from kvorum.storage import HalfMade, Storages
 from kvorum.store import Store
 from kvorum.systemd import Systemd
 
@@ -54,6 +54,7 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         waiting = await manager.attach()
         if isinstance(launcher, SystemLauncher):
             await asyncio.to_thread(_end_left_over)
+        await _quietly("what was half-made", services.get(HalfMade).settle(), SETTLE_DEADLINE_S)
         if store.membership.quorate:
             # Before anybody is answered: a second try must not meet what the first has left.
             await _quietly("what was not finished", unfinished.settle_earlier(), SETTLE_DEADLINE_S)

@@ -2,6 +2,7 @@
 
 from kvorum.storage.config import StorageConfig, StorageEntry
 from kvorum.storage.errors import NoSpace, NotADiskImage, StorageConfigError, StorageError
+from kvorum.storage.half_made import HalfMade
 from kvorum.storage.images import Progress, convert, inspect
 from kvorum.storage.kind import Capabilities, StorageKind, StorageStatus, Volume
 from kvorum.storage.statistics import StorageRecord, read_records
@@ -9,6 +10,7 @@ from kvorum.storage.storages import Storages, StorageState
 
 __all__ = [
     "Capabilities",
+    "HalfMade",
     "NoSpace",
     "NotADiskImage",
     "Progress",

@@ -1,7 +1,8 @@
 """Files that come into a storage from outside: an upload, a download.
 
 A file is written under a hidden name beside its place, its checksum is reckoned on the way, and it gets its
-name when it is whole. What an interrupted one left behind goes at the next arrival a day later.
+name when it is whole. It is noted as half-made until then; what is left of one that no note tells of goes at
+the next arrival a day later.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from kvorum.core.errors import ParameterError
 from kvorum.core.ids import VolumeId
 from kvorum.storage.errors import NoSpace, StorageError
+from kvorum.storage.half_made import HalfMade
 from kvorum.storage.kind import StorageKind
 
 ALGORITHMS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
@@ -65,8 +67,10 @@ def place(kind: StorageKind, content: str, given: str) -> tuple[VolumeId, Path]:
 class Arrival:
     """One file on its way to ``path``."""
 
-    def __init__(self, path: Path, algorithm: str | None = None) -> None:
+    def __init__(self, path: Path, half_made: HalfMade, algorithm: str | None = None) -> None:
         self._path = path
+        self._half_made = half_made
+        self._note: Path | None = None
         self._beside = path.with_name(f"{_PREFIX}{secrets.token_hex(8)}")
         self._hash = hashlib.new(algorithm, usedforsecurity=False) if algorithm else None
         self._algorithm = algorithm
@@ -108,7 +112,15 @@ class Arrival:
 
     async def drop(self) -> None:
         """Remove what arrived; it is fine when it is gone already."""
-        await asyncio.shield(asyncio.to_thread(self._beside.unlink, True))
+        await asyncio.shield(asyncio.to_thread(self._drop))
+
+    def _drop(self) -> None:
+        self._beside.unlink(missing_ok=True)
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._note is not None:
+            self._half_made.whole(self._note)
 
     def _begin(self) -> None:
         try:
@@ -117,6 +129,7 @@ class Arrival:
                 with contextlib.suppress(FileNotFoundError):
                     if time.time() - old.stat().st_mtime > _FORGOTTEN_S:
                         old.unlink()
+            self._note = self._half_made.note(file=self._beside)
             os.close(os.open(self._beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
         except OSError as error:
             raise self._failed(error) from error
@@ -139,6 +152,7 @@ class Arrival:
             else:
                 self._path.hardlink_to(self._beside)
                 self._beside.unlink()
+            self._forget()
         except FileExistsError:
             raise StorageError(
                 f"'{self._path.name}' is there already: remove it first, or choose another name"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from kvorum.core.paths import Paths
 from kvorum.interface import Services
 from kvorum.storage import statistics
 from kvorum.storage.config import FILE
+from kvorum.storage.half_made import HalfMade
 from kvorum.storage.storages import Storages
 from kvorum.store import Store
 
@@ -20,9 +22,13 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def running(services: Services, store: Store, paths: Paths) -> AsyncIterator[None]:
-    """Register ``Storages`` and tell all nodes about this node's storages while open."""
+    """Register ``Storages`` and ``HalfMade``, and tell all nodes about this node's storages while open.
+
+    What an earlier daemon has left half-made is removed by the guests' room, which ends its processes first.
+    """
     storages = Storages(store, paths)
     services.add(Storages, storages)
+    services.add(HalfMade, HalfMade(storages, paths.state / "half-made"))
     publishing = asyncio.create_task(_publish(storages, store), name="publish storages")
     try:
         yield
@@ -39,10 +45,9 @@ async def _publish(storages: Storages, store: Store) -> None:
         while True:
             changed.clear()
             await _publish_once(storages, store)
-            try:
-                await asyncio.wait_for(changed.wait(), statistics.INTERVAL_S)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(statistics.INTERVAL_S):
+                    await changed.wait()
 
 
 async def _watch(store: Store, changed: asyncio.Event) -> None:

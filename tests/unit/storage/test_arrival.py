@@ -9,10 +9,12 @@ from aiohttp import web
 
 from kvorum.core.errors import ParameterError
 from kvorum.core.ids import VolumeId
-from kvorum.storage import StorageEntry, StorageError
+from kvorum.core.paths import Paths
+from kvorum.storage import HalfMade, StorageEntry, StorageError, Storages
 from kvorum.storage.arrival import Arrival, file_name, place
 from kvorum.storage.directory import DirectoryStorage
 from kvorum.storage.fetch import fetching, look
+from kvorum.store.memory import MemoryStore
 
 DATA = b"0123456789" * 300_000
 
@@ -24,13 +26,20 @@ async def pieces(data: bytes = DATA, fail: bool = False) -> AsyncIterator[bytes]
         raise ParameterError({}, "the client is gone")
 
 
+def arriving(path: Path, algorithm: str | None = None) -> Arrival:
+    """An arrival whose notes lie beside the folder it comes into."""
+    root = path.parent.with_name(f"{path.parent.name}.node")
+    storages = Storages(MemoryStore("n1"), Paths.under(root))
+    return Arrival(path, HalfMade(storages, root / "notes"), algorithm)
+
+
 def left(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
 async def test_it_is_seen_only_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "iso" / "x.iso"
-    arrival = Arrival(path, "sha256")
+    arrival = arriving(path, "sha256")
     assert await arrival.take(pieces()) == len(DATA)
     assert not path.exists()
     await arrival.settle(hashlib.sha256(DATA).hexdigest().upper())
@@ -39,7 +48,7 @@ async def test_it_is_seen_only_when_it_is_whole(tmp_path: Path) -> None:
 
 
 async def test_a_wrong_checksum_names_both_and_leaves_nothing(tmp_path: Path) -> None:
-    arrival = Arrival(tmp_path / "x.iso", "md5")
+    arrival = arriving(tmp_path / "x.iso", "md5")
     await arrival.take(pieces(b"abc"))
     with pytest.raises(StorageError, match="md5 is '900150983cd24fb0d6963f7d28e17f72', expected 'dead'"):
         await arrival.settle("dead")
@@ -48,18 +57,18 @@ async def test_a_wrong_checksum_names_both_and_leaves_nothing(tmp_path: Path) ->
 
 async def test_a_client_that_goes_away_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ParameterError):
-        await Arrival(tmp_path / "x.iso").take(pieces(fail=True))
+        await arriving(tmp_path / "x.iso").take(pieces(fail=True))
     assert left(tmp_path) == []
 
 
 async def test_a_name_that_is_taken_is_kept_unless_replacing_is_meant(tmp_path: Path) -> None:
     (tmp_path / "x.iso").write_text("old")
-    second = Arrival(tmp_path / "x.iso")
+    second = arriving(tmp_path / "x.iso")
     await second.take(pieces(b"new"))
     with pytest.raises(StorageError, match="is there already"):
         await second.settle()
     assert (tmp_path / "x.iso").read_text() == "old" and left(tmp_path) == ["x.iso"]
-    third = Arrival(tmp_path / "x.iso")
+    third = arriving(tmp_path / "x.iso")
     await third.take(pieces(b"new"))
     await third.settle(replace=True)
     assert (tmp_path / "x.iso").read_text() == "new"
@@ -96,7 +105,7 @@ async def test_what_is_on_its_way_is_not_listed(tmp_path: Path) -> None:
     storage = DirectoryStorage(StorageEntry("dir", "local", {"path": str(tmp_path), "content": "iso"}))
     volume, path = place(storage, "iso", "x.iso")
     assert volume == VolumeId("local", "iso/x.iso")
-    arrival = Arrival(path)
+    arrival = arriving(path)
     await arrival.take(pieces(b"abc"))
     assert storage.list_blocking() == []
     await arrival.settle()
@@ -128,7 +137,7 @@ async def test_a_file_is_fetched_and_its_progress_told(server: str, tmp_path: Pa
     offer = await look(f"{server}/x.iso", True)
     assert offer == ("x.iso", "application/x-iso9660-image", len(DATA))
     told: list[float] = []
-    arrival = Arrival(tmp_path / "x.iso", "sha1")
+    arrival = arriving(tmp_path / "x.iso", "sha1")
     async with fetching(f"{server}/x.iso", True, "", told.append) as (_, chunks):
         await arrival.take(chunks)
     await arrival.settle(hashlib.sha1(DATA).hexdigest())

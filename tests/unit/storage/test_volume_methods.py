@@ -14,7 +14,7 @@ from kvorum.core.errors import KvorumError, ParameterError, PermissionDenied
 from kvorum.core.paths import Paths
 from kvorum.interface import Caller, Identity, Pairs, Router, Services, Upload, Work
 from kvorum.server import rooms
-from kvorum.storage import Storages
+from kvorum.storage import HalfMade, Storages
 from kvorum.store.memory import MemoryStore
 
 ROUTER = Router(rooms.methods())
@@ -67,7 +67,10 @@ class World:
         self.store, self.services, self.tasks = MemoryStore("n1"), Services(), Keep()
         paths = Paths.under(root)
         self.place = paths.state / "vz"
-        self.services.add(Storages, Storages(self.store, paths))
+        storages = Storages(self.store, paths)
+        self.services.add(Storages, storages)
+        self.half_made = HalfMade(storages, paths.state / "half-made")
+        self.services.add(HalfMade, self.half_made)
         self.caller = Caller(self.store, self.services, Allow(), self.tasks)
 
     async def call(

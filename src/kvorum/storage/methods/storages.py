@@ -27,6 +27,7 @@ from kvorum.interface import (
 )
 from kvorum.storage.config import FILE, StorageEntry
 from kvorum.storage.errors import StorageError
+from kvorum.storage.half_made import HalfMade
 from kvorum.storage.kind import Volume
 from kvorum.storage.storages import Storages, StorageState
 
@@ -255,7 +256,8 @@ async def allocate(ctx: Context, p: AllocateParameters) -> str:
         raise ParameterError({"filename": f"'{p.filename}' must begin with 'vm-{p.vmid}-'"})
     suffix = p.filename.rpartition(".")[2]
     format = p.format or (suffix if suffix in kind.capabilities.formats else None)
-    return str(await kind.allocate(p.vmid, size, format, p.filename or None))
+    async with ctx.service(HalfMade).making() as reserving:
+        return str(await kind.allocate(p.vmid, size, format, p.filename or None, reserving))
 
 
 @method(

@@ -24,6 +24,7 @@ from kvorum.interface import (
 )
 from kvorum.storage.arrival import Arrival, place
 from kvorum.storage.fetch import fetching, look
+from kvorum.storage.half_made import HalfMade
 from kvorum.storage.storages import Storages
 
 _TEMPLATES = Privilege("/storage/{storage}", "Datastore.AllocateTemplate")
@@ -95,7 +96,7 @@ async def upload(ctx: Context, p: UploadParameters) -> Work:
     kind = ctx.service(Storages).get(p.storage)
     volume, path = place(kind, p.content, p.filename)
     await kind.activate()
-    arrival = Arrival(path, p.checksum_algorithm)
+    arrival = Arrival(path, ctx.service(HalfMade), p.checksum_algorithm)
     length = await arrival.take(ctx.upload.chunks())
 
     async def run(log: TaskLog) -> None:
@@ -128,7 +129,7 @@ async def download(ctx: Context, p: DownloadParameters) -> Work:
 
     async def run(log: TaskLog) -> None:
         log.line(f"downloading {p.url} to {path}")
-        arrival = Arrival(path, p.checksum_algorithm)
+        arrival = Arrival(path, ctx.service(HalfMade), p.checksum_algorithm)
         async with fetching(p.url, p.verify_certificates, proxy, log.progress) as (offer, chunks):
             if offer.size > (room := kind.status_blocking().avail):
                 raise KvorumError(f"storage '{kind.id}' has {room} bytes free; '{volume}' needs {offer.size}")

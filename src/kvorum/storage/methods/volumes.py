@@ -21,6 +21,7 @@ from kvorum.interface import (
 )
 from kvorum.storage import images
 from kvorum.storage.errors import StorageError
+from kvorum.storage.half_made import HalfMade
 from kvorum.storage.storages import Storages
 
 _VOLUME = "/nodes/{node}/storage/{storage}/content/{volume}"
@@ -79,18 +80,17 @@ async def copy(ctx: Context, p: CopyParameters) -> Work:
     there.path(target)
     size = await here.size(source)
 
+    half_made = ctx.service(HalfMade)
+
     async def run(log: TaskLog) -> None:
-        made = await there.allocate(vmid, size, there.format(target), name)
-        try:
+        async with half_made.making() as reserving:
+            made = await there.allocate(vmid, size, there.format(target), name, reserving)
             await images.convert(
                 here.path(source),
                 here.format(source),
                 ("-n", "-O", there.format(target), str(there.path(made))),
                 progress=log.progress,
             )
-        except BaseException:
-            await there.free(made)
-            raise
         log.line(f"copied '{source}' to '{made}'")
 
     if there.format(target) not in there.capabilities.formats:
