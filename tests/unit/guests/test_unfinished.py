@@ -118,6 +118,8 @@ CHANGES: dict[str, tuple[Any, dict[str, object]]] = {
     "add a disk": (configuration.update, {"scsi7": "local:0.001"}),
     "add a disk by a task": (configuration.update_task, {"scsi7": "local:0.001"}),
     "replace a disk": (configuration.update, {"scsi0": "local:0.002,format=qcow2"}),
+    "drop an unused disk": (configuration.update, {"delete": "unused0"}),
+    "drop a drive and its disk": (configuration.update_task, {"delete": "ide0", "force": "1"}),
     "destroy": (configuration.destroy, {}),
 }
 
@@ -131,6 +133,8 @@ async def begun(tmp_path: Path, change: str) -> tuple[World, Any, dict[str, obje
     method, values = CHANGES[change]
     if method is not configuration.create:
         await world.do(configuration.create, {"scsi0": "local:0.001", "ide0": "local:0.001"})
+        if "unused" in change:
+            await world.do(configuration.import_disk, {"source": str(source), "storage": "local"})
         world.assert_sound()
     values = {k: str(v).replace("SOURCE", str(source)) for k, v in values.items()}
     return world, method, values
@@ -208,6 +212,17 @@ async def test_a_change_that_is_cancelled_or_fails_leaves_nothing(tmp_path: Path
         assert str(world.config()) == str(before)
         assert world.images == images_before
         world.assert_sound()
+
+
+async def test_a_disk_that_a_snapshot_names_stays_when_its_entry_goes(tmp_path: Path) -> None:
+    world, _, _ = await begun(tmp_path, "drop an unused disk")
+    file = world.store.read(CONF)
+    assert file is not None
+    await world.store.write(CONF, f"{file.text}[before]\nscsi3: local:100/vm-100-disk-2.raw\n")
+    await world.do(configuration.update, {"delete": "unused0"})
+    config = world.config()
+    assert config is not None and not config.unused
+    assert "vm-100-disk-2.raw" in world.images and world.notes == []
 
 
 async def test_a_write_of_unknown_fate_that_took_effect_keeps_its_disk(
