@@ -2,6 +2,7 @@
 
 from kvorum.node.methods import (
     absent,
+    backup,
     capabilities,
     certificates,
     datacenter,
@@ -17,10 +18,10 @@ from kvorum.node.methods import (
     status,
     terminal,
 )
-from kvorum.node.methods.index import snapshot
 
 __all__ = [
     "absent",
+    "backup",
     "capabilities",
     "certificates",
     "datacenter",
@@ -33,7 +34,6 @@ __all__ = [
     "network",
     "pools",
     "services",
-    "snapshot",
     "status",
     "terminal",
 ]
