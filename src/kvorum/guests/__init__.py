@@ -3,7 +3,7 @@
 from kvorum.guests.config import GuestConfig
 from kvorum.guests.errors import GuestConfigError, GuestError, GuestLocked, MigrationFailed, StartFailed
 from kvorum.guests.manager import GuestManager
-from kvorum.guests.registry import Registry, config_path
+from kvorum.guests.registry import Registry, config_path, owners
 from kvorum.guests.statistics import GuestRecord, read_records
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "Registry",
     "StartFailed",
     "config_path",
+    "owners",
     "read_records",
 ]

@@ -15,17 +15,22 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from kvorum.core.errors import KvorumError, NoQuorum
+from kvorum.core.remembered import RememberedEach
 from kvorum.guests.config import GuestConfig
 from kvorum.guests.errors import GuestError, GuestLocked, QmpLost
 from kvorum.guests.machine.guest import RunningGuest, Workshop
+from kvorum.guests.machine.network import tap_name
 from kvorum.guests.registry import Registry
+from kvorum.guests.row import encoded_row
 from kvorum.guests.statistics import (
     INTERVAL_S,
     KEY,
     TTL_S,
     GuestRecord,
     ProcessUsage,
+    Traffic,
     cpu_share,
+    traffic,
     usage,
 )
 from kvorum.store import Store
@@ -50,6 +55,9 @@ class GuestManager:
         self._holders: dict[int, str] = {}
         self._usage: dict[int, ProcessUsage] = {}
         self._shares: dict[int, float] = {}
+        self._traffic: dict[int, Traffic] = {}
+        self._switched_off: RememberedEach[int, GuestConfig, GuestRecord] = RememberedEach(_switched_off)
+        self._rows: RememberedEach[int, GuestRecord, bytes] = RememberedEach(encoded_row)
         self._changed = asyncio.Event()
 
     # What is known
@@ -82,7 +90,14 @@ class GuestManager:
 
     def records(self) -> list[GuestRecord]:
         """All guests of this node, sorted by id."""
-        return [self.record(vmid) for vmid in self.registry.vmids()]
+        vmids = self.registry.vmids()
+        for kept in (self._switched_off, self._rows):
+            kept.keep_only(frozenset(vmids))
+        return [self.record(vmid) for vmid in vmids]
+
+    def rows(self) -> list[tuple[int, bytes]]:
+        """All guests of this node as the API lists them: id and row in JSON, made anew where it differs."""
+        return [(record.vmid, self._rows.of(record.vmid, record)) for record in self.records()]
 
     @contextlib.asynccontextmanager
     async def exclusive(self, vmid: int, purpose: str) -> AsyncIterator[None]:
@@ -170,6 +185,20 @@ class GuestManager:
             self.check_unlocked(self.registry.config(vmid), skiplock)
             await self.need_running(vmid).monitor.execute("system_reset")
 
+    async def suspend(self, vmid: int, *, skiplock: bool = False) -> None:
+        """Let the guest stand still, its memory kept; nothing to do when it does."""
+        async with self.exclusive(vmid, "suspend"):
+            self.check_unlocked(self.registry.config(vmid), skiplock)
+            await self.need_running(vmid).pause()
+            self._changed.set()
+
+    async def resume(self, vmid: int, *, skiplock: bool = False) -> None:
+        """Let a guest that stands still go on; nothing to do when it runs."""
+        async with self.exclusive(vmid, "resume"):
+            self.check_unlocked(self.registry.config(vmid), skiplock)
+            await self.need_running(vmid).resume()
+            self._changed.set()
+
     def adopt(self, guest: RunningGuest) -> None:
         """Watch over a guest's QEMU from now on."""
         assert guest.vmid not in self._running, f"VM {guest.vmid} adopted twice"
@@ -224,7 +253,8 @@ class GuestManager:
             with contextlib.suppress(KvorumError):
                 await self.store.publish(KEY, msgspec.msgpack.encode(self.records()), TTL_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), INTERVAL_S)
+                async with asyncio.timeout(INTERVAL_S):  # wait_for may lose a cancellation before Python 3.12
+                    await self._changed.wait()
 
     def tell(self) -> None:
         """Tell all nodes now, not at the next interval: a guest has just come here."""
@@ -287,25 +317,17 @@ class GuestManager:
             if now is not None:
                 self._shares[vmid] = cpu_share(self._usage.get(vmid), now, guest.config.cpus)
                 self._usage[vmid] = now
-        for vmid in self._usage.keys() - self._running.keys():
-            del self._usage[vmid]
-            self._shares.pop(vmid, None)
+            numbers = (int(key.removeprefix("net")) for key in guest.config.nics)
+            self._traffic[vmid] = traffic(tap_name(vmid, number) for number in numbers)
+        for kept in (self._usage, self._shares, self._traffic):
+            for vmid in kept.keys() - self._running.keys():
+                del kept[vmid]
 
     def _record(self, config: GuestConfig, guest: RunningGuest | None) -> GuestRecord:
-        record = GuestRecord(
-            vmid=config.vmid,
-            name=config.name,
-            status="stopped",
-            cpus=config.cpus,
-            maxmem=config.memory_mib << 20,
-            maxdisk=config.boot_disk_bytes,
-            template=config.template,
-            lock=config.lock or "",
-            tags=config.text("tags"),
-        )
+        record = self._switched_off.of(config.vmid, config)
         if guest is None:
             return record
-        used = self._usage.get(config.vmid)
+        used, moved = self._usage.get(config.vmid), self._traffic.get(config.vmid, Traffic())
         return msgspec.structs.replace(
             record,
             status="running",
@@ -314,9 +336,26 @@ class GuestManager:
             mem=min(used.resident_bytes, record.maxmem) if used else 0,
             diskread=used.read_bytes if used else 0,
             diskwrite=used.write_bytes if used else 0,
+            netin=moved.received,
+            netout=moved.sent,
             uptime=max(0, int(time.time() - guest.record.begun)),
             pid=guest.record.pid,
             machine=guest.record.machine,
             accelerator=guest.record.accelerator,
             version=guest.record.version,
         )
+
+
+def _switched_off(vmid: int, config: GuestConfig) -> GuestRecord:
+    """What the configuration alone says of a guest."""
+    return GuestRecord(
+        vmid=config.vmid,
+        name=config.name,
+        status="stopped",
+        cpus=config.cpus,
+        maxmem=config.memory_mib << 20,
+        maxdisk=config.boot_disk_bytes,
+        template=config.template,
+        lock=config.lock or "",
+        tags=config.text("tags"),
+    )

@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping
 
 from kvorum.core.errors import Conflict
+from kvorum.core.remembered import RememberedEach
 from kvorum.guests.config import GuestConfig
 from kvorum.guests.errors import GuestError
 from kvorum.store import Delete, Expect, File, Store, Write, expect_digest
 
 _NAME = re.compile(r"(\d+)\.conf")
+_PATH = re.compile(r"nodes/([^/]+)/qemu-server/(\d+)\.conf")
 
 
 def config_path(node: str, vmid: int) -> str:
@@ -18,11 +20,20 @@ def config_path(node: str, vmid: int) -> str:
     return f"nodes/{node}/qemu-server/{vmid}.conf"
 
 
+def owners(guests: Mapping[str, str]) -> dict[int, str]:
+    """Every VM id and its node, sorted by id, from ``Store.guests``."""
+    found = {int(match[2]): match[1] for path in guests.values() if (match := _PATH.fullmatch(path))}
+    return dict(sorted(found.items()))
+
+
 class Registry:
     """The configurations of one node's guests."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._parsed: RememberedEach[int, File, GuestConfig] = RememberedEach(
+            lambda vmid, file: GuestConfig.parse(vmid, file.text, file.path)
+        )
 
     def path(self, vmid: int) -> str:
         """The path of a guest's configuration on this node."""
@@ -38,7 +49,9 @@ class Registry:
     def vmids(self) -> list[int]:
         """The guests of this node, sorted."""
         names = self.store.names(f"nodes/{self.store.node}/qemu-server")
-        return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
+        vmids = sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
+        self._parsed.keep_only(frozenset(vmids))
+        return vmids
 
     def file(self, vmid: int) -> File:
         """A guest's file; raises ``GuestError`` when this node has no such guest."""
@@ -55,9 +68,11 @@ class Registry:
             expect_digest(file, file.path, digest)
 
     def config(self, vmid: int) -> GuestConfig:
-        """A guest's configuration; raises ``GuestError`` or ``GuestConfigError``."""
-        file = self.file(vmid)
-        return GuestConfig.parse(vmid, file.text, file.path)
+        """A guest's configuration; raises ``GuestError`` or ``GuestConfigError``.
+
+        It is parsed once for each content: all guests are looked at every two seconds.
+        """
+        return self._parsed.of(vmid, self.file(vmid))
 
     async def create(self, config: GuestConfig, who: str) -> None:
         """Write a new guest's configuration; raises ``Conflict`` when the id is used anywhere."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -52,10 +52,12 @@ class GuestRecord(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
 
 
-def read_records(store: Store) -> Mapping[str, list[GuestRecord]]:
-    """What each node last told about its guests; nodes that tell nonsense are left out."""
+def read_records(store: Store, only: str = "") -> Mapping[str, list[GuestRecord]]:
+    """What each node last told about its guests, or the node ``only``; who tells nonsense is left out."""
     result: dict[str, list[GuestRecord]] = {}
     for node, value in store.published(KEY).items():
+        if only not in ("", node):
+            continue
         try:
             result[node] = msgspec.msgpack.decode(value, type=list[GuestRecord])
         except msgspec.MsgspecError:
@@ -91,6 +93,27 @@ def usage(pid: int) -> ProcessUsage | None:
     return ProcessUsage(
         ticks / _TICKS, int(fields[21]) * _PAGE, io["read_bytes"], io["write_bytes"], time.monotonic()
     )
+
+
+class Traffic(msgspec.Struct, frozen=True):
+    """Bytes that a guest has received and sent over all its cards since it was started here."""
+
+    received: int = 0
+    sent: int = 0
+
+
+def traffic(taps: Iterable[str], net: Path = Path("/sys/class/net")) -> Traffic:
+    """Add up the counters of a guest's taps (sysfs-class-net-statistics): what the host receives there, the
+    guest has sent. A card without a tap counts nothing.
+    """
+    received = sent = 0
+    for tap in taps:
+        try:
+            received += int((net / tap / "statistics/tx_bytes").read_text())
+            sent += int((net / tap / "statistics/rx_bytes").read_text())
+        except (OSError, ValueError):
+            continue
+    return Traffic(received, sent)
 
 
 def cpu_share(before: ProcessUsage | None, now: ProcessUsage, cpus: int) -> float:

@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 from kvorum.access import Pool, UserConfig
 from kvorum.access.files import user_cfg
 from kvorum.core.remembered import Remembered
-from kvorum.guests import GuestRecord
+from kvorum.guests import GuestRecord, owners
 from kvorum.guests.statistics import KEY as GUESTS
 from kvorum.interface import plain, to_json
 from kvorum.node import record, resources
@@ -46,7 +46,7 @@ class ResourceRows:
         self._guests: Remembered[tuple[Told, Mapping[str, str], _Pools], dict[int, bytes]] = Remembered(
             self._make_guests
         )
-        self._owners = Remembered(resources.owners)
+        self._owners = Remembered(owners)
         self._spoken: dict[str, Remembered[tuple[bytes, _Pools], dict[int, tuple[str, bytes]]]] = {}
         self._nodes = Remembered(_make_nodes)
         self._storages = Remembered(_make_storages)

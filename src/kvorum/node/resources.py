@@ -7,7 +7,6 @@ that is no member is ``offline``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -23,7 +22,6 @@ from kvorum.store import Membership
 Row = dict[str, object]
 
 NEXT_ID_END = 1_000_000
-_GUEST_FILE = re.compile(r"nodes/([^/]+)/qemu-server/(\d+)\.conf")
 
 
 class GuestRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -67,12 +65,6 @@ class Snapshot:
     """The fresh records of each node's storages."""
     configured: Iterable[StorageEntry] = ()
     """The storages that storage.cfg lists."""
-
-
-def owners(guests: Mapping[str, str]) -> dict[int, str]:
-    """Every VM id and its node, sorted by id, from ``Store.guests``."""
-    found = {int(match[2]): match[1] for path in guests.values() if (match := _GUEST_FILE.fullmatch(path))}
-    return dict(sorted(found.items()))
 
 
 def node_rows(snapshot: Snapshot) -> list[Row]:

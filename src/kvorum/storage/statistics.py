@@ -43,10 +43,12 @@ def encode(records: list[StorageRecord]) -> bytes:
     return msgspec.msgpack.encode(records)
 
 
-def read_records(store: Store) -> Mapping[str, list[StorageRecord]]:
-    """What each node last told about its storages; nodes that tell nonsense are left out."""
+def read_records(store: Store, only: str = "") -> Mapping[str, list[StorageRecord]]:
+    """What each node last told about its storages, or the node ``only``; who tells nonsense is left out."""
     result: dict[str, list[StorageRecord]] = {}
     for node, value in store.published(KEY).items():
+        if only not in ("", node):
+            continue
         try:
             result[node] = msgspec.msgpack.decode(value, type=list[StorageRecord])
         except msgspec.MsgspecError:

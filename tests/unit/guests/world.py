@@ -42,6 +42,8 @@ class NodeView(Store):
     def __init__(self, node: str, shared: MemoryStore) -> None:
         self._node = node
         self._shared = shared
+        self._told: dict[str, dict[str, bytes]] = vars(shared).setdefault("told_by_nodes", {})
+        """What each node has published, by key; the nodes of one store share it."""
         self.failures: list[BaseException | None] = []
         """What the next transactions raise; ``None`` lets one through."""
 
@@ -94,10 +96,10 @@ class NodeView(Store):
         return self._shared.holder(name)
 
     async def publish(self, key: str, value: bytes, ttl: float = 30.0) -> None:
-        await self._shared.publish(key, value, ttl)
+        self._told.setdefault(key, {})[self._node] = value
 
     def published(self, key: str) -> Mapping[str, bytes]:
-        return self._shared.published(key)
+        return self._told.get(key, {})
 
     async def history(self, path: str, most: int = 100) -> tuple[Revision, ...]:
         return await self._shared.history(path, most)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kvorum.guests import owners
 from kvorum.node.record import NodeRecord
-from kvorum.node.resources import Snapshot, next_id, node_rows, owners, storage_rows
+from kvorum.node.resources import Snapshot, next_id, node_rows, storage_rows
 from kvorum.storage import StorageEntry, StorageRecord
 from kvorum.store import MakeDirectory, Member, Membership, Write
 from kvorum.store.memory import MemoryStore

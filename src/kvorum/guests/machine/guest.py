@@ -60,6 +60,11 @@ class RunningGuest:
         await self.monitor.execute("cont")
         self.status = "running"
 
+    async def pause(self) -> None:
+        """Let the guest stand still; what it had in memory stays there."""
+        await self.monitor.execute("stop")
+        self.status = "paused"
+
     async def stop(self, reason: str, deadline_s: float = 10.0) -> None:
         """End QEMU: by its own command, then by signals. Raises ``GuestError`` when it can't be ended."""
         self.end_reason = self.end_reason or reason

@@ -25,12 +25,17 @@ def bridge_exists(name: str) -> bool:
     return Path(f"/sys/class/net/{name}/bridge").is_dir()
 
 
+def tap_name(vmid: int, number: int) -> str:
+    """The name of the tap of a guest's card ``netNUMBER``."""
+    return f"tap{vmid}i{number}"
+
+
 async def open_tap(vmid: int, number: int, bridge: str) -> int:
     """A tap ``tapVMIDiN`` in a bridge, up; returns its descriptor, which the caller closes.
 
     Raises ``GuestError`` naming the bridge or the interface.
     """
-    name = f"tap{vmid}i{number}"
+    name = tap_name(vmid, number)
     try:
         return await asyncio.wait_for(asyncio.to_thread(_open, name, bridge), DEADLINE_S)
     except TimeoutError:

@@ -1,4 +1,4 @@
-"""Many guests at once: those of one node started, shut down or moved away, one task for all."""
+"""Many guests at once: those of one node started, shut down, suspended or moved away, one task for all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pydantic import BeforeValidator, Field
 
 from kvorum.core.errors import KvorumError, ParameterError, PermissionDenied
 from kvorum.guests.manager import GuestManager
+from kvorum.guests.methods.migrate import migration_of
+from kvorum.guests.migration.source import Wish
 from kvorum.interface import (
     Boolean,
     Context,
@@ -44,6 +46,18 @@ class _OfNode(Parameters):
     max_workers: int | None = Field(None, alias="max-workers", ge=1, le=64, description="At the same time.")
 
 
+class SuspendAll(_OfNode):
+    pass
+
+
+class MigrateAll(_OfNode):
+    target: NodeName = Field(description="Target node.")
+    maxworkers: int | None = Field(None, ge=1, le=64, description="The former name of max-workers.")
+    with_local_disks: Boolean = Field(
+        False, alias="with-local-disks", description="Move disks of local storages too."
+    )
+
+
 class StartAll(_OfNode):
     force: Boolean = Field(False, description="Also guests that are not started at boot.")
 
@@ -60,7 +74,7 @@ async def start_all(ctx: Context, p: StartAll) -> Work:
     """Start all VMs and containers located on this node (by default only those with onboot=1)."""
     manager = ctx.service(GuestManager)
     every = p.force or p.vms is not None
-    wanted = [vmid for vmid in _chosen(ctx, p) if every or _starts_at_boot(manager, vmid)]
+    wanted = [vmid for vmid in _chosen(ctx, p, "VM.PowerMgmt") if every or _starts_at_boot(manager, vmid)]
     asleep = [vmid for vmid in wanted if manager.running(vmid) is None]
 
     async def one(vmid: int, log: TaskLog) -> None:
@@ -74,13 +88,71 @@ async def start_all(ctx: Context, p: StartAll) -> Work:
 async def stop_all(ctx: Context, p: StopAll) -> Work:
     """Stop all VMs and Containers."""
     manager = ctx.service(GuestManager)
-    awake = [vmid for vmid in _chosen(ctx, p) if manager.running(vmid) is not None]
+    awake = [vmid for vmid in _chosen(ctx, p, "VM.PowerMgmt") if manager.running(vmid) is not None]
 
     async def one(vmid: int, log: TaskLog) -> None:
         log.line(f"Stopping VM {vmid} (timeout = {p.timeout} seconds)")
         await manager.shutdown(vmid, timeout=p.timeout, force=p.force_stop)
 
     return _work("stopall", awake, p.max_workers, one)
+
+
+@method(
+    "POST", "/nodes/{node}/suspendall", permission=LoggedIn(), where=Where.NODE, protected=True, task=True
+)
+async def suspend_all(ctx: Context, p: SuspendAll) -> Work:
+    """Suspend all VMs."""
+    manager = ctx.service(GuestManager)
+    awake = [vmid for vmid in _chosen(ctx, p, "VM.PowerMgmt") if manager.running(vmid) is not None]
+
+    async def one(vmid: int, log: TaskLog) -> None:
+        log.line(f"Suspending VM {vmid}")
+        await manager.suspend(vmid)
+
+    return _work("suspendall", awake, p.max_workers, one)
+
+
+@method(
+    "POST", "/nodes/{node}/migrateall", permission=LoggedIn(), where=Where.NODE, protected=True, task=True
+)
+async def migrate_all(ctx: Context, p: MigrateAll) -> Work:
+    """Migrate all VMs and Containers: those that run without an interruption."""
+    manager, who = ctx.service(GuestManager), ctx.identity.name
+    here = _chosen(ctx, p, "VM.Migrate")
+    if p.target == ctx.store.node:
+        raise ParameterError({"target": f"the guests are on node '{p.target}' already; choose another"})
+    if p.target not in {member.name for member in ctx.store.membership.members if member.online}:
+        raise ParameterError({"target": f"node '{p.target}' is not online in the cluster"})
+
+    async def one(vmid: int, log: TaskLog) -> None:
+        log.line(f"Migrating VM {vmid} to node '{p.target}'")
+        wish = Wish(
+            vmid=vmid,
+            target=p.target,
+            online=manager.running(vmid) is not None,
+            with_local_disks=p.with_local_disks,
+            who=who,
+        )
+        await migration_of(ctx, wish, _OfGuest(vmid, log)).run()
+
+    return _work("migrateall", here, p.max_workers or p.maxworkers or 1, one)
+
+
+class _OfGuest:
+    """A task's log for one of its guests: each line says which, and its progress is not the task's."""
+
+    def __init__(self, vmid: int, log: TaskLog) -> None:
+        self._vmid = vmid
+        self._log = log
+
+    def line(self, text: str) -> None:
+        self._log.line(f"VM {self._vmid}: {text}")
+
+    def warn(self, text: str) -> None:
+        self._log.warn(f"VM {self._vmid}: {text}")
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        return
 
 
 def _starts_at_boot(manager: GuestManager, vmid: int) -> bool:
@@ -91,7 +163,7 @@ def _starts_at_boot(manager: GuestManager, vmid: int) -> bool:
         return True
 
 
-def _chosen(ctx: Context, p: _OfNode) -> list[int]:
+def _chosen(ctx: Context, p: _OfNode, privilege: str) -> list[int]:
     """The guests of this node that are meant, in the order of their ids.
 
     Who may not do this with all of them must name those with which it may. Raises ``PermissionDenied``,
@@ -99,37 +171,43 @@ def _chosen(ctx: Context, p: _OfNode) -> list[int]:
     """
     manager = ctx.service(GuestManager)
     here = sorted(record.vmid for record in manager.records())
-    if p.vms is None and not ctx.allowed("/", "VM.PowerMgmt"):
-        raise PermissionDenied("Permission check failed (/, VM.PowerMgmt)")
+    require_all_named(ctx, p.vms, privilege)
     for vmid in p.vms or ():
-        if not ctx.allowed(f"/vms/{vmid}", "VM.PowerMgmt"):
-            raise PermissionDenied(f"Permission check failed (/vms/{vmid}, VM.PowerMgmt)")
         if vmid not in here:
             raise ParameterError({"vms": f"VM {vmid} is not on node '{p.node}'"})
     manager.check_quorum()
     return here if p.vms is None else sorted(set(p.vms))
 
 
+def require_all_named(ctx: Context, vms: Sequence[int] | None, privilege: str) -> None:
+    """Raise ``PermissionDenied`` unless the caller has the privilege on all that are named (or on ``/``)."""
+    for place in ["/"] if vms is None else [f"/vms/{vmid}" for vmid in vms]:
+        if not ctx.allowed(place, privilege):
+            raise PermissionDenied(f"Permission check failed ({place}, {privilege})")
+
+
 def _work(
     type: str, vmids: Sequence[int], workers: int | None, one: Callable[[int, TaskLog], Awaitable[None]]
 ) -> Work:
-    """A task that does ``one`` for each guest; what fails is a warning, and the others go on."""
+    return Work(type, "", lambda log: walk(vmids, workers or WORKERS, one, log))
 
-    async def run(log: TaskLog) -> None:
-        gate, done = asyncio.Semaphore(workers or WORKERS), 0
 
-        async def guarded(vmid: int) -> None:
-            nonlocal done
-            async with gate:
-                try:
-                    await one(vmid, log)
-                except KvorumError as error:
-                    log.warn(f"VM {vmid}: {error}")
-            done += 1
-            log.progress(done / len(vmids))
+async def walk(
+    vmids: Sequence[int], workers: int, one: Callable[[int, TaskLog], Awaitable[None]], log: TaskLog
+) -> None:
+    """Do ``one`` for each guest, ``workers`` at a time; what fails is a warning, and the others go on."""
+    gate, done = asyncio.Semaphore(workers), 0
 
-        async with asyncio.TaskGroup() as group:
-            for vmid in vmids:
-                group.create_task(guarded(vmid), name=f"{type} {vmid}")
+    async def guarded(vmid: int) -> None:
+        nonlocal done
+        async with gate:
+            try:
+                await one(vmid, log)
+            except KvorumError as error:
+                log.warn(f"VM {vmid}: {error}")
+        done += 1
+        log.progress(done / len(vmids))
 
-    return Work(type, "", run)
+    async with asyncio.TaskGroup() as group:
+        for vmid in vmids:
+            group.create_task(guarded(vmid), name=f"guest {vmid}")

@@ -111,7 +111,6 @@ async def migrate(ctx: Context, p: MigrateParameters) -> Work:
         secure=p.migration_type == "secure",
         who=ctx.identity.name,
     )
-    services = MigrationServices(manager, ctx.service(Storages), ctx.service(Peers), ctx.service(Unfinished))
     if p.target == ctx.store.node:
         raise GuestError(f"VM {p.vmid} is on node '{p.target}' already; choose another target")
     if p.target not in {member.name for member in ctx.store.membership.members}:
@@ -122,9 +121,17 @@ async def migrate(ctx: Context, p: MigrateParameters) -> Work:
 
     async def run(log: TaskLog) -> None:
         log.line(f"starting migration of VM {p.vmid} to node '{p.target}'")
-        await Migration(services, wish, log).run()
+        await migration_of(ctx, wish, log).run()
 
     return Work("qmigrate", str(p.vmid), run)
+
+
+def migration_of(ctx: Context, wish: Wish, log: TaskLog) -> Migration:
+    """One migration, with what this daemon holds."""
+    services = MigrationServices(
+        ctx.service(GuestManager), ctx.service(Storages), ctx.service(Peers), ctx.service(Unfinished)
+    )
+    return Migration(services, wish, log)
 
 
 @method("POST", f"{_INCOMING}/check", permission=NodeOnly(), where=Where.NODE, protected=True)

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import contextlib
 
-import msgspec
 from pydantic import Field
 
+from kvorum.core.errors import ParameterError
 from kvorum.guests.errors import GuestError
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.parameters import GuestPath
-from kvorum.guests.statistics import GuestRecord
+from kvorum.guests.row import Row, guest_row
 from kvorum.interface import (
     Boolean,
     Command,
     Context,
+    Encoded,
     LoggedIn,
     NodeName,
     Parameters,
     Privilege,
+    StorageName,
     TaskLog,
     Where,
     Work,
     method,
 )
 
-Row = dict[str, object]
 _AUDIT = Privilege("/vms/{vmid}", "VM.Audit")
 _POWER = Privilege("/vms/{vmid}", "VM.PowerMgmt")
 _BASE = "/nodes/{node}/qemu/{vmid}"
@@ -63,6 +64,17 @@ class ResetParameters(GuestPath):
     skiplock: Boolean = False
 
 
+class SuspendParameters(GuestPath):
+    skiplock: Boolean = False
+    todisk: Boolean = Field(default=False, description="Write the memory to disk and end QEMU.")
+    statestorage: StorageName | None = Field(default=None, description="Where to, with 'todisk'.")
+
+
+class ResumeParameters(GuestPath):
+    skiplock: Boolean = False
+    nocheck: Boolean = False
+
+
 @method(
     "GET",
     "/nodes/{node}/qemu",
@@ -71,10 +83,10 @@ class ResetParameters(GuestPath):
     protected=True,
     commands=(Command("qm list", output="qm_list"),),
 )
-async def index(ctx: Context, p: ListParameters) -> list[Row]:
+async def index(ctx: Context, p: ListParameters) -> Encoded[list[Row]]:
     """Virtual machine index (per node)."""
-    records = ctx.service(GuestManager).records()
-    return [_row(r) for r in records if ctx.allowed(f"/vms/{r.vmid}", "VM.Audit")]
+    rows, may = ctx.service(GuestManager).rows(), ctx.rights()
+    return Encoded.rows(row for vmid, row in rows if may(f"/vms/{vmid}", "VM.Audit"))
 
 
 @method("GET", _BASE, permission=LoggedIn())
@@ -86,7 +98,8 @@ async def directory(ctx: Context, p: GuestPath) -> list[Row]:
 @method("GET", f"{_BASE}/status", permission=LoggedIn())
 async def status_directory(ctx: Context, p: GuestPath) -> list[Row]:
     """Directory index of a virtual machine's status."""
-    return [{"subdir": name} for name in ("current", "reboot", "reset", "shutdown", "start", "stop")]
+    names = ("current", "reboot", "reset", "resume", "shutdown", "start", "stop", "suspend")
+    return [{"subdir": name} for name in names]
 
 
 @method(
@@ -100,7 +113,7 @@ async def status_directory(ctx: Context, p: GuestPath) -> list[Row]:
 async def current(ctx: Context, p: GuestPath) -> Row:
     """Get virtual machine status."""
     manager = ctx.service(GuestManager)
-    row = _row(manager.record(p.vmid))
+    row = guest_row(manager.record(p.vmid))
     with contextlib.suppress(GuestError):
         config = manager.registry.config(p.vmid)
         row["agent"] = config.agent.enabled
@@ -188,14 +201,40 @@ async def reboot(ctx: Context, p: RebootParameters) -> Work:
     return Work("qmreboot", str(p.vmid), run)
 
 
-def _row(record: GuestRecord) -> Row:
-    """A record as the API shows it; what is empty is left away."""
-    row: Row = msgspec.to_builtins(record)
-    machine, version, _ = row.pop("machine"), row.pop("version"), row.pop("accelerator")
-    for key in ("lock", "tags", "template"):
-        if not row[key]:
-            del row[key]
-    if record.status != "running":
-        del row["pid"]
-        return row
-    return {**row, "running-machine": machine, "running-qemu": version, "memhost": record.mem}
+@method(
+    "POST", f"{_BASE}/status/suspend", permission=_POWER, where=Where.NODE, protected=True, task=True,
+    commands=(Command("qm suspend", "vmid"),),
+)  # fmt: skip
+async def suspend(ctx: Context, p: SuspendParameters) -> Work:
+    """Suspend virtual machine: it stands still, its memory is kept in QEMU."""
+    require_in_memory("todisk", p.todisk, "statestorage", p.statestorage)
+    manager = ctx.service(GuestManager)
+    manager.need_running(p.vmid)
+
+    async def run(log: TaskLog) -> None:
+        await manager.suspend(p.vmid, skiplock=p.skiplock)
+
+    return Work("qmsuspend", str(p.vmid), run)
+
+
+@method(
+    "POST", f"{_BASE}/status/resume", permission=_POWER, where=Where.NODE, protected=True, task=True,
+    commands=(Command("qm resume", "vmid"),),
+)  # fmt: skip
+async def resume(ctx: Context, p: ResumeParameters) -> Work:
+    """Resume virtual machine."""
+    manager = ctx.service(GuestManager)
+    manager.need_running(p.vmid)
+
+    async def run(log: TaskLog) -> None:
+        await manager.resume(p.vmid, skiplock=p.skiplock)
+
+    return Work("qmresume", str(p.vmid), run)
+
+
+def require_in_memory(flag: str, to_disk: bool, place: str, storage: str | None) -> None:
+    """Raise ``ParameterError`` for a memory that is to be written to disk, which is not had here yet."""
+    if to_disk:
+        raise ParameterError({flag: "a guest's memory can't be written to disk here yet: leave it out"})
+    if storage is not None:
+        raise ParameterError({place: f"has a meaning with '{flag}' alone"})

@@ -9,14 +9,14 @@ from pydantic import Field
 
 from kvorum.cluster import node_fingerprint
 from kvorum.core.errors import ParameterError
+from kvorum.guests import owners
 from kvorum.guests import read_records as read_guests
 from kvorum.interface import Context, Encoded, LoggedIn, NoParameters, Parameters, Vmid, method, to_json
 from kvorum.node import datacenter, pools, record, resources
 from kvorum.node.record import NodeRecord
-from kvorum.node.resource_rows import ResourceRows, configured
+from kvorum.node.resource_rows import ResourceRows
 from kvorum.node.resources import Row, Snapshot
 from kvorum.storage import read_records as read_storages
-from kvorum.storage.config import FILE as STORAGE_CONFIG
 from kvorum.store import Store
 
 
@@ -56,7 +56,7 @@ async def cluster_resources(ctx: Context, p: ResourceFilter) -> Encoded[list[Row
 @method("GET", "/cluster/nextid", permission=LoggedIn())
 async def cluster_nextid(ctx: Context, p: NextId) -> str:
     """Get next free VMID. Pass a VMID to assert that it is free (at time of check)."""
-    taken = resources.owners(ctx.store.guests())
+    taken = owners(ctx.store.guests())
     if p.vmid is not None:
         if p.vmid in taken:
             raise ParameterError({"vmid": f"VM {p.vmid} already exists"})
@@ -68,15 +68,15 @@ async def cluster_nextid(ctx: Context, p: NextId) -> str:
     return str(free)
 
 
-def snapshot(store: Store) -> Snapshot:
-    """What the store and the published records say now."""
+def own_snapshot(store: Store) -> Snapshot:
+    """What the store says now, and what this node has published of its own; others' records are not read."""
+    own = record.decode(store.published(record.KEY).get(store.node, b""))
     return Snapshot(
         store.membership,
-        _nodes(store),
-        read_guests(store),
-        resources.owners(store.guests()),
-        read_storages(store),
-        configured(store.read(STORAGE_CONFIG)),
+        {store.node: own} if own is not None else {},
+        read_guests(store, store.node),
+        owners(store.guests()),
+        read_storages(store, store.node),
     )
 
 

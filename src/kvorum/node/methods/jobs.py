@@ -16,9 +16,9 @@ from kvorum.core import sections
 from kvorum.core.calendar_event import MAX_LENGTH, CalendarEvent
 from kvorum.core.errors import KvorumError
 from kvorum.core.sections import Section
-from kvorum.guests import read_records
+from kvorum.guests import owners, read_records
 from kvorum.interface import Context, LoggedIn, NoParameters, Parameters, Vmid, Where, method
-from kvorum.node import backup_jobs, resources
+from kvorum.node import backup_jobs
 from kvorum.node.methods.models import CLUSTER_AUDIT, NodePath, Row
 from kvorum.store import Store
 
@@ -89,11 +89,11 @@ async def replication_job(ctx: Context, p: ReplicationId) -> Row:
 @method("GET", "/nodes/{node}/replication", permission=LoggedIn(), where=Where.NODE)
 async def node_replication(ctx: Context, p: NodeReplication) -> list[Row]:
     """List status of all replication jobs on this node."""
-    owners = resources.owners(ctx.store.guests())
+    owner_of = owners(ctx.store.guests())
     return [
         row
         for row in await replication_jobs(ctx, NoParameters())
-        if owners.get(_guest(str(row["id"]))) == p.node and p.guest in (None, row["guest"])
+        if owner_of.get(_guest(str(row["id"]))) == p.node and p.guest in (None, row["guest"])
     ]
 
 
@@ -113,14 +113,14 @@ async def backup_job(ctx: Context, p: JobId) -> Row:
 @method("GET", "/cluster/backup-info/not-backed-up", permission=CLUSTER_AUDIT)
 async def not_backed_up(ctx: Context, p: NoParameters) -> list[Row]:
     """Shows all guests which are not covered by any backup job."""
-    owners = resources.owners(ctx.store.guests())
+    owner_of = owners(ctx.store.guests())
     names = {guest.vmid: guest.name for guests in read_records(ctx.store).values() for guest in guests}
     users = ctx.store.read("user.cfg")
     jobs = [section for section in _sections(ctx.store, JOBS) if section.type == "vzdump"]
-    covered = backup_jobs.covered(jobs, owners, users.text if users else "")
+    covered = backup_jobs.covered(jobs, owner_of, users.text if users else "")
     return [
         {"vmid": vmid, "type": "qemu"} | ({"name": names[vmid]} if names.get(vmid) else {})
-        for vmid in sorted(owners.keys() - covered)
+        for vmid in sorted(owner_of.keys() - covered)
         if ctx.allowed(f"/vms/{vmid}", "VM.Audit")
     ]
 
