@@ -50,6 +50,20 @@ class Encoded(Generic[T]):
         return cls(b"[%s]" % b",".join(rows))
 
 
+@dataclass(frozen=True, slots=True)
+class Download(Generic[T]):
+    """A result that is a file of this node, which goes to the client as it is.
+
+    With ``shown`` the JSON formats show that instead, and the file comes by its own format (``png``).
+    """
+
+    path: PurePath
+    content_type: str
+    name: str
+    """What the client's browser calls it."""
+    shown: T | None = None
+
+
 def plain(value: object) -> object:
     """Turn a result into dicts, lists, texts and numbers; raises ``TypeError`` for what has no JSON form."""
     kind = value.__class__
@@ -102,4 +116,6 @@ def success(result: object) -> dict[str, object]:
         return {"data": plain(result.rows), "total": result.total, **result.beside}
     if isinstance(result, Encoded):
         return {"data": msgspec.Raw(result.json)}
+    if isinstance(result, Download):
+        return {"data": plain(result.shown)}
     return {"data": plain(result)}

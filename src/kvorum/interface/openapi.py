@@ -28,7 +28,7 @@ from kvorum.interface.declare import (
     UserPrivilege,
     Where,
 )
-from kvorum.interface.result_schema import is_page, result_schema
+from kvorum.interface.result_schema import is_download, is_page, result_schema
 
 Schema = dict[str, Any]
 
@@ -258,6 +258,11 @@ def _tidy(part: Mapping[str, Any], schema: Mapping[str, Any]) -> Schema:
     return {key: value for key, value in found.items() if key not in _DROPPED}
 
 
+def _file(method: Method) -> Schema:
+    """What may come instead of JSON."""
+    return {"*/*": {"schema": {"type": "string"}}} if is_download(method.result) else {}
+
+
 def _responses(method: Method) -> Schema:
     data = result_schema(method.result)
     properties = {"data": data} | ({"total": {"type": "integer"}} if is_page(method.result) else {})
@@ -265,12 +270,12 @@ def _responses(method: Method) -> Schema:
     codes = ["400", "401", "403", "500", "501"]
     if method.where is Where.NODE or method.protected:
         codes += ["595", "596", "599"]
-    return _answered(answer, codes)
+    return _answered(answer, codes, _file(method))
 
 
-def _answered(answer: Schema, codes: Iterable[str]) -> Schema:
+def _answered(answer: Schema, codes: Iterable[str], file: Schema) -> Schema:
     return {
-        "200": {"description": "Done.", "content": {"application/json": {"schema": answer}}},
+        "200": {"description": "Done.", "content": {"application/json": {"schema": answer}} | file},
         **{code: {"$ref": f"#/components/responses/Refusal{code}"} for code in codes},
     }
 
@@ -297,7 +302,7 @@ def _directory(path: str, children: tuple[str, ...]) -> Schema:
         "summary": "Directory index" + (f": {', '.join(children)}." if children else "."),
         "tags": [_area(path)],
         "parameters": [_parameter(n, "path", {"type": "string"}, True) for n in _IN_PATH.findall(path)],
-        "responses": _answered(listing, ["400", "401", "403", "501"]),
+        "responses": _answered(listing, ["400", "401", "403", "501"], {}),
         "security": [{"ticket": []}, {"token": []}],
         "x-permission": says(LoggedIn()),
     }

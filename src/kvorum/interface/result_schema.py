@@ -19,7 +19,7 @@ import msgspec
 from pydantic import BaseModel
 
 from kvorum.interface.declare import Work
-from kvorum.interface.encode import Encoded, Page
+from kvorum.interface.encode import Download, Encoded, Page
 
 Schema = dict[str, Any]
 
@@ -40,12 +40,14 @@ def result_schema(result: Any) -> Schema:
     if result in _PLAIN:
         return dict(_PLAIN[result])
     origin, parts = typing.get_origin(result), typing.get_args(result)
-    if origin is typing.Annotated or origin is Encoded:
+    if origin in (typing.Annotated, Encoded, Download):
         return result_schema(parts[0])
     if origin is typing.Literal:
         return {"enum": list(parts)}
     if origin in (Union, types.UnionType):
-        return {"anyOf": [result_schema(part) for part in parts]}
+        shown = [part for part in parts if not is_download(part)]
+        schemas = [result_schema(part) for part in shown]
+        return {"anyOf": schemas} if len(schemas) > 1 else schemas[0]
     if typing.is_typeddict(result):
         return _typed_dict(result)
     kind = origin or result
@@ -56,7 +58,17 @@ def result_schema(result: Any) -> Schema:
 
 def is_page(result: Any) -> bool:
     """Whether the answer has ``total`` beside ``data``."""
-    return typing.get_origin(result) is Page or result is Page
+    return any((typing.get_origin(part) or part) is Page for part in _alternatives(result))
+
+
+def is_download(result: Any) -> bool:
+    """Whether the answer may be a file instead of JSON."""
+    return any((typing.get_origin(part) or part) is Download for part in _alternatives(result))
+
+
+def _alternatives(result: Any) -> tuple[Any, ...]:
+    union = typing.get_origin(result) in (Union, types.UnionType)
+    return typing.get_args(result) if union else (result,)
 
 
 def _class(kind: type, parts: tuple[Any, ...]) -> Schema:

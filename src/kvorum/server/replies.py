@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from kvorum.core.errors import KvorumError, ParameterError
-from kvorum.interface import success, to_json
+from kvorum.core.errors import KvorumError, NotImplementedHere, ParameterError
+from kvorum.interface import Download, success, to_json
 
 log = logging.getLogger(__name__)
 
 JSON = "application/json;charset=UTF-8"
 """Compared as a text by clients: no blank, upper case."""
 
-FORMATS = frozenset({"json", "extjs"})
+PNG = "png"
+"""The flavour of answers that are pictures."""
+
+FORMATS = frozenset({"json", "extjs", PNG})
 
 TEXT = "text"
 """The flavour of answers that are nothing but a text; only for paths outside of /api2."""
@@ -47,8 +51,15 @@ def reply(body: Mapping[str, object], status: int = 200, text: str = "") -> web.
     return web.Response(body=to_json(body), status=status, reason=phrase, headers=_HEADERS.copy())
 
 
-def result(value: object, flavour: str) -> web.Response:
-    """The answer of a method that went well; ``flavour`` is ``json``, ``extjs`` or ``text``."""
+def result(value: object, flavour: str) -> web.StreamResponse:
+    """The answer of a method that went well; ``flavour`` is ``json``, ``extjs``, ``png`` or ``text``.
+
+    Raises ``NotImplementedHere`` for what is no picture and was asked for as one.
+    """
+    if isinstance(value, Download) and (value.shown is None or flavour == PNG):
+        return _file(value)
+    if flavour == PNG:
+        raise NotImplementedHere("this method has no picture: use /api2/json")
     if flavour == TEXT:
         kind = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         headers = _HEADERS.copy()
@@ -58,6 +69,15 @@ def result(value: object, flavour: str) -> web.Response:
     if flavour == "extjs":
         return reply({"success": 1, **body})
     return reply(body)
+
+
+def _file(found: Download[object]) -> web.FileResponse:
+    headers = _HEADERS.copy()
+    headers["Content-Type"] = found.content_type
+    kept = "".join(c if c.isalnum() or c in "-._" else "_" for c in found.name)
+    disposition = "inline" if found.content_type.startswith("image/") else "attachment"
+    headers["Content-Disposition"] = f'{disposition}; filename="{kept}"'
+    return web.FileResponse(Path(found.path), headers=headers)
 
 
 def failure(error: KvorumError, flavour: str) -> web.Response:

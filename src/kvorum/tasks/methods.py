@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 from pydantic import AfterValidator, Field
 
-from kvorum.core.errors import KvorumError, PermissionDenied
+from kvorum.core.errors import KvorumError, ParameterError, PermissionDenied
 from kvorum.core.ids import Upid
 from kvorum.interface import (
     Boolean,
     Context,
+    Download,
     LoggedIn,
     NodeName,
     NoParameters,
@@ -190,13 +192,23 @@ async def task_status(ctx: Context, p: TaskPath) -> TaskStatus:
 
 
 @method("GET", "/nodes/{node}/tasks/{upid}/log", permission=LoggedIn(), where=Where.NODE, protected=True)
-async def task_log(ctx: Context, p: TaskLogPart) -> Page[LogLine]:
+async def task_log(ctx: Context, p: TaskLogPart) -> Page[LogLine] | Download[None]:
     """Read task log."""
     _require(ctx, p, "Sys.Audit")
-    lines = await asyncio.to_thread(ctx.service(Archive).log_lines, Upid.parse(p.upid))
+    archive, upid = ctx.service(Archive), Upid.parse(p.upid)
+    if p.download:
+        if beside := {"start", "limit"} & p.model_fields_set:
+            why = "can't be given with 'download', which is the whole log"
+            raise ParameterError(dict.fromkeys(beside, why))
+        file = archive.log_file(upid)
+        if not await asyncio.to_thread(file.is_file):
+            raise KvorumError(f"no such task '{p.upid}' on node '{p.node}'")
+        moment = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(upid.starttime))
+        return Download(file, "text/plain; charset=utf-8", f"task-{upid.node}-{upid.type}-{moment}.log")
+    lines = await asyncio.to_thread(archive.log_lines, upid)
     if lines is None:
         raise KvorumError(f"no such task '{p.upid}' on node '{p.node}'")
-    end = None if p.download or not p.limit else p.start + p.limit
+    end = p.start + p.limit if p.limit else None
     shown = enumerate(lines[p.start : end], p.start + 1)
     return Page([LogLine(n=number, t=text) for number, text in shown], len(lines))
 

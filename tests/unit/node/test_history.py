@@ -192,3 +192,34 @@ def test_rounds_that_cost_much_come_less_often_but_once_a_step() -> None:
     assert pause_s(0.002) == 10
     assert pause_s(0.25) == 25
     assert pause_s(9) == 60
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize("timeframe", ["hour", "day", "week", "month", "year"])
+def test_columns_are_drawn_for_every_timeframe(databases: Databases, timeframe: str) -> None:
+    fill(databases)
+    picture = databases.draw(GUEST, "100", timeframe, "AVERAGE", ["cpu", "netin"])
+    assert picture is not None and picture.read_bytes().startswith(PNG)
+
+
+def test_a_picture_shows_what_was_recorded(databases: Databases) -> None:
+    fill(databases, "100")
+    databases.update(GUEST, "101", minutes(0)[0], {})
+    full, empty = (databases.draw(GUEST, name, "hour", "MAX", ["cpu"]) for name in ("100", "101"))
+    assert full is not None and empty is not None and full.read_bytes() != empty.read_bytes()
+    assert databases.draw(GUEST, "102", "hour", "MAX", ["cpu"]) is None, "there is no history of it"
+
+
+def test_pictures_are_no_databases_and_old_ones_go(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kvorum.node.history.databases._MOST_PICTURES", 2)
+    for name in ("100", "101", "102"):
+        fill(databases, name, 2)
+        assert databases.draw(GUEST, name, "hour", "AVERAGE", ["cpu"]) is not None
+    assert len(list(tmp_path.rglob("*.png"))) == 2
+    databases.save()
+    assert not list((tmp_path / "kept").rglob("*.png"))
+    assert databases.names(GUEST) == ["100", "101", "102"]

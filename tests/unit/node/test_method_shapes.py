@@ -54,6 +54,9 @@ ELSEWHERE = {
     ("GET", "/nodes/{node}/rrddata"),
     ("GET", "/nodes/{node}/qemu/{vmid}/rrddata"),
     ("GET", "/nodes/{node}/storage/{storage}/rrddata"),
+    ("GET", "/nodes/{node}/rrd"),
+    ("GET", "/nodes/{node}/qemu/{vmid}/rrd"),
+    ("GET", "/nodes/{node}/storage/{storage}/rrd"),
 }
 NEED_NOT = {("POST", "/cluster/config/join", name) for name in ("fingerprint", "password")}
 """Asked for here only after the refusal has told it, so that an admin can compare; a token has both."""
@@ -147,11 +150,12 @@ VALUES = {
 QUERY = {
     "timeframe": "hour",
     "schedule": "*/15",
+    "ds": "cpu",
 }
 ABSENT = re.compile(r".*(\{(id|sid|group|rule|iface|volume)\}|/included_volumes|/config/join)")
 """Asking for what does not exist is refused with a sentence."""
-NEEDS = re.compile(r".*/services.*|.*/(journal|syslog)")
-"""What the machine of the tests may not have: a systemd to talk to, a journal."""
+NEEDS = re.compile(r".*/services.*|.*/(journal|syslog)|.*/rrd")
+"""What the machine of the tests may not have: a systemd to talk to, a journal, a history."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

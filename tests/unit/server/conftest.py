@@ -22,6 +22,7 @@ from kvorum.interface import (
     Boolean,
     Context,
     Conversation,
+    Download,
     LoggedIn,
     Method,
     NodeName,
@@ -140,7 +141,17 @@ async def parrot(ctx: Context, p: Echo) -> Conversation:
     return talk
 
 
+class Drawn(Parameters):
+    node: NodeName
+    path: str
+
+
+async def picture(ctx: Context, p: Drawn) -> Download[dict[str, str]]:
+    return Download(Path(p.path), "image/png", 'a "b"\r\n.png', {"filename": p.path})
+
+
 TEST_METHODS = (
+    _method("GET", "/nodes/{node}/picture", picture, Drawn),
     Method(
         "GET",
         "/nodes/{node}/parrot",

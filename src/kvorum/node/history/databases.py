@@ -11,13 +11,17 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from types import ModuleType
 
 from kvorum.core.errors import KvorumError
 from kvorum.node.history.schema import STEP_S, TIMEFRAMES, Schema
 
+_MOST_PICTURES = 100
+"""They lie in memory: older ones are removed."""
+_COLOURS = ("#0066cc", "#3e8635", "#f0ab00", "#c9190b", "#6753ac", "#009596")
 _MOST_SILENT_S = 30 * 86400
 """A saved database that nobody wrote to for so long is dropped."""
 
@@ -28,6 +32,7 @@ class Databases:
     def __init__(self, run: Path, kept: Path) -> None:
         self._run = run
         self._kept = kept
+        self._pictures = run / "pictures"
         self._known: set[Path] = set()
 
     def file(self, schema: Schema, name: str) -> Path:
@@ -100,6 +105,42 @@ class Databases:
             for number, row in enumerate(values, 1)
         ][-frame.rows :]
 
+    def draw(
+        self, schema: Schema, name: str, timeframe: str, function: str, columns: Sequence[str]
+    ) -> Path | None:
+        """Draw columns of a timeframe as a PNG file of this node; ``None`` where there is no history.
+
+        The file is the last picture of its object and timeframe, whatever was drawn.
+        """
+        rrdtool = _binding()
+        file = self.file(schema, name)
+        if not file.exists():
+            return None
+        frame = TIMEFRAMES[timeframe]
+        picture = self._pictures / f"{schema.name}.{name.replace('/', '.')}.{timeframe}.png"
+        beside = picture.with_name(f".{picture.name}.new")
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        lines = [
+            text
+            for number, (column, colour) in enumerate(zip(columns, cycle(_COLOURS), strict=False))
+            for text in (
+                f"DEF:c{number}={_escaped(file)}:{column}:{function}",
+                f"LINE2:c{number}{colour}:{column}",
+            )
+        ]
+        span = ("--start", f"-{frame.resolution_s * frame.rows}", "--end", "now")
+        size = ("--width", "800", "--height", "200", "--border", "0", "--title", f"{name}: {timeframe}")
+        try:
+            rrdtool.graph(str(beside), *span, *size, *lines)
+            beside.replace(picture)
+        except (rrdtool.OperationalError, OSError) as error:
+            beside.unlink(missing_ok=True)
+            raise KvorumError(f"the history in '{file}' can't be drawn: {error}") from error
+        drawn = sorted(self._pictures.glob("*.png"), key=lambda one: one.stat().st_mtime)
+        for old in drawn[:-_MOST_PICTURES]:
+            old.unlink(missing_ok=True)
+        return picture
+
     def forget(self, schema: Schema, names: Iterable[str]) -> None:
         """Save databases a last time and remove them from memory; their copies stay for a month."""
         for name in names:
@@ -137,7 +178,11 @@ class Databases:
             raise KvorumError(f"the history in '{file}' can't be made: {error}") from error
 
     def _files(self, place: Path) -> list[Path]:
-        return sorted(file for file in place.rglob("*") if file.is_file() and not file.name.startswith("."))
+        return sorted(
+            file
+            for file in place.rglob("*")
+            if file.is_file() and not file.name.startswith(".") and self._pictures not in file.parents
+        )
 
 
 def _binding() -> ModuleType:
@@ -145,6 +190,11 @@ def _binding() -> ModuleType:
     import rrdtool  # type: ignore[import-not-found]  # it ships no types
 
     return rrdtool  # type: ignore[no-any-return]  # as above
+
+
+def _escaped(file: Path) -> str:
+    """A path as rrdgraph_data(1) takes it: colons separate."""
+    return str(file).replace(":", r"\:")
 
 
 def _columns(file: Path) -> list[str]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 from kvorum.core.errors import DeadlineExceeded, KvorumError
@@ -78,12 +79,26 @@ class Recorder:
     ) -> list[dict[str, object]]:
         """The rows of one timeframe; raises ``KvorumError`` or ``DeadlineExceeded``."""
         wanted = tuple(columns)
-        read = self._in_thread(
+        return await self._read(
             lambda: self._databases.rows(schema, name, timeframe, function or "AVERAGE", wanted)
         )
+
+    async def picture(
+        self, schema: Schema, name: str, timeframe: str, function: str | None, columns: Sequence[str]
+    ) -> Path:
+        """The PNG file with these columns; raises ``KvorumError``, also where there is no history yet, or
+        ``DeadlineExceeded``."""
+        drawn = await self._read(
+            lambda: self._databases.draw(schema, name, timeframe, function or "AVERAGE", columns)
+        )
+        if drawn is None:
+            raise KvorumError(f"there is no history of '{name}' on this node yet: it begins within a minute")
+        return drawn
+
+    async def _read(self, function: Callable[[], T]) -> T:
         try:
             async with asyncio.timeout(READ_DEADLINE_S):
-                return await read
+                return await self._in_thread(function)
         except TimeoutError:
             raise DeadlineExceeded(f"the history was not read within {READ_DEADLINE_S:g} s") from None
 

@@ -7,8 +7,9 @@ from typing import Literal, TypedDict
 from pydantic import Field
 
 from kvorum.access import Authentication
-from kvorum.core.errors import AuthenticationError, KvorumError, ParameterError
+from kvorum.core.errors import AuthenticationError, KvorumError, NotImplementedHere, ParameterError
 from kvorum.interface import (
+    Boolean,
     Context,
     Conversation,
     NodeName,
@@ -63,6 +64,34 @@ async def terminal(ctx: Context, p: ShellParameters) -> ConsoleOffer:
         consoles.release(console)
         raise
     return ConsoleOffer(port=console.port, ticket=ticket, upid=upid, user=user)
+
+
+class VncShellParameters(ShellParameters):
+    height: int | None = Field(None, ge=16, le=2160, description="Sets the height of the console in pixels.")
+    width: int | None = Field(None, ge=16, le=4096, description="Sets the width of the console in pixels.")
+    websocket: Boolean | None = Field(None, description="Use websocket instead of standard vnc.")
+
+
+class SpiceShellParameters(ShellParameters):
+    proxy: str | None = Field(None, max_length=255, description="The client's way to the node.")
+
+
+@method("POST", "/nodes/{node}/vncshell", permission=_CONSOLE, where=Where.NODE, protected=True)
+async def vnc_shell(ctx: Context, p: VncShellParameters) -> ConsoleOffer:
+    """Creates a VNC Shell proxy. A node's shell is had by ``termproxy`` alone."""
+    raise _not_had("VNC", p.node)
+
+
+@method("POST", "/nodes/{node}/spiceshell", permission=_CONSOLE, where=Where.NODE, protected=True)
+async def spice_shell(ctx: Context, p: SpiceShellParameters) -> ConsoleOffer:
+    """Creates a SPICE shell. A node's shell is had by ``termproxy`` alone."""
+    raise _not_had("SPICE", p.node)
+
+
+def _not_had(kind: str, node: str) -> NotImplementedHere:
+    return NotImplementedHere(
+        f"a node's shell is not had by {kind}: use POST /nodes/{node}/termproxy, a terminal over a websocket"
+    )
 
 
 @method(
