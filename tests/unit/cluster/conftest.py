@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from stand_ins import Everything
 
 from kvorum.cluster.change import Cluster, cluster_on
 from kvorum.cluster.node_files import ensure_node_files
@@ -14,11 +15,6 @@ from kvorum.store import Member, Membership
 from kvorum.store.memory import MemoryStore
 
 N1 = Member(name="n1", nodeid=1, address="10.0.0.1", online=True)
-
-
-class Anything:
-    def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
-        return True
 
 
 @pytest.fixture
@@ -34,4 +30,4 @@ async def ctx(tmp_path: Path) -> Context:
     cluster.host.write_authkey(b"secret")
     cluster.host.write_configuration(text)
     services.add(Cluster, cluster)
-    return Context(store, services, Identity("root@pam"), Anything())
+    return Context(store, services, Identity("root@pam"), Everything())

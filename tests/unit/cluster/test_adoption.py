@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from stand_ins import Everything, Lines
 
 from kvorum.cluster.methods import adoption
 from kvorum.cluster.methods.adoption import Adopt
@@ -18,25 +19,8 @@ REASON = "waiting for n1, last seen together at 2026-11-28 05:00:00 UTC, who may
 WAITING = Membership("home", (N1, N2), False, 1, REASON, 1, adoptable=True)
 
 
-class Anything:
-    def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
-        return True
-
-
-class Log:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    warn = line
-
-    def progress(self, fraction: float, text: str = "") -> None: ...
-
-
 def context(membership: Membership) -> Context:
-    return Context(MemoryStore("n2", membership), Services(), Identity("root@pam"), Anything())
+    return Context(MemoryStore("n2", membership), Services(), Identity("root@pam"), Everything())
 
 
 async def test_it_says_who_is_missing_and_goes_on_at_a_yes() -> None:
@@ -45,7 +29,7 @@ async def test_it_says_who_is_missing_and_goes_on_at_a_yes() -> None:
     with pytest.raises(ParameterError, match=r"waiting for n1, last seen together .* repeat with --yes"):
         await adoption.adopt(ctx, Adopt())
     assert not ctx.store.membership.quorate
-    work, log = await adoption.adopt(ctx, Adopt(yes=True)), Log()
+    work, log = await adoption.adopt(ctx, Adopt(yes=True)), Lines()
     assert (work.type, work.id) == ("clusteradopt", "")
     assert not ctx.store.membership.quorate, "not before the task runs"
     await asyncio.wait_for(work.run(log), 5)
@@ -80,7 +64,7 @@ async def test_a_node_that_stays_read_only_fails_the_task(monkeypatch: pytest.Mo
     monkeypatch.setattr(ctx.store, "adopt", nothing)
     work = await adoption.adopt(ctx, Adopt(yes=True))
     with pytest.raises(DeadlineExceeded, match=r"still read-only after .*waiting for n1"):
-        await asyncio.wait_for(work.run(Log()), 5)
+        await asyncio.wait_for(work.run(Lines()), 5)
 
 
 def test_only_root_in_person_may() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from stand_ins import Everything
 
 from kvorum.cluster.change import Cluster
 from kvorum.cluster.methods import information, membership
@@ -17,11 +18,6 @@ from kvorum.store import Member, Membership
 from kvorum.store.memory import MemoryStore
 
 N1 = Member(name="n1", nodeid=1, address="10.0.0.1", online=True)
-
-
-class Anything:
-    def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
-        return True
 
 
 def memory(ctx: Context) -> MemoryStore:
@@ -125,7 +121,7 @@ async def test_join_information_is_what_the_dialog_copies(ctx: Context) -> None:
 
 
 async def test_a_node_alone_says_so(tmp_path: Path) -> None:
-    ctx = Context(MemoryStore("n1"), Services(), Identity("root@pam"), Anything())
+    ctx = Context(MemoryStore("n1"), Services(), Identity("root@pam"), Everything())
     with pytest.raises(NoCluster, match="no join info available!") as caught:
         await information.join_information(ctx, JoinInfoOf())
     assert caught.value.code == 424

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from stand_ins import Everything, Lines
 
 from kvorum.cluster import following
 from kvorum.cluster.change import Cluster, cluster_on
@@ -29,23 +30,6 @@ OLD = (
     .with_version(5)
 )
 NEW = OLD.with_votes("n1", 1).bumped()
-
-
-class Anything:
-    def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
-        return True
-
-
-class Log:
-    def __init__(self) -> None:
-        self.text = ""
-
-    def line(self, text: str) -> None:
-        self.text += f"{text}\n"
-
-    warn = line
-
-    def progress(self, fraction: float, text: str = "") -> None: ...
 
 
 class Corosync:
@@ -290,8 +274,8 @@ async def test_votes_change_by_steps_of_one_and_say_what_they_come_to(
     monkeypatch.setattr(votes, "wait_until_followed", followed)
     services = Services()
     services.add(Cluster, cluster)
-    ctx = Context(store, services, Identity("root@pam"), Anything())
-    log = Log()
+    ctx = Context(store, services, Identity("root@pam"), Everything())
+    log = Lines()
     work = await votes.set_votes(ctx, Votes(node="n1", votes=4))
     await work.run(log)
     assert stored(store).config_version == 7 and stored(store).nodes[0].votes == 4
@@ -303,7 +287,7 @@ async def test_votes_change_by_steps_of_one_and_say_what_they_come_to(
 
 async def test_votes_that_cost_the_present_nodes_their_quorum_are_refused(store: MemoryStore) -> None:
     store.set_membership(Membership("home", (N1,), quorate=True, version=2))
-    ctx = Context(store, Services(), Identity("root@pam"), Anything())
+    ctx = Context(store, Services(), Identity("root@pam"), Everything())
     with pytest.raises(Conflict, match="would have 1 of the 2 votes needed"):
         await votes.set_votes(ctx, Votes(node="n1", votes=1))
     assert stored(store).text == OLD.text
@@ -317,5 +301,5 @@ async def test_votes_stop_where_a_node_does_not_follow(
 
     monkeypatch.setattr(votes, "wait_until_followed", late)
     with pytest.raises(KvorumError, match="corosync on n2 does not run version 6"):
-        await votes.change_votes(store, Votes(node="n1", votes=5), "root@pam", Log())
+        await votes.change_votes(store, Votes(node="n1", votes=5), "root@pam", Lines())
     assert stored(store).nodes[0].votes == 3

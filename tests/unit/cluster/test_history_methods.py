@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from stand_ins import Everything
 
 from kvorum.cluster.methods import history
 from kvorum.cluster.methods.history import HistoryOf, OneRevision, Restored, store_path
@@ -12,11 +13,6 @@ from kvorum.store import Delete, Membership
 from kvorum.store.memory import MemoryStore
 
 PATH = "storage.cfg"
-
-
-class Anything:
-    def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
-        return True
 
 
 @pytest.fixture
@@ -32,12 +28,12 @@ async def store() -> MemoryStore:
 
 @pytest.fixture
 def root(store: MemoryStore) -> Context:
-    return Context(store, Services(), Identity("root@pam"), Anything())
+    return Context(store, Services(), Identity("root@pam"), Everything())
 
 
 @pytest.fixture
 def auditor(store: MemoryStore) -> Context:
-    return Context(store, Services(), Identity("joe@pve"), Anything())
+    return Context(store, Services(), Identity("joe@pve"), Everything())
 
 
 def text(store: MemoryStore, path: str = PATH) -> str | None:

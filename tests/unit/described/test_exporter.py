@@ -3,54 +3,30 @@
 from __future__ import annotations
 
 import re
-import signal
-import socket
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import urllib3
 from proxmoxer import ProxmoxAPI
 from pve_exporter.collector import CollectorsOptions, collect_pve
 
+if TYPE_CHECKING:
+    from conftest import Served
+
 EVERYTHING = CollectorsOptions(*(True for _ in CollectorsOptions._fields))
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[str, dict[str, object]]]:
-    """A node of one's own: its address, and how to log in. Its log must have no error at the end."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
-    log = tmp_path / "log"
-    command = [
-        sys.executable,
-        "-m",
-        "kvorum.server.serve",
-        "--dir",
-        str(tmp_path / "node"),
-        "--port",
-        str(port),
-    ]
-    with log.open("w") as stream, subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=stream, text=True
-    ) as process:  # fmt: skip
-        assert process.stdout
-        try:
-            password = re.search(r"password (\S+)", process.stdout.readline() + process.stdout.readline())
-            assert password, log.read_text()
-            login = {"user": "root@pam", "password": password[1], "verify_ssl": False, "timeout": 30}
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
-                yield f"127.0.0.1:{port}", login
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
-    said = log.read_text().splitlines()
+def login(served: Served) -> Iterator[dict[str, object]]:
+    """How to log in. The node's log must have no error at the end."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
+        yield {"user": "root@pam", "password": served.password, "verify_ssl": False, "timeout": 30}
+    said = served.log.read_text().splitlines()
     # The store's own errors tell of a machine under load, not of what was asked.
     assert not [line for line in said if "ERROR: " in line and "kvorum.store" not in line]
 
@@ -60,8 +36,8 @@ def ids(text: str, metric: str) -> set[str]:
     return set(re.findall(rf'^{metric}{{.*?\bid="([^"]+)"', text, re.MULTILINE))
 
 
-def test_every_collector_finds_what_it_looks_for(served: tuple[str, dict[str, object]]) -> None:
-    host, login = served
+def test_every_collector_finds_what_it_looks_for(served: Served, login: dict[str, object]) -> None:
+    host = served.host
     client = ProxmoxAPI(host, **login)
     name = client.nodes.get()[0]["node"]
     client.nodes(name).qemu.post(vmid=100, name="web", memory=32, onboot=1)

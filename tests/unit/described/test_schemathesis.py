@@ -4,76 +4,26 @@ It runs 40 s, or 10 minutes with KVORUM_SOAK. Left out is what acts on the host 
 network, time, passwords, QEMU.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
-import urllib3
+
+if TYPE_CHECKING:
+    from conftest import Served
 
 SECONDS = 600 if os.environ.get("KVORUM_SOAK") else 40
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 200)]
 
 ACTS_ON_THE_HOST = re.compile(r"/cluster/config|/kvorum/|/access/(ticket|password|tfa)|/qemu")
 CHANGES_THE_NODE = re.compile(r"/nodes/\{node\}/(?!storage|tasks)")
-
-
-class Served(NamedTuple):
-    url: str
-    headers: dict[str, str]
-    log: Path
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    """``kvorum serve`` under a directory of its own, and a login."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
-    log = tmp_path / "log"
-    command = [
-        sys.executable,
-        "-m",
-        "kvorum.server.serve",
-        "--dir",
-        str(tmp_path / "node"),
-        "--port",
-        str(port),
-    ]
-    with log.open("w") as stream, subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=stream, text=True
-    ) as process:  # fmt: skip
-        assert process.stdout
-        try:
-            said = process.stdout.readline() + process.stdout.readline()
-            password = re.search(r"password (\S+)", said)
-            assert password, said + log.read_text()
-            url = f"https://127.0.0.1:{port}"
-            form = {"username": "root@pam", "password": password[1]}
-            data = call("POST", f"{url}/api2/json/access/ticket", data=form)["data"]
-            headers = {
-                "Cookie": f"PVEAuthCookie={data['ticket']}",
-                "CSRFPreventionToken": data["CSRFPreventionToken"],
-            }
-            yield Served(url, headers, log)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
-
-
-def call(verb: str, url: str, **others: Any) -> Any:
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
-        return requests.request(verb, url, verify=False, timeout=30, **others).json()
 
 
 def harmless(document: dict[str, Any], node: str, directory: Path) -> dict[str, Any]:
@@ -97,12 +47,13 @@ def harmless(document: dict[str, Any], node: str, directory: Path) -> dict[str, 
 def test_every_answer_is_one_that_is_described_and_none_is_an_incident(
     served: Served, tmp_path: Path
 ) -> None:
-    node = call("GET", f"{served.url}/api2/json/nodes", headers=served.headers)["data"][0]["node"]
-    document = harmless(call("GET", f"{served.url}/api2/openapi.json"), node, tmp_path / "storage")
+    login = served.login()
+    node = served.call("GET", "/api2/json/nodes", headers=login)["data"][0]["node"]
+    document = harmless(served.call("GET", "/api2/openapi.json"), node, tmp_path / "storage")
     described = tmp_path / "openapi.json"
     described.write_text(json.dumps(document))
     checks = "status_code_conformance,response_schema_conformance,content_type_conformance"
-    headers = [word for name, value in served.headers.items() for word in ("-H", f"{name}: {value}")]
+    headers = [word for name, value in login.items() for word in ("-H", f"{name}: {value}")]
     done = subprocess.run(
         [
             sys.executable, "-m", "schemathesis.cli", "run", str(described),

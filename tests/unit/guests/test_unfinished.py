@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stand_ins import Everything
 
 from kvorum.core.errors import Conflict, OutcomeUnknown
 from kvorum.core.ids import VolumeId
@@ -36,13 +37,6 @@ pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="no qemu-im
 CONF = "nodes/n1/qemu-server/100.conf"
 FACTS: Any = None
 """Nothing is started here."""
-
-
-class Everything:
-    """An authority that allows it all."""
-
-    def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
-        return True
 
 
 class World:

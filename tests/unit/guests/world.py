@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+import stand_ins
 
 from kvorum.core.errors import Unreachable
 from kvorum.core.paths import Paths
@@ -156,25 +157,18 @@ class DirectPeers(Peers):
         return None
 
 
-class Lines:
-    """A task's log that remembers."""
+class Lines(stand_ins.Lines):
+    """A task's log that remembers, and sets events when it says what is ``wanted``."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.warnings: list[str] = []
+        super().__init__()
         self.wanted: dict[str, asyncio.Event] = {}
 
     def line(self, text: str) -> None:
-        self.lines.append(text)
+        super().line(text)
         for part, event in self.wanted.items():
             if part in text:
                 event.set()
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-    def progress(self, fraction: float, text: str = "") -> None:
-        return
 
 
 class World:

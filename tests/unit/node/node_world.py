@@ -23,23 +23,6 @@ class Rights:
         return lambda path, privilege: self.allowed(identity, path, privilege)
 
 
-class Log:
-    """A task's log as a list."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.warnings: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
-    def progress(self, fraction: float, text: str = "") -> None:
-        pass
-
-
 def context(etc: Path | None = None, *granted: str) -> Context:
     """What a method is called with; ``granted`` limits the caller's rights."""
     services = Services()

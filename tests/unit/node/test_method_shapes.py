@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import pytest_asyncio
+from stand_ins import Everything
 
 from kvorum.cluster.node_files import ensure_node_files
 from kvorum.core.errors import KvorumError
@@ -124,14 +125,6 @@ def test_it_is_carried_out_where_the_known_one_is(method: Method) -> None:
         assert method.where is Where.NODE
     elif (method.verb, method.path) in ELSEWHERE:
         assert method.where is Where.NODE and method.protected
-
-
-class Everything:
-    def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
-        return True
-
-    def rights(self, identity: Identity) -> Callable[[str, str], bool]:
-        return lambda path, privilege: True
 
 
 GET = [m for m in OURS if m.verb == "GET" and "{upid}" not in m.path]

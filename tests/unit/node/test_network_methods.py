@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from node_world import Log, context
+from node_world import context
+from stand_ins import Lines
 
 from kvorum.core.errors import Conflict, KvorumError, ParameterError
 from kvorum.interface import Context, Page
@@ -163,7 +164,7 @@ async def test_applied_without_ifupdown2_it_counts_from_the_next_boot(
     found = {"ifup": "/usr/sbin/ifup"}
     monkeypatch.setattr(network_apply, "_find", found.get)
     await network.delete(ctx, InterfacePath(node="n1", iface="vmbr0"))
-    wanted, log = pending(file), Log()
+    wanted, log = pending(file), Lines()
     work = await network.reload(ctx, Apply(node="n1"))
     await work.run(log)
     assert (work.type, work.id) == ("srvreload", "networking")
@@ -179,7 +180,7 @@ async def test_a_reload_that_fails_brings_the_old_file_back_and_keeps_the_change
     command.chmod(0o755)
     monkeypatch.setattr(network_apply, "_find", {"ifreload": str(command)}.get)
     await network.delete(ctx, InterfacePath(node="n1", iface="vmbr0"))
-    wanted, log = pending(file), Log()
+    wanted, log = pending(file), Lines()
     work = await network.reload(ctx, Apply(node="n1"))
     with pytest.raises(KvorumError, match="ifreload ended with status 1; the old configuration is back"):
         await work.run(log)
@@ -194,7 +195,7 @@ async def test_a_change_between_the_click_and_the_task_is_noticed(ctx: Context, 
     work = await network.reload(ctx, Apply(node="n1"))
     file.write_text(TEXT + "# by hand\n")
     with pytest.raises(Conflict, match="changed meanwhile"):
-        await work.run(Log())
+        await work.run(Lines())
 
 
 async def test_a_network_that_something_else_manages_is_left_alone(
@@ -204,7 +205,7 @@ async def test_a_network_that_something_else_manages_is_left_alone(
     await network.delete(ctx, InterfacePath(node="n1", iface="vmbr0"))
     work = await network.reload(ctx, Apply(node="n1"))
     with pytest.raises(KvorumError, match="something else manages its network"):
-        await work.run(Log())
+        await work.run(Lines())
     assert file.read_text() == TEXT
 
 

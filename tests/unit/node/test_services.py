@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from node_world import Log, context
+from node_world import context
+from stand_ins import Lines
 
 from kvorum.core.errors import KvorumError, ParameterError
 from kvorum.interface import Context
@@ -90,13 +91,13 @@ async def test_a_service_that_is_not_installed_says_so(ctx: Context) -> None:
 async def test_a_task_starts_and_stops_a_service(ctx: Context, systemd: FakeSystemd) -> None:
     for method in (methods.start, methods.stop, methods.restart):
         work = await method(ctx, ServicePath(node="n1", service="sshd"))
-        await work.run(Log())
+        await work.run(Lines())
     assert systemd.asked == ["start ssh.service", "stop ssh.service", "restart ssh.service"]
     assert (work.type, work.id) == ("srvrestart", "sshd")
 
 
 async def test_what_can_not_reload_is_restarted(ctx: Context, systemd: FakeSystemd) -> None:
-    log = Log()
+    log = Lines()
     await (await methods.reload(ctx, ServicePath(node="n1", service="cron"))).run(log)
     assert systemd.asked == ["reload cron.service", "restart cron.service"]
     assert "restarting it instead" in log.lines[-1]
@@ -111,7 +112,7 @@ async def test_what_the_api_stands_on_is_not_stopped_through_it(ctx: Context, se
 async def test_the_daemon_restarts_itself_after_its_task_has_ended(
     ctx: Context, systemd: FakeSystemd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = Log()
+    log = Lines()
     await (await methods.restart(ctx, ServicePath(node="n1", service="pvedaemon"))).run(log)
     assert systemd.asked == [] and "when the task has ended" in log.lines[-1]
 

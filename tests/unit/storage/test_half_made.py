@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stand_ins import Everything, Lines
 
 from kvorum.core.errors import KvorumError
 from kvorum.core.ids import VolumeId
@@ -25,21 +26,6 @@ from kvorum.storage.methods import volumes
 from kvorum.store.memory import MemoryStore
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="no qemu-img here")
-
-
-class Everything:
-    def allowed(self, identity: Identity, path: str, privilege: str) -> bool:
-        return True
-
-
-class Quiet:
-    def line(self, text: str) -> None:
-        return
-
-    warn = line
-
-    def progress(self, fraction: float, text: str = "") -> None:
-        return
 
 
 class Node:
@@ -72,7 +58,7 @@ async def allocate(node: Node) -> None:
 async def copy(node: Node) -> None:
     given = {"node": "n1", "volume": "local:100/vm-100-disk-0.raw", "target": "local:200/vm-200-disk-0.qcow2"}
     work = await volumes.copy(node.context, volumes.CopyParameters(**given))
-    await work.run(Quiet())
+    await work.run(Lines())
 
 
 async def arrive(node: Node) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
+from stand_ins import Lines
 
 from kvorum.core.errors import KvorumError, ParameterError, PermissionDenied
 from kvorum.core.paths import Paths
@@ -37,19 +38,6 @@ class Keep:
     def start(self, work: Work, user: str) -> str:
         self.work = work
         return "UPID:kept"
-
-
-class Lines:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    warn = line
-
-    def progress(self, fraction: float, text: str = "") -> None:
-        pass
 
 
 class File(Upload):
