@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 
 CHUNK_BYTES = 16 << 10
 END_TIMEOUT_S = 5.0
+REOPEN_WITHIN_S = 2.0
+_LOOK_AGAIN_S = 0.02
 
 
 class Pty:
@@ -21,6 +23,8 @@ class Pty:
     def __init__(self, master: int, process: asyncio.subprocess.Process) -> None:
         self._master = master
         self._process = process
+        self._closed_at: float | None = None
+        """Since when nothing has the terminal open."""
 
     @classmethod
     async def start(cls, command: Sequence[str], environment: dict[str, str]) -> Pty:
@@ -43,13 +47,19 @@ class Pty:
         """What the program wrote; empty when it has ended."""
         while True:
             try:
-                return os.read(self._master, CHUNK_BYTES)
+                data = os.read(self._master, CHUNK_BYTES)
+                self._closed_at = None
+                return data
             except BlockingIOError:
+                self._closed_at = None
                 await self._ready(asyncio.get_running_loop().add_reader, self._loop_reader)
             except OSError as error:
-                if error.errno == errno.EIO:  # the last program on the terminal has closed it
+                if error.errno != errno.EIO:
+                    raise
+                # The last program on the terminal has closed it: for good, or as login(1) does (vhangup(2)),
+                # which opens it anew at once. Nothing tells of that.
+                if not await self._lives_on():
                     return b""
-                raise
 
     async def write(self, data: bytes) -> None:
         """Type; waits while the program does not read."""
@@ -81,6 +91,14 @@ class Pty:
             await ready.wait()
         finally:
             unwatch()
+
+    async def _lives_on(self) -> bool:
+        """Wait a moment; whether the program runs, and has not left its terminal closed for too long."""
+        now = asyncio.get_running_loop().time()
+        if self._closed_at is None:
+            self._closed_at = now
+        await asyncio.sleep(_LOOK_AGAIN_S)
+        return self._process.returncode is None and now - self._closed_at < REOPEN_WITHIN_S
 
     def _loop_reader(self) -> None:
         asyncio.get_running_loop().remove_reader(self._master)
