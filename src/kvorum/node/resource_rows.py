@@ -63,7 +63,14 @@ class ResourceRows:
         return self._guests.of((self._store.published(GUESTS), self._store.guests(), pools))
 
     def nodes(self) -> Mapping[str, bytes]:
-        """Every node's row by its name, sorted."""
+        """Every node's row by its name, sorted: for those who may audit the node."""
+        return {name: row for name, (row, _) in self._node_rows().items()}
+
+    def bare_nodes(self) -> Mapping[str, bytes]:
+        """Every node's row without its figures, for everybody who has logged in."""
+        return {name: bare for name, (_, bare) in self._node_rows().items()}
+
+    def _node_rows(self) -> Mapping[str, tuple[bytes, bytes]]:
         return self._nodes.of((self._store.membership, self._store.published(record.KEY)))
 
     def storages(self) -> Mapping[tuple[str, str], bytes]:
@@ -116,11 +123,13 @@ class ResourceRows:
         return self._spoken.setdefault(node, Remembered(make))
 
 
-def _make_nodes(inputs: tuple[Membership, Told]) -> dict[str, bytes]:
+def _make_nodes(inputs: tuple[Membership, Told]) -> dict[str, tuple[bytes, bytes]]:
     membership, told = inputs
     decoded = {name: one for name, data in told.items() if (one := record.decode(data)) is not None}
     rows = resources.node_rows(Snapshot(membership, decoded, {}, {}))
-    return {str(row["node"]): to_json(plain(row)) for row in rows}
+    return {
+        str(row["node"]): (to_json(plain(row)), to_json(plain(resources.bare_node_row(row)))) for row in rows
+    }
 
 
 def _make_storages(inputs: tuple[Membership, Told, File | None]) -> dict[tuple[str, str], bytes]:

@@ -82,6 +82,11 @@ def node_rows(snapshot: Snapshot) -> list[Row]:
     ]
 
 
+def bare_node_row(row: Row) -> Row:
+    """What of a node's row everybody sees who has logged in: its name and whether it is there."""
+    return {name: row[name] for name in ("id", "type", "node", "level", "status")}
+
+
 def guest_row(record: GuestRecord, node: str, pool: str | UnsetType = UNSET) -> GuestRow:
     """The row of a guest that its node speaks of."""
     return GuestRow(

@@ -184,6 +184,7 @@ TEST_METHODS = (
     _method("GET", "/nodes/{node}/echo", echo, Echo),
     _method("GET", "/nodes/{node}/echo-here", echo, Echo, protected=False),
     _method("POST", "/nodes/{node}/echo", echo, Echo),
+    _method("DELETE", "/nodes/{node}/echo", echo, Echo),
     _method("GET", "/kvorum/{node}/secret", echo, Echo, permission=NodeOnly()),
     _method("POST", "/kvorum/{node}/secret", echo, Echo, permission=NodeOnly()),
     _method("GET", "/nodes/{node}/die", die, protected=False),

@@ -150,6 +150,17 @@ async def test_parameters_come_by_query_form_and_json(cluster: "Cluster") -> Non
     assert (by_query["flag"], by_query["address"]) == (1, "127.0.0.1")
 
 
+@pytest.mark.parametrize("node", ["n1", "n2"])
+async def test_a_delete_brings_its_parameters_in_the_address_or_in_the_body(
+    cluster: "Cluster", node: str
+) -> None:
+    headers = await cluster.login()
+    url = f"{cluster.n1.url}/api2/json/nodes/{node}/echo"
+    for sent in ({"data": {"text": "x"}}, {"json": {"text": "x"}}, {"params": {"text": "x"}}):
+        async with cluster.client.delete(url, headers=headers, **sent) as answer:
+            assert (answer.status, (await answer.json())["data"]["text"]) == (200, "x")
+
+
 @pytest.mark.parametrize("path", ["echo", "echo-here"])
 async def test_another_nodes_business_is_forwarded_to_it(cluster: "Cluster", path: str) -> None:
     headers = await cluster.login()

@@ -227,3 +227,35 @@ async def test_an_answer_that_breaks_off_half_way_is_not_taken_for_whole(
         with pytest.raises(aiohttp.ClientError):
             while (await stream.next())[0]:
                 pass
+
+
+async def test_a_node_that_comes_is_told_to_all_and_its_figures_to_those_who_may_audit_it(
+    cluster: "Cluster",
+) -> None:
+    from kvorum.node.record import KEY, NodeRecord, encode
+
+    root = await cluster.login()
+    url = f"{cluster.n1.url}/api2/json/access/users"
+    given = {"userid": "joe@pve", "password": "correct horse"}
+    async with cluster.client.post(url, headers=root, data=given) as answer:
+        assert answer.status == 200
+    form = {"username": "joe@pve", "password": "correct horse"}
+    async with cluster.client.post(f"{cluster.n1.url}/api2/json/access/ticket", data=form) as answer:
+        joe = {"Cookie": f"PVEAuthCookie={(await answer.json())['data']['ticket']}"}
+    record = NodeRecord(
+        cpu=0.25, maxcpu=4, mem=1, maxmem=2, disk=3, maxdisk=4, uptime=5, version="1", wait=0.0
+    )
+
+    async def told(stream: Stream, figures: bool) -> dict[str, Any]:
+        while True:
+            row: dict[str, Any] = await stream.until("resource")
+            if row["id"] == "node/n1" and row["status"] == "online" and figures <= ("cpu" in row):
+                return row
+
+    async with listening(cluster) as all, listening(cluster, headers=joe) as some:
+        await all.until("hello")
+        await some.until("hello")
+        await cluster.n1.store.publish(KEY, encode(record))
+        assert (await told(all, True))["cpu"] == 0.25
+        assert (await told(some, False)).keys() == {"id", "type", "node", "level", "status"}
+        await cluster.n1.store.publish(KEY, encode(record))

@@ -31,7 +31,11 @@ class NextId(Parameters):
 @method("GET", "/nodes", permission=LoggedIn())
 async def list_nodes(ctx: Context, p: NoParameters) -> list[Row]:
     """Cluster node index."""
-    rows = resources.node_rows(Snapshot(ctx.store.membership, _nodes(ctx.store), {}, {}))
+    may = ctx.rights()
+    rows = [
+        row if may(f"/nodes/{row['node']}", "Sys.Audit") else resources.bare_node_row(row)
+        for row in resources.node_rows(Snapshot(ctx.store.membership, _nodes(ctx.store), {}, {}))
+    ]
     for row in rows:
         if fingerprint := node_fingerprint(ctx.store, str(row["node"])):
             row["ssl_fingerprint"] = fingerprint
@@ -45,7 +49,10 @@ async def cluster_resources(ctx: Context, p: ResourceFilter) -> Encoded[list[Row
     if p.type in (None, "vm"):
         rows += [row for vmid, row in known.guests().items() if may(f"/vms/{vmid}", "VM.Audit")]
     if p.type in (None, "node"):
-        rows += known.nodes().values()
+        bare = known.bare_nodes()
+        rows += [
+            row if may(f"/nodes/{name}", "Sys.Audit") else bare[name] for name, row in known.nodes().items()
+        ]
     if p.type in (None, "storage"):
         rows += [row for (_, name), row in known.storages().items() if may_see_storage(may, name)]
     if p.type is None:

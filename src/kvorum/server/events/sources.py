@@ -31,6 +31,7 @@ SETTLE_S = 0.05
 
 _GUEST = re.compile(r"nodes/[^/]+/(?:qemu-server|lxc)/(\d+)\.(?:conf|fw)")
 _AUDIT = Right("/", "Sys.Audit")
+_ANYBODY = Right("", "")
 
 
 class Sources:
@@ -51,6 +52,7 @@ class Sources:
         self._heard = heard
         self._look = asyncio.Event()
         self._resources: Mapping[str, bytes] = {}
+        self._bare: Mapping[str, bytes] = {}
         self._tasks: Mapping[str, bytes] = {}
 
     def look(self) -> None:
@@ -60,6 +62,7 @@ class Sources:
     async def run(self) -> None:
         """Watch everything until cancelled."""
         self._resources, self._tasks = dict(self._rows.all()), self._task_rows()[0]
+        self._bare = self._rows.bare_nodes()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch_store())
             group.create_task(self._watch_membership())
@@ -115,6 +118,7 @@ class Sources:
     def _compare(self) -> None:
         before = self._ring.end
         rows = dict(self._rows.all())
+        self._compare_nodes()
         for name, row in rows.items():
             if self._resources.get(name) != row:
                 self._ring.add("resource", row, _right_of(name))
@@ -128,6 +132,19 @@ class Sources:
         self._tasks = rows
         if self._ring.end != before:
             self._told()
+
+    def _compare_nodes(self) -> None:
+        """That nodes come and go is told to all who have logged in, as /cluster/resources does.
+
+        Those who see figures too get the whole row after it.
+        """
+        bare = self._rows.bare_nodes()
+        for name, row in bare.items():
+            if self._bare.get(name) != row:
+                self._ring.add("resource", row, _ANYBODY)
+        for name in self._bare.keys() - bare.keys():
+            self._ring.add("resource", to_json({"id": f"node/{name}", "gone": 1}), _ANYBODY)
+        self._bare = bare
 
     def _task_rows(self) -> tuple[dict[str, bytes], dict[str, Right]]:
         found = cluster_rows(self._store)
@@ -144,4 +161,4 @@ def _right_of(name: str) -> Right:
         case "storage":
             return Right(f"/storage/{rest.partition('/')[2]}", "Datastore.Audit")
         case _:
-            return Right("", "")  # nodes are seen by all who have logged in, as in /cluster/resources
+            return Right(f"/nodes/{rest}", "Sys.Audit")
