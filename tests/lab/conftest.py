@@ -9,12 +9,16 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import socket
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
+import urllib3
 from lab_cluster import Cluster, Maker, form
 
 from kvorum.lab import Lab, needs
@@ -70,6 +74,22 @@ def cluster(formed: Cluster, lab: Lab) -> Cluster:
     """The cluster, whole and quorate when the test begins."""
     formed.settled()
     return formed
+
+
+@pytest.fixture
+def clients_in_the_lab(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Clients built on requests reach the nodes: their connections begin in the lab's own network."""
+
+    def through_the_lab(target: tuple[str, int], timeout: Any = None, **_: object) -> socket.socket:
+        plain = cluster.lab.socket()
+        plain.settimeout(30)
+        plain.connect(target)
+        return plain
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", through_the_lab)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
+        yield
 
 
 _VMIDS = itertools.count(8100)

@@ -64,6 +64,29 @@ def user(cluster: Cluster) -> Iterator[str]:
     cluster.run("n1", "pveum", "role", "delete", "Operator")
 
 
+def test_a_user_without_rights_sees_nothing_and_may_do_nothing(
+    cluster: Cluster, user: str, guest: Maker
+) -> None:
+    vmid = guest("n1", "--memory", "32")
+    caller = with_ticket(cluster, log_in(cluster, "n2"))
+    for node in NODES:
+        status, _, rows = caller.ask(node, "GET", "/cluster/resources")
+        assert (status, {row["type"] for row in rows}) == (200, {"node"}), rows
+        assert caller.ask(node, "GET", "/nodes/n1/qemu")[::2] == (200, [])
+        assert caller.ask(node, "GET", "/access/users")[::2][0] == 200
+        for verb, path in (
+            ("GET", f"/nodes/n1/qemu/{vmid}/config"),
+            ("POST", f"/nodes/n1/qemu/{vmid}/status/start"),
+            ("DELETE", f"/nodes/n1/qemu/{vmid}"),
+            ("GET", "/nodes/n3/syslog"),
+            ("POST", "/access/users"),
+        ):
+            body = {"userid": "eve@pve"} if path == "/access/users" else None
+            status, reason, _ = caller.ask(node, verb, path, body)
+            assert (status, reason.startswith("Permission check failed")) == (403, True), (verb, path, reason)
+    assert cluster.status("n1", vmid) == "stopped"
+
+
 def test_group_role_acl_and_pool_of_one_node_count_on_the_others_at_once(
     cluster: Cluster, user: str, guest: Maker
 ) -> None:
@@ -133,6 +156,28 @@ def test_a_token_has_its_own_rights_and_no_more_than_its_user(
     assert {wrong.status(node, "GET", "/version") for node in NODES} == {401}
     say("n1", "pveum", "user", "token", "remove", user, "ci")
     assert {token.status(node, "GET", "/version") for node in NODES} == {401}
+
+
+def test_a_removed_or_disabled_users_ticket_and_token_are_refused_at_once_everywhere(
+    cluster: Cluster, user: str
+) -> None:
+    made = json.loads(
+        cluster.say(
+            "n1", "pveum", "user", "token", "add", user, "mine", "--privsep", "0", "--output-format", "json"
+        )
+    )
+    token = Caller(cluster, {"Authorization": f"PVEAPIToken={made['full-tokenid']}={made['value']}"})
+    ticket = with_ticket(cluster, log_in(cluster, "n3"))
+    callers = [(caller, node) for caller in (ticket, token) for node in NODES]
+    assert {caller.status(node, "GET", "/version") for caller, node in callers} == {200}
+    cluster.say("n2", "pveum", "user", "modify", user, "--enable", "0")
+    assert {caller.status(node, "GET", "/version") for caller, node in callers} == {401}
+    assert log_in(cluster, "n1") == {}
+    cluster.say("n2", "pveum", "user", "modify", user, "--enable", "1")
+    assert {caller.status(node, "GET", "/version") for caller, node in callers} == {200}
+    cluster.say("n2", "pveum", "user", "delete", user)
+    assert {caller.status(node, "GET", "/version") for caller, node in callers} == {401}
+    assert log_in(cluster, "n1") == {}
 
 
 def test_a_second_factor_set_on_one_node_is_asked_for_on_the_others(cluster: Cluster, user: str) -> None:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-import socket
-import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import requests
-import urllib3
 from lab_cluster import Cluster, Maker, address
 from proxmoxer import ProxmoxAPI
 from proxmoxer.core import ResourceException
@@ -28,24 +24,14 @@ ON_PURPOSE = frozenset({"/kvorum/cluster/adopt"})
 
 
 @pytest.fixture
-def connect(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ProxmoxAPI]]:
-    """proxmoxer, logged in to a node through the lab's own network."""
-
-    def through_the_lab(target: tuple[str, int], timeout: Any = None, **_: object) -> socket.socket:
-        plain = cluster.lab.socket()
-        plain.settimeout(30)
-        plain.connect(target)
-        return plain
-
-    monkeypatch.setattr(urllib3.util.connection, "create_connection", through_the_lab)
+def connect(cluster: Cluster, clients_in_the_lab: None) -> Callable[[str], ProxmoxAPI]:
+    """proxmoxer, logged in to a node."""
 
     def log_in(node: str) -> ProxmoxAPI:
         host = address(cluster.lab, node, 0)
         return ProxmoxAPI(host, user="root@pam", password=cluster.lab.password, verify_ssl=False, timeout=30)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
-        yield log_in
+    return log_in
 
 
 def fill(method: Method, values: dict[str, str]) -> str | None:

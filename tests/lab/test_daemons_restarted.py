@@ -42,7 +42,7 @@ def hang_on(cluster: Cluster, node: str, path: str, sent: dict[str, str], read: 
     return secure
 
 
-@pytest.mark.parametrize("unit", ["pvedaemon"])
+@pytest.mark.parametrize("unit", ["pveproxy", "pvedaemon"])
 def test_a_client_that_hangs_does_not_hold_up_a_restart(cluster: Cluster, guest: Maker, unit: str) -> None:
     vmid, sent = guest("n1", "--memory", "32"), headers(cluster)
     cluster.say("n1", "qm", "start", str(vmid))

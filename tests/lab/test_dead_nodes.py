@@ -104,3 +104,21 @@ def test_the_page_of_every_other_node_goes_on(
         assert time.monotonic() - died < 60, "n3 is still shown online"
     record(f"{fault}: slowest answer {slowest * 1000:.0f} ms")
     assert slowest < SOON_S
+
+
+def test_a_gone_nodes_tasks_stay_in_the_lists(cluster: Cluster, cookie: str) -> None:
+    """In the cluster's, and in its own, which any node then tells from memory."""
+    cluster.say("n3", "pvesh", "create", "/nodes/n3/services/pveproxy/reload")
+    listed = cluster.get("n3", "/nodes/n3/tasks")
+    assert isinstance(listed, list)
+    upid = listed[0]["upid"]
+    cluster.until("n1", f"pvesh get /cluster/tasks --output-format json | grep -q '{upid}'")
+    cluster.lab.cut("n3")
+    for path in ("/api2/json/cluster/tasks", "/api2/json/nodes/n3/tasks"):
+        end = time.monotonic() + 30
+        while True:
+            status, reason, body = ask(cluster, "n1", "GET", path, Cookie=cookie)
+            if status == 200 or time.monotonic() > end:
+                break
+        assert status == 200, (path, reason)
+        assert upid in {row["upid"] for row in json.loads(body)["data"]}, path
