@@ -129,6 +129,49 @@ def test_metrics_are_scraped_and_history_begins(
     assert answer.status_code == 200 and answer.headers["Content-Type"].startswith("text/plain")
     assert "kvorum_quorate 1.0" in answer.text and 'kvorum_node_uptime_seconds{node="n2"}' in answer.text
     assert requests.get(url, verify=False, timeout=30).status_code == 401
+    picture = (
+        f"https://{address(cluster.lab, 'n1', 0)}:8006/api2/png/nodes/n2/rrd?ds=cpu,loadavg&timeframe=hour"
+    )
+    answer = requests.get(picture, cookies={"PVEAuthCookie": ticket}, verify=False, timeout=30)
+    assert answer.status_code == 200 and answer.headers["Content-Type"] == "image/png"
+    assert answer.content.startswith(b"\x89PNG") and answer.content.endswith(b"IEND\xaeB`\x82")
+
+
+def test_guests_of_two_nodes_are_acted_on_by_one_call_to_a_third(
+    cluster: Cluster, guest: Maker, connect: Callable[[str], ProxmoxAPI]
+) -> None:
+    here, there = guest("n1", "--memory", "32"), guest("n2", "--memory", "32")
+    client = connect("n3")
+
+    def bulk(action: str, **given: object) -> str:
+        upid = client(f"cluster/bulk-action/guest/{action}").post(vms=f"{here},{there}", **given)
+        told = f"/nodes/n3/tasks/{upid}/status --output-format json"
+        cluster.until("n3", f"pvesh get {told} | grep -q exitstatus")
+        ended: dict[str, str] = client.nodes("n3").tasks(upid).status.get()
+        return ended["exitstatus"]
+
+    assert bulk("start") == "OK"
+    assert [cluster.status("n1", here), cluster.status("n2", there)] == ["running", "running"]
+    assert bulk("suspend") == "OK"
+    assert client.nodes("n2").qemu(there).status.current.get()["qmpstatus"] == "paused"
+    assert bulk("start") == "OK"
+    assert bulk("migrate", target="n1", online=1) == "OK"
+    assert cluster.owner(there) == ["n1"]
+    assert bulk("shutdown", timeout=0) == "OK"
+    assert [cluster.status("n1", here), cluster.status("n1", there)] == ["stopped", "stopped"]
+
+
+def test_backups_on_another_node_are_pruned(cluster: Cluster, connect: Callable[[str], ProxmoxAPI]) -> None:
+    for day in ("2026_05_01", "2026_05_02"):
+        name = f"/var/lib/vz/dump/vzdump-qemu-9900-{day}-01_00_00.vma"
+        cluster.say("n2", "sh", "-c", f"mkdir -p /var/lib/vz/dump && echo x > {name}")
+    storage = connect("n1").nodes("n2").storage("local")
+    marks = storage.prunebackups.get(vmid=9900, **{"prune-backups": "keep-last=1"})
+    assert [row["mark"] for row in marks] == ["keep", "remove"]
+    upid = storage.prunebackups.delete(vmid=9900, **{"prune-backups": "keep-last=1"})
+    cluster.until("n1", f"pvesh get /nodes/n2/tasks/{upid}/status --output-format json | grep -q '\"OK\"'")
+    left = cluster.say("n2", "sh", "-c", "ls /var/lib/vz/dump | grep 9900; rm /var/lib/vz/dump/*9900*")
+    assert left.split() == ["vzdump-qemu-9900-2026_05_02-01_00_00.vma"]
 
 
 def test_history_is_on_disk_when_the_daemon_has_ended(
