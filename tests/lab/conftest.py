@@ -11,8 +11,8 @@ import os
 import signal
 import socket
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,7 +21,7 @@ import pytest
 import urllib3
 from lab_cluster import Cluster, Maker, form
 
-from kvorum.lab import Lab, needs
+from kvorum.lab import Lab, LabError, needs
 from kvorum.lab.commands import cached_roots, find_deb
 from kvorum.lab.plan import Plan
 
@@ -113,10 +113,29 @@ def guest(cluster: Cluster) -> Iterator[Maker]:
         cluster.remove(vmid)
 
 
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note a failure where fixtures find it."""
+    report = yield
+    if report.failed:
+        item.stash[_FAILED] = True
+    return report
+
+
 @pytest.fixture
-def make_lab(lab_host: None, tmp_path: Path) -> Iterator[Callable[[Plan], Lab]]:
-    """Makes a lab of the test's own (one), and takes it down whatever happens."""
-    with _making(tmp_path / "lab") as make:
+def make_lab(
+    lab_host: None, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Callable[[Plan], Lab]]:
+    """Makes a lab of the test's own (one), and takes it down whatever happens.
+
+    After a failure its machines' journals are printed, for they go with the lab.
+    """
+    with _making(tmp_path / "lab", lambda: request.node.stash.get(_FAILED, False)) as make:
         yield make
 
 
@@ -130,14 +149,25 @@ def make_module_lab(
 
 
 @contextmanager
-def _making(directory: Path) -> Iterator[Callable[[Plan], Lab]]:
+def _making(directory: Path, failed: Callable[[], bool] = lambda: False) -> Iterator[Callable[[Plan], Lab]]:
     it = Lab(directory)
+    names: list[str] = []
 
     def make(plan: Plan, page_port: int | None = None) -> Lab:
+        names.extend(machine.name for machine in plan.machines)
         it.up(plan, _roots(plan), page_port)
         return it
 
     try:
         yield make
+        if failed():
+            _print_journals(it, names)
     finally:
         it.down()
+
+
+def _print_journals(lab: Lab, names: list[str]) -> None:
+    for name in names:
+        with suppress(LabError):
+            done = lab.exec(name, ["journalctl", "--no-pager", "-n", "200", "-o", "short-precise"])
+            print(f"{name}'s journal:\n{done.stdout}")
