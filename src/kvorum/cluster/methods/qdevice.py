@@ -20,10 +20,17 @@ from kvorum.cluster.qdevice.changes import (
     remove,
     setup,
 )
-from kvorum.cluster.qdevice.device import QNETD_PORT, Device, advice, check_setup, suitable
+from kvorum.cluster.qdevice.device import (
+    QNETD_PORT,
+    Device,
+    HeuristicsMode,
+    advice,
+    check_setup,
+    suitable,
+)
 from kvorum.cluster.qdevice.follower import DeviceFollower, Followed
 from kvorum.cluster.qdevice.guests import guest_at
-from kvorum.cluster.qdevice.local import LocalDevice
+from kvorum.cluster.qdevice.local import LocalDevice, cannot_run
 from kvorum.cluster.qdevice.qnetd import QnetdHost, commands_by_hand
 from kvorum.cluster.qdevice.secure_shell import SecureShell, changed_key, host_key
 from kvorum.core.errors import Conflict, KvorumError, NoQuorum, ParameterError
@@ -95,6 +102,11 @@ class Setup(HostAddress):
         pattern=r"^(/[^\n{}]+)?$",
         description="A command (path, arguments) that must succeed on a node for its side to be preferred.",
     )
+    heuristics_mode: HeuristicsMode = Field(
+        "on",
+        alias="heuristics-mode",
+        description="When it is run: at changes of members and regularly (on), or at changes only (sync).",
+    )
     install: Boolean = Field(
         False, description="Install corosync-qnetd there and corosync-qdevice on the nodes where missing."
     )
@@ -115,6 +127,7 @@ class OnNode(Parameters):
 
 class CheckNode(OnNode):
     address: str = Field(max_length=253, description="QNetd's address.")
+    heuristics: str = Field("", max_length=1024, description="A command that is to be run on the node.")
 
 
 class Checked(TypedDict):
@@ -122,6 +135,8 @@ class Checked(TypedDict):
 
     installed: bool
     way: str
+    command: str
+    """Why the command of the heuristics can't be run there; empty when it can."""
 
 
 @method(
@@ -173,7 +188,7 @@ async def set_up(ctx: Context, p: Setup) -> Work:
     algorithm, votes = suitable(configuration, p.algorithm)
     warnings += advice(configuration, algorithm)
     await _check_nodes(changer, p)
-    device = Device(p.address, algorithm, votes, p.heuristics)
+    device = Device(p.address, algorithm, votes, p.heuristics, p.heuristics_mode)
     if p.answer is not None:
         by_hand = _ByHand(_kept(request_file, p.address), answer_of(p.answer))
         warnings += await _guest_warning(ctx.store, p.address)
@@ -229,7 +244,11 @@ async def take_away(ctx: Context, p: Removal) -> Work:
 async def check_node(ctx: Context, p: CheckNode) -> Checked:
     """Whether corosync-qdevice is installed on the node, and why it can't reach QNetd if it can't."""
     device = ctx.service(LocalDevice)
-    return Checked(installed=device.installed(), way=await device.reach(p.address, QNETD_PORT))
+    return Checked(
+        installed=device.installed(),
+        way=await device.reach(p.address, QNETD_PORT),
+        command=cannot_run(p.heuristics),
+    )
 
 
 @method("POST", f"{_NODE}/install", permission=NodeOnly(), where=Where.NODE, protected=True)
@@ -292,13 +311,17 @@ async def _carry(
 
 
 async def _check_nodes(changer: Changer, p: Setup) -> None:
-    answers = await changer.everywhere("check", {"address": p.address}, 30.0)
+    asked: dict[str, object] = {"address": p.address, "heuristics": p.heuristics}
+    answers = await changer.everywhere("check", asked, 30.0)
     lacking = [n for n, a in answers.items() if isinstance(a, dict) and not a.get("installed")]
     if lacking and not p.install:
         raise Conflict(
             f"corosync-qdevice is missing on {', '.join(lacking)}: run 'apt install corosync-qdevice' there, "
             "or repeat with --install"
         )
+    failing = [f"{n}: {a['command']}" for n, a in answers.items() if isinstance(a, dict) and a.get("command")]
+    if failing:
+        raise ParameterError({"heuristics": f"the command can't be run on every node: {'; '.join(failing)}"})
 
 
 async def _check_host(host: QnetdHost, cluster: str, p: Setup) -> None:

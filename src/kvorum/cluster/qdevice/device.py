@@ -10,6 +10,8 @@ from kvorum.core.errors import Conflict
 from kvorum.corosync import Configuration, DocumentError, Section
 
 Algorithm = Literal["ffsplit", "lms"]
+HeuristicsMode = Literal["on", "sync"]
+"""When the command is run: at every membership change and regularly, or at a change only."""
 
 QNETD_PORT = 5403
 TIMEOUT_MS = 3000
@@ -29,6 +31,7 @@ class Device:
     votes: int
     heuristics: str = ""
     """A command that must succeed on a node for its partition to be preferred; empty: none."""
+    mode: HeuristicsMode = "on"
 
 
 def suitable(configuration: Configuration, algorithm: Algorithm | None = None) -> tuple[Algorithm, int]:
@@ -55,7 +58,7 @@ def with_device(configuration: Configuration, device: Device) -> Configuration:
     )
     sections = [net]
     if device.heuristics:
-        sections.append(Section.of("heuristics", {"exec_kvorum": device.heuristics, "mode": "on"}))
+        sections.append(Section.of("heuristics", {"exec_kvorum": device.heuristics, "mode": device.mode}))
     values = {
         "model": "net",
         "sync_timeout": str(SYNC_TIMEOUT_MS),

@@ -125,6 +125,16 @@ class LocalDevice:
         return "\n".join(f"{key} {value!r}" for key, value in sorted(items.items()))
 
 
+def cannot_run(command: str) -> str:
+    """Why the first word of a command is no program on this node; empty when it is, or there is none."""
+    if not command.strip():
+        return ""
+    program = Path(command.split()[0])
+    if not program.is_file():
+        return f"'{program}' does not exist"
+    return "" if os.access(program, os.X_OK) else f"'{program}' is not executable"
+
+
 async def _run(argv: Sequence[str], timeout: float) -> None:
     """Run a tool to its end; raises ``KvorumError`` with its last words."""
     environment = {

@@ -1,5 +1,7 @@
 """The quorum device in corosync.conf."""
 
+from pathlib import Path
+
 import pytest
 
 from kvorum.cluster.qdevice.device import (
@@ -12,6 +14,7 @@ from kvorum.cluster.qdevice.device import (
     with_device,
     without_device,
 )
+from kvorum.cluster.qdevice.local import cannot_run
 from kvorum.core.errors import Conflict
 from kvorum.corosync import Configuration, ConfiguredNode, new_cluster
 
@@ -50,6 +53,21 @@ def test_a_device_takes_the_place_of_another_and_leaves_nothing_behind() -> None
     assert left.device is None and left.config_version == second.config_version + 1
     assert left.text.replace("config_version: 4", "config_version: 1") == cluster(2).text
     assert without_device(left) is left
+
+
+def test_heuristics_may_be_run_at_changes_only() -> None:
+    text = with_device(cluster(2), Device("10.0.0.9", "ffsplit", 1, "/bin/true", "sync")).text
+    assert "exec_kvorum: /bin/true" in text and "mode: sync" in text
+
+
+def test_a_command_that_a_node_can_not_run_is_said(tmp_path: Path) -> None:
+    script = tmp_path / "reach"
+    assert cannot_run("") == cannot_run("/bin/sh -c true") == ""
+    assert cannot_run(f"{script} 10.0.0.254") == f"'{script}' does not exist"
+    script.write_text("#!/bin/sh\n")
+    assert cannot_run(f"{script} 10.0.0.254") == f"'{script}' is not executable"
+    script.chmod(0o755)
+    assert cannot_run(f"{script} 10.0.0.254") == ""
 
 
 def test_the_timeouts_fit_together() -> None:
