@@ -7,7 +7,6 @@ bridge. A guest behind a router is not found.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import re
 import socket
@@ -15,8 +14,10 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kvorum.store import Store
+if TYPE_CHECKING:
+    from kvorum.store import Store
 
 ARP = Path("/proc/net/arp")
 _MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
@@ -47,6 +48,8 @@ def guest_with(known: Known, configurations: Iterable[tuple[Guest, str]]) -> Gue
 
 async def guest_at(store: Store, address: str) -> Guest | None:
     """The guest of this cluster that has the address (a number or a name), as far as can be known."""
+    import asyncio  # not for ``pvecm status``, which is typed often
+
     try:
         async with asyncio.timeout(_RESOLVE_S):
             known = await asyncio.to_thread(look, address)
