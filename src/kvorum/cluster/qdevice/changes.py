@@ -24,6 +24,7 @@ from kvorum.store import Delete, Expect, Operation, Store, Write
 CONFIGURATION = "corosync.conf"
 HOST_KEY_FILE = "priv/qdevice/hostkey"
 VOTE_S = 30.0
+QUORUM_S = 60.0
 FOLLOW_S = 60.0
 INSTALL_S = 330.0
 _ATTEMPTS = 5
@@ -258,8 +259,19 @@ class _Setup:
         await _transact(self.changer.store, operations)
 
     async def write_device(self) -> None:
-        version = await _edit(self.changer.store, lambda old: with_device(old, self.wanted))
-        self.notes["version"] = str(version)
+        """The import has restarted a device that was there: where its vote is needed, quorum comes with it."""
+
+        async def write() -> None:
+            version = await _edit(self.changer.store, lambda old: with_device(old, self.wanted))
+            self.notes["version"] = str(version)
+
+        try:
+            async with asyncio.timeout(QUORUM_S):
+                await _surely(self.changer.store, self.log, write)
+        except TimeoutError:
+            raise NoQuorum(
+                f"no quorum within {QUORUM_S:g} s: {self.changer.store.membership.reason}"
+            ) from None
 
     async def restore_device(self) -> None:
         await _surely(self.changer.store, self.log, self._restore_device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -159,23 +159,41 @@ async def test_a_daemon_that_dies_in_a_setup_undoes_it_when_it_is_back(world: Wo
     assert world.has_device and world.has_certificates
 
 
-async def test_a_setup_that_loses_quorum_waits_for_it_to_be_set_back(world: World) -> None:
+def loses_quorum_at(world: World, step: str, log: list[str]) -> Callable[[str], None]:
+    """A log that takes quorum away at a step, and gives it back when it is waited for."""
     here = world.store.membership
-    log: list[str] = []
 
     def heard(line: str) -> None:
         log.append(line)
-        if line.startswith("start"):
+        if line == step:
             lost = Membership("home", HERE, False, 1, "no quorum: 1 of 2 votes are here")
             world.store.set_membership(lost)
         if line.startswith("waiting for quorum"):
             asyncio.get_running_loop().call_soon(world.store.set_membership, here)
 
+    return heard
+
+
+async def test_a_setup_that_loses_quorum_waits_for_it_to_be_set_back(world: World) -> None:
+    log: list[str] = []
+    heard = loses_quorum_at(world, "start corosync-qdevice on every node", log)
     world.at = "follow with the device"
     with pytest.raises(SequenceFailed, match="follow with the device failed; everything was set back"):
         await setup(world.changer, world, DEVICE, KEY, True, heard, REQUEST)
     assert "waiting for quorum to go on: no quorum: 1 of 2 votes are here" in log
     assert not world.has_device and not world.has_certificates
+
+
+async def test_a_device_whose_vote_is_needed_takes_quorum_with_it_when_it_is_set_up_anew(
+    world: World,
+) -> None:
+    await world.set_up()
+    log: list[str] = []
+    heard = loses_quorum_at(world, "import the certificates on every node", log)
+    await setup(world.changer, world, Device("10.0.0.10", "ffsplit", 1), "", True, heard)
+    assert "waiting for quorum to go on: no quorum: 1 of 2 votes are here" in log
+    device = world.configuration.device
+    assert device is not None and device.host == "10.0.0.10"
 
 
 async def test_a_removal_goes_on_without_a_node_that_died_in_it(world: World) -> None:
