@@ -12,6 +12,7 @@ from kvorum.cluster.join_token import Tokens
 from kvorum.cluster.leave import removed
 from kvorum.cluster.leave.removed import Removed
 from kvorum.cluster.leave.traces import FILES, Names, cleaned
+from kvorum.cluster.qdevice.device import misfit
 from kvorum.core.errors import Conflict
 from kvorum.corosync import Configuration
 from kvorum.store import Delete, Expect, Operation, Store, Write
@@ -60,6 +61,8 @@ def draft(store: Store, node: str, who: str, now: float) -> Removal | None:
         lock = f"priv/lock/ha_agent_{node}_lock"
         if lock.rpartition("/")[2] in store.names("priv/lock"):
             operations.append(Delete(lock))
+    if new is not None and (sentence := misfit(new)):
+        notes.append(sentence)
     return Removal(new, tuple(operations), tuple(expect), tuple(notes))
 
 

@@ -259,7 +259,7 @@ class _Setup:
         await _transact(self.changer.store, operations)
 
     async def write_device(self) -> None:
-        """The import has restarted a device that was there: where its vote is needed, quorum comes with it."""
+        """The import restarted a device that was there: where its vote is needed, quorum comes with it."""
 
         async def write() -> None:
             version = await _edit(self.changer.store, lambda old: with_device(old, self.wanted))

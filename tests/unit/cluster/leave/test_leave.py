@@ -14,6 +14,7 @@ from kvorum.cluster.leave.removal import own_fingerprint, remove
 from kvorum.cluster.leave.removed import Removed
 from kvorum.cluster.leave.steps import LEAVE, leave, recover_leave
 from kvorum.cluster.node_files import ensure_node_files
+from kvorum.cluster.qdevice.device import Device, with_device
 from kvorum.cluster.sequence import SequenceFailed
 from kvorum.core.errors import Conflict, OutcomeUnknown
 from kvorum.core.paths import Paths
@@ -87,6 +88,15 @@ def alone(host: PlayedHost) -> bool:
     assert (backup / "config.db").read_text() == "the cluster's"
     assert (backup / "config.db-wal").read_text() == "wal"
     return True
+
+
+async def test_a_qdevice_that_does_not_suit_who_is_left_is_told() -> None:
+    store = MemoryStore("n1")
+    text = new_cluster("home", N1).with_node(N3)
+    await store.write("corosync.conf", with_device(text, Device("10.0.0.9", "ffsplit", 1)).text)
+    done = await remove(store, "n3", "root@pam")
+    assert done is not None
+    assert any("by ffsplit with 1 vote, which does not suit 1 node: set it up" in note for note in done.notes)
 
 
 async def test_a_removed_node_leaves_nothing_but_its_name_in_the_list_of_those_who_left(
