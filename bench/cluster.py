@@ -1,10 +1,11 @@
-"""What a cluster takes to follow and to notice: ``python bench/cluster.py [ROUNDS]``; needs root, no lab.
+"""What a cluster takes to follow and to notice: ``python bench/cluster.py [ROUNDS]``; needs root.
 
 Three real corosync processes in network namespaces, each with our store, /etc/pve and who follows it (as
 ``tests/lab/followed_ring.py`` makes them). ``votes``: from the start of an editor that changes
 /etc/pve/corosync.conf by hand to every corosync running it. ``death``: from the end of a node's corosync, as
 by a power cut, to the new membership at the last of the others; with our totem settings and, as the baseline
-in the same run, with Debian's defaults (token 3000, token_coefficient 650).
+in the same run, with Debian's defaults (token 3000, token_coefficient 650). ``death_qdevice``: the same with
+two nodes and a QDevice, lab machines that lose power, and until the survivor writes (``qdevice_death.py``).
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "lab"))
 
 from corosync_ring import Ring, corosync_ring, unavailable
 from followed_ring import followed_ring
+from qdevice_death import deaths as deaths_with_qdevice
 
 from kvorum.corosync import Quorum
 
 ROUNDS = 5
 NODES = (1, 2, 3)
-GOALS_S = {"votes": 2.0, "death": 3.0}
+GOALS_S = {"votes": 2.0, "death": 3.0, "death_qdevice": 6.0}
 DEBIAN = {"token": "3000", "token_coefficient": "650"}
 
 
@@ -93,12 +95,15 @@ def main() -> None:
         raise SystemExit(reason)
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     followed, ours, debian = edits(rounds), deaths(rounds, {}), deaths(rounds, DEBIAN)
+    seen, written = deaths_with_qdevice(rounds)
     show(
         "cluster",
         rounds=rounds,
         edit_in_force_s={"median": median(followed), "max": round(max(followed), 3)},
         node_death_seen_s={"median": median(ours), "max": round(max(ours), 3)},
         node_death_seen_debian_s={"median": median(debian), "max": round(max(debian), 3)},
+        node_death_seen_qdevice_s={"median": median(seen), "max": round(max(seen), 3)},
+        written_after_death_qdevice_s={"median": median(written), "max": round(max(written), 3)},
         death_ratio=ratio(median(ours), median(debian)),
         goals_s=GOALS_S,
     )
