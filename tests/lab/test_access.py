@@ -64,6 +64,7 @@ def user(cluster: Cluster) -> Iterator[str]:
     cluster.run("n1", "pveum", "role", "delete", "Operator")
 
 
+@pytest.mark.timeout(300)  # it may be the one that has to form the cluster
 def test_a_user_without_rights_sees_nothing_and_may_do_nothing(
     cluster: Cluster, user: str, guest: Maker
 ) -> None:
@@ -181,12 +182,12 @@ def test_a_removed_or_disabled_users_ticket_and_token_are_refused_at_once_everyw
 
 
 def test_a_second_factor_set_on_one_node_is_asked_for_on_the_others(cluster: Cluster, user: str) -> None:
-    totp = pyotp.TOTP(pyotp.random_base32())
+    totp, began = pyotp.TOTP(pyotp.random_base32()), time.time()
     caller = with_ticket(cluster, log_in(cluster, "n1"))
     form = {
         "type": "totp",
         "totp": totp.provisioning_uri(),
-        "value": totp.at(time.time() - 30),
+        "value": totp.at(began),
         "password": PASSWORD,
     }
     status, reason, _ = caller.ask("n1", "POST", f"/access/tfa/{user}", form)
@@ -196,7 +197,7 @@ def test_a_second_factor_set_on_one_node_is_asked_for_on_the_others(cluster: Clu
     assert with_ticket(cluster, asked).status("n3", "GET", "/version") == 401, "a challenge is no login"
     wrong = log_in(cluster, "n3", **{"tfa-challenge": asked["ticket"], "password": "totp:000000"})
     assert wrong == {}
-    code = totp.now()
+    code = totp.at(began + 30)  # good from now on for a minute: one before or after the present is taken
     done = log_in(cluster, "n3", **{"tfa-challenge": asked["ticket"], "password": f"totp:{code}"})
     assert with_ticket(cluster, done).status("n1", "GET", "/version") == 200
     again = log_in(cluster, "n1", **{"tfa-challenge": asked["ticket"], "password": f"totp:{code}"})
