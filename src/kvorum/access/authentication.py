@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from kvorum.access.authority import AccessAuthority
 from kvorum.access.csrf import csrf_token, csrf_valid
 from kvorum.access.keys import Keys
@@ -32,6 +34,9 @@ NO_TOKEN = "no such API token '{}', or its value is wrong"  # noqa: S105  # a se
 INVALID_CSRF = "Permission denied - invalid csrf token"
 
 _REMEMBERED = 1024
+_ROOT = "root@pam"
+HERITAGE_S = 900.0
+"""How long root's session from before a join or leave may be taken over by the node's new keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class Authentication:
         self._clock = clock
         self._logins: dict[str, Login] = {}
         self._generation = (b"", b"")
+        self._heritage: tuple[tuple[rsa.RSAPublicKey, ...], float] = ((), 0.0)
 
     def identify(
         self,
@@ -95,6 +101,24 @@ class Authentication:
         if login is None or not login.valid(self._clock()):
             return None
         return login.user if self._authority.active(login.user) else None
+
+    def bequeath(self) -> None:
+        """Root's tickets of now may be renewed once this node's store, and with it its keys, is another.
+
+        For whoever lets this node join or leave a cluster, in this process alone, and for a while: root of
+        the node is root of what it becomes part of. No other user's ticket is among them, since realm pve
+        has other users there.
+        """
+        self._heritage = (self._keys.public, self._clock() + HERITAGE_S)
+
+    def inherits(self, ticket: str, user: str) -> bool:
+        """Whether this is root's valid ticket from before the node's keys changed."""
+        keys, until = self._heritage
+        now = self._clock()
+        if user != _ROOT or now > until:
+            return False
+        login = ticket_login(verified(keys, ticket) or "")
+        return login is not None and login.user == user and login.valid(now)
 
     def known_token(self, credentials: Credentials) -> None:
         """Raise ``AuthenticationError`` for a token there is not, without looking at its secret."""

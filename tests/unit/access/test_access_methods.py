@@ -7,6 +7,9 @@ from pathlib import Path
 import pyotp
 import pytest
 from access_world import PASSWORD, World
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,6 +66,29 @@ async def test_a_ticket_renews_itself_and_not_another_users(world: World) -> Non
     assert world.authentication.ticket_user(str(first["ticket"])) is None
     with pytest.raises(AuthenticationError):
         await world.login("joe@pve", str(second["ticket"]))
+
+
+async def test_roots_session_is_renewed_over_a_join_and_nobody_elses_is(world: World) -> None:
+    """The node's store becomes the cluster's, with its keys and its users."""
+    await world.call("PUT", "/access/password", userid="joe@pve", password="correct horse")
+    root = str((await world.login("root@pam", PASSWORD))["ticket"])
+    joe = str((await world.login("joe@pve", "correct horse"))["ticket"])
+    world.authentication.bequeath()
+    new = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    plain = serialization.NoEncryption()
+    private = new.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    public = new.public_key().public_bytes(Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    await world.store.write("priv/authkey.key", private)
+    await world.store.write("authkey.pub", public)
+    assert world.authentication.ticket_user(root) is None, "it opens nothing, it is only renewed"
+    renewed = await world.login("root@pam", root)
+    assert world.authentication.ticket_user(str(renewed["ticket"])) == "root@pam"
+    for user, ticket in (("joe@pve", joe), ("joe@pve", root), ("root@pam", joe), ("root@pam", root + "x")):
+        with pytest.raises(AuthenticationError):
+            await world.login(user, ticket)
+    world.clock.now += 901
+    with pytest.raises(AuthenticationError):
+        await world.login("root@pam", root)
 
 
 @pytest.mark.parametrize("change", [{"enable": 0}, {"expire": 1_700_000_000}])

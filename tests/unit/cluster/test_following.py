@@ -13,7 +13,7 @@ from kvorum.cluster.change import Cluster, cluster_on
 from kvorum.cluster.following import STAGED_KEY, VERSION_KEY, CorosyncConfiguration
 from kvorum.cluster.host import Host
 from kvorum.cluster.methods import votes
-from kvorum.cluster.methods.votes import Votes
+from kvorum.cluster.methods.votes import NewVotes, Votes
 from kvorum.cluster.trial import COME_BACK_S, Seen
 from kvorum.core.errors import Conflict, KvorumError, ParameterError, Unreachable
 from kvorum.core.paths import Paths
@@ -291,6 +291,20 @@ async def test_votes_that_cost_the_present_nodes_their_quorum_are_refused(store:
     with pytest.raises(Conflict, match="would have 1 of the 2 votes needed"):
         await votes.set_votes(ctx, Votes(node="n1", votes=1))
     assert stored(store).text == OLD.text
+
+
+async def test_what_votes_come_to_is_told_before_they_are_changed(store: MemoryStore) -> None:
+    ctx = Context(store, Services(), Identity("root@pam"), Everything())
+    told = await votes.forecast(ctx, NewVotes(node="n2", votes=2))
+    assert (told["total"], told["needed"], told["present"]) == (4, 3, 4)
+    assert [caution["kind"] for caution in told["cautions"]] == ["same-votes", "one-link"]
+    assert told["refusals"] == []
+    store.set_membership(Membership("home", (N1,), quorate=True, version=2))
+    told = await votes.forecast(ctx, NewVotes(node="n1", votes=0))
+    assert ["would have 1 of the 2 votes needed" in refusal for refusal in told["refusals"]] == [True]
+    assert stored(store).text == OLD.text, "nothing is changed by asking"
+    with pytest.raises(ParameterError, match="the cluster has no node 'n9', only: n1, n2"):
+        await votes.forecast(ctx, NewVotes(node="n9", votes=1))
 
 
 async def test_votes_stop_where_a_node_does_not_follow(

@@ -156,6 +156,8 @@ def _note(ctx: Context, user: str, text: str, severity: Severity) -> None:
 async def _check(ctx: Context, user: str, p: Login) -> str | None:
     """Take the password, a valid ticket of the same user (a renewal) or the answer to a challenge.
 
+    Root's ticket from before this node joined or left a cluster stands for its password there.
+
     Returns the challenge when a second factor is still asked for.
     """
     authentication, factor = ctx.service(Authentication), ctx.service(SecondFactor)
@@ -169,8 +171,10 @@ async def _check(ctx: Context, user: str, p: Login) -> str | None:
     if p.password.startswith(_TICKET):
         if authentication.ticket_user(p.password) == user:
             return None
-        raise AuthenticationError(FAILURE)
-    await ctx.service(Realms).check(user, p.password)
+        if not authentication.inherits(p.password, user):
+            raise AuthenticationError(FAILURE)
+    else:
+        await ctx.service(Realms).check(user, p.password)
     _require_active(ctx, user)
     challenge = factor.challenge(user)
     if challenge is not None and p.otp:

@@ -21,7 +21,7 @@ from kvorum.cluster.methods.models import (
 )
 from kvorum.cluster.node_files import node_fingerprint
 from kvorum.cluster.qdevice.guests import guest_at
-from kvorum.cluster.quorum import Sets, Shape, StoreWord, Voter, explain
+from kvorum.cluster.quorum import Explanation, Sets, Shape, StoreWord, Voter, explain
 from kvorum.cluster.status import look, refused_edits
 from kvorum.core.errors import ParameterError
 from kvorum.corosync import Configuration, ConfiguredNode, CorosyncError
@@ -133,6 +133,16 @@ async def quorum(ctx: Context, p: NoParameters) -> QuorumRow:
         guest = await guest_at(ctx.store, shape.device.host)
         shape = replace(shape, device=replace(shape.device, guest_on=guest.node if guest else ""))
     explanation = explain(replace(shape, ha=_has_ha(ctx.store)), quorate=quorate, store=word)
+    row, refused = quorum_row(explanation), _refused(ctx.store)
+    row["sentences"] += refused_edits(refused)
+    row["refused"] = refused
+    if membership.reason:
+        row["reason"] = membership.reason
+    return row
+
+
+def quorum_row(explanation: Explanation) -> QuorumRow:
+    """The explanation as it is answered."""
     return QuorumRow(
         quorate=explanation.quorate,
         writable=explanation.writable,
@@ -146,7 +156,7 @@ async def quorum(ctx: Context, p: NoParameters) -> QuorumRow:
         returns=_sets(explanation.returns),
         cautions=[CautionRow(kind=c.kind, sentence=c.sentence) for c in explanation.cautions],
         sentence=explanation.sentence,
-        sentences=[*explanation.sentences, *refused_edits(_refused(ctx.store))],
+        sentences=list(explanation.sentences),
     )
 
 

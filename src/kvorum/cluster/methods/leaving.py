@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from pydantic import Field
 
+from kvorum.access import Authentication
 from kvorum.cluster.change import CONFIGURATION, Cluster, refuse_meanwhile
 from kvorum.cluster.expected import expect_votes, wait_quorate
 from kvorum.cluster.leave import removed
@@ -119,6 +120,7 @@ async def leave_cluster(ctx: Context, p: NoParameters) -> Work:
     who = ctx.identity.name
 
     async def run(log: TaskLog) -> None:
+        ctx.service(Authentication).bequeath()
         await leave(cluster, who, log.line, removed=told, last=last)
         log.line(f"node '{store.node}' is in no cluster any more; its page has a new certificate")
 

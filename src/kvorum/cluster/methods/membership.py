@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+from kvorum.access import Authentication
 from kvorum.cluster.admission import (
     JOIN_API_VERSION,
     check_failed,
@@ -128,6 +129,7 @@ async def join_cluster(ctx: Context, p: Join) -> Work:
         form["withdrawal"] = new_secret()
 
     async def run(log: TaskLog) -> None:
+        ctx.service(Authentication).bequeath()
         for warning in warnings:
             log.warn(warning)
         log.line(f"Establishing API connection with host '{p.hostname}'")

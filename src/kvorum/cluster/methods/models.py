@@ -200,6 +200,10 @@ class QuorumRow(TypedDict):
     cautions: list[CautionRow]
     sentence: str
     sentences: list[str]
+    reason: NotRequired[str]
+    """Why nothing can be changed on this node, in the store's words."""
+    refused: NotRequired[dict[str, str]]
+    """Edits of corosync.conf that were refused: the node and why."""
 
 
 def configuration_of(store: Store) -> Configuration | None:

@@ -8,10 +8,11 @@ from pydantic import Field
 
 from kvorum.cluster.change import CONFIGURATION, Cluster
 from kvorum.cluster.following import wait_until_followed
-from kvorum.cluster.methods.models import configured
-from kvorum.cluster.quorum import Device, Shape, Voter, cautions
+from kvorum.cluster.methods.information import quorum_row
+from kvorum.cluster.methods.models import QuorumRow, configured
+from kvorum.cluster.quorum import Device, Shape, Voter, cautions, explain
 from kvorum.core.errors import Conflict, KvorumError, OutcomeUnknown, ParameterError
-from kvorum.corosync import Configuration, judge
+from kvorum.corosync import Configuration, ConfiguredNode, judge
 from kvorum.interface import (
     Boolean,
     Command,
@@ -20,6 +21,7 @@ from kvorum.interface import (
     NodeOnly,
     NoParameters,
     Parameters,
+    Privilege,
     RootOnly,
     TaskLog,
     Work,
@@ -30,10 +32,34 @@ from kvorum.store import Expect, File, Store, Write
 VOTES_MOST = 255
 
 
-class Votes(Parameters):
+class NewVotes(Parameters):
     node: NodeName = Field(description="The node whose votes are changed.")
     votes: int = Field(ge=0, le=VOTES_MOST, description="Its votes from now on.")
+
+
+class Votes(NewVotes):
     force: Boolean = Field(False, description="Also if the nodes that are here lose their quorum by it.")
+
+
+class Forecast(QuorumRow):
+    """Quorum explained as it would be."""
+
+    refusals: list[str]
+    """Why the change is refused now; none: it is not."""
+
+
+@method("GET", "/kvorum/cluster/votes", permission=Privilege("/", "Sys.Audit"), protected=True)
+async def forecast(ctx: Context, p: NewVotes) -> Forecast:
+    """Quorum explained as it would be if a node had another number of votes, and what forbids that now."""
+    _, old = configured(ctx.store)
+    _listed(old, p.node)
+    refusals: list[str] = []
+    now = old
+    while not refusals and _listed(now, p.node).votes != p.votes:
+        before, now = now, _one_step(now, p)
+        refusals = _refusals(ctx.store, before, now, force=False)
+    told = explain(_shape(ctx.store, old.with_votes(p.node, p.votes)))
+    return Forecast(**quorum_row(told), refusals=refusals)
 
 
 @method("GET", "/kvorum/cluster/configuration", permission=NodeOnly(), protected=True)
@@ -53,10 +79,7 @@ async def configuration(ctx: Context, p: NoParameters) -> str:
 async def set_votes(ctx: Context, p: Votes) -> Work:
     """Give a node another number of votes; in force on all nodes at once, and no file to edit."""
     _, old = configured(ctx.store)
-    listed = old.node(p.node)
-    if listed is None:
-        names = ", ".join(node.name for node in old.nodes)
-        raise ParameterError({"node": f"the cluster has no node '{p.node}', only: {names}"})
+    listed = _listed(old, p.node)
     if listed.votes != p.votes:
         _checked(ctx.store, old, _one_step(old, p), p.force)
 
@@ -89,17 +112,28 @@ async def change_votes(store: Store, p: Votes, who: str, log: TaskLog) -> None:
         log.line(f"note: {caution.sentence}")  # a task with warnings ends a command with 1
 
 
-def _one_step(old: Configuration, p: Votes) -> Configuration:
+def _listed(configuration: Configuration, name: str) -> ConfiguredNode:
+    node = configuration.node(name)
+    if node is None:
+        names = ", ".join(node.name for node in configuration.nodes)
+        raise ParameterError({"node": f"the cluster has no node '{name}', only: {names}"})
+    return node
+
+
+def _one_step(old: Configuration, p: NewVotes) -> Configuration:
     listed = old.node(p.node)
     assert listed is not None
     return old.with_votes(p.node, listed.votes + (1 if p.votes > listed.votes else -1)).bumped()
 
 
 def _checked(store: Store, old: Configuration, new: Configuration, force: bool) -> None:
-    present = {member.nodeid for member in store.membership.members if member.online}
-    errors = judge(old, new.text, present, kept=True, force=force).errors
-    if errors:
+    if errors := _refusals(store, old, new, force=force):
         raise Conflict("; ".join(errors))
+
+
+def _refusals(store: Store, old: Configuration, new: Configuration, *, force: bool) -> list[str]:
+    present = {member.nodeid for member in store.membership.members if member.online}
+    return list(judge(old, new.text, present, kept=True, force=force).errors)
 
 
 async def _write(store: Store, file: File, new: Configuration, who: str) -> None:
