@@ -27,6 +27,10 @@ CSP = (
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 NODES = ("pve", "pve2", "pve3")
+JOIN_TOKEN = (
+    "kvorum-join-lQGoMTAuMC4wLjHEIKurq6urq6urq6urq6urq6urq6urq6urq6urq6urq6urggCoMTAuMC4wLjEBqDEwLjEuMC4x"
+    "xBAAESIzRFVmd4iZqrvM3e7_"
+)
 Json = dict[str, Any]
 
 
@@ -66,6 +70,18 @@ class World:
     guests: dict[int, Json] = field(default_factory=dict)
     tasks: list[Task] = field(default_factory=list)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    clustered: bool = True
+    """Whether pve, the node that is asked, is in the cluster; if not, it is alone."""
+    votes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(NODES, 1))
+    device: Json = field(default_factory=dict)
+    """The QDevice's status; empty without one."""
+    join_tokens: list[Json] = field(default_factory=list)
+    certificate: str = "cluster"
+    """Which certificate the page of pve shows."""
+    refuse_joins: dict[str, str] = field(default_factory=dict)
+    """When set, a join is refused with these errors by parameter."""
+    joining: bool = False
+    """While the keys change, every ticket of before is refused, also for renewal."""
     storages: dict[str, bool] = field(default_factory=dict)
     """Storages of the first node, and whether they answer."""
     listed_on: dict[int, str] = field(default_factory=dict)
@@ -96,9 +112,22 @@ class World:
 
     @property
     def quorate(self) -> bool:
-        return len(self.online) >= 2
+        here = sum(self.votes.get(name, 0) for name in self.online) + self.device_votes
+        return not self.clustered or here >= self.needed
 
-    def begin(self, node: str, kind: str, vmid: int, steps: list[str], then: Callable[[], None]) -> str:
+    @property
+    def device_votes(self) -> int:
+        return int(bool(self.device))
+
+    @property
+    def total(self) -> int:
+        return sum(self.votes.values()) + self.device_votes
+
+    @property
+    def needed(self) -> int:
+        return self.total // 2 + 1
+
+    def begin(self, node: str, kind: str, vmid: int | str, steps: list[str], then: Callable[[], None]) -> str:
         start = int(time.time())
         upid = f"UPID:{node}:00001234:{len(self.tasks):08X}:{start:08X}:{kind}:{vmid}:root@pam:"
         task = Task(upid, node, kind, str(vmid), start, steps)
@@ -170,6 +199,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             form = {key: str(value) for key, value in (await request.post()).items()}
             world.requests.append((request.method, request.path.removeprefix("/api2/json"), form))
         public = request.path in ("/api2/json/access/ticket", "/api2/json/access/domains")
+        if world.joining and request.path != "/api2/json/access/domains":
+            return refuse(401, "permission denied - invalid PVE ticket")
         if not public and (world.expired or not request.cookies.get("PVEAuthCookie", "").startswith("PVE")):
             return refuse(401, "permission denied - invalid PVE ticket")
         token = request.headers.get("CSRFPreventionToken")
@@ -255,11 +286,14 @@ async def set_password(request: web.Request) -> web.Response:
 
 async def cluster_status(request: web.Request) -> web.Response:
     world = request.app[WORLD]
+    if not world.clustered:
+        alone: Json = {"type": "node", "id": "node/pve", "name": "pve", "nodeid": 0, "level": ""}
+        return data([alone | {"ip": "10.0.0.1", "online": 1, "local": 1}])
     rows: list[Json] = [
-        {"type": "cluster", "id": "cluster", "name": "home", "version": 3, "nodes": 3}
+        {"type": "cluster", "id": "cluster", "name": "home", "version": 3, "nodes": len(world.votes)}
         | {"quorate": int(world.quorate)}
     ]
-    for number, name in enumerate(NODES, 1):
+    for number, name in enumerate(world.votes, 1):
         rows.append(
             {"type": "node", "id": f"node/{name}", "name": name, "nodeid": number, "level": ""}
             | {"ip": f"10.0.0.{number}", "online": int(name in world.online), "local": int(number == 1)}
@@ -294,7 +328,7 @@ def resource_rows(world: World) -> list[Json]:
         row |= {"plugintype": "dir", "content": "images,iso", "shared": 0}
         row |= {"status": "available" if answers else "unknown"}
         rows.append(row | ({"disk": 30 * GIB, "maxdisk": 100 * GIB} if answers else {}))
-    for number, name in enumerate(NODES, 1):
+    for number, name in enumerate(world.votes if world.clustered else ["pve"], 1):
         row: Json = {"id": f"node/{name}", "type": "node", "node": name, "maxcpu": 8, "maxmem": 32 * GIB}
         if name in world.online:
             row |= {"status": "online", "cpu": 0.07 * number, "mem": (6 + 10 * (number - 1)) * GIB}
@@ -306,17 +340,177 @@ def resource_rows(world: World) -> list[Json]:
 
 
 async def config_nodes(request: web.Request) -> web.Response:
-    rows = [
-        {"node": name, "name": name, "nodeid": str(n), "quorum_votes": "1"} for n, name in enumerate(NODES, 1)
+    return data(node_rows(request.app[WORLD]))
+
+
+def node_rows(world: World) -> list[Json]:
+    if not world.clustered:
+        return []
+    return [
+        {"node": name, "name": name, "nodeid": str(n), "quorum_votes": str(votes)}
+        | {"ring0_addr": f"10.0.0.{n}", "ring1_addr": f"10.1.0.{n}"}
+        for n, (name, votes) in enumerate(world.votes.items(), 1)
     ]
-    return data(rows)
 
 
 async def quorum(request: web.Request) -> web.Response:
+    return data(explained(request.app[WORLD]))
+
+
+def explained(world: World) -> Json:
+    """As GET /kvorum/quorum has it; two cautions are enough for a test."""
+    missing = [name for name in world.votes if name not in world.online]
+    present = sum(world.votes.get(name, 0) for name in world.online) + world.device_votes
+    answer: Json = {"quorate": int(world.quorate), "total": world.total, "needed": world.needed}
+    answer |= {"present": present, "missing": missing, "cautions": [], "losses": []}
+    names = list(world.votes)
+    heavy = [n for n in names if world.votes[n] > 1 and 2 * (world.total - world.votes[n]) <= world.total]
+    for name in heavy:
+        sentence = f"{name} has {world.votes[name]} of {world.total} votes."
+        answer["cautions"].append({"kind": "heavy-node", "sentence": sentence, "node": name})
+    if len(names) == 2 and not world.device and not heavy:
+        answer["cautions"].append({"kind": "two-nodes", "sentence": "Two nodes without a third vote."})
+    if len(set(world.votes.values())) == 1 and len(names) >= 3:
+        answer["losses"] = [[{"count": 2, "of": names}]]
+    return answer
+
+
+async def forecast(request: web.Request) -> web.Response:
     world = request.app[WORLD]
-    missing = [name for name in NODES if name not in world.online]
-    answer = {"quorate": int(world.quorate), "total": 3, "present": len(world.online), "needed": 2}
-    return data(answer | {"missing": missing})
+    node, votes = request.query["node"], int(request.query["votes"])
+    then = World(online=world.online, votes=world.votes | {node: votes}, device=world.device)
+    refusals = [] if then.quorate else ["the nodes that are here would have no quorum"]
+    return data(explained(then) | {"refusals": refusals})
+
+
+async def set_votes(request: web.Request) -> web.Response:
+    world, form = request.app[WORLD], await request.post()
+    node, votes = str(form["node"]), int(str(form["votes"]))
+    steps = [f"{node} has {votes} votes"]
+    return data(world.begin("pve", "clustervotes", node, steps, lambda: world.votes.update({node: votes})))
+
+
+async def expect_votes(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    world.votes = {name: votes for name, votes in world.votes.items() if name in world.online}
+    return data(None)
+
+
+async def join_answer(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    if not world.clustered:
+        return refuse(424, "node is not in a cluster, no join info available!")
+    rows = [
+        row | {"pve_addr": f"10.0.0.{n}", "pve_fp": ":".join([f"A{n}"] * 32)}
+        for n, row in enumerate(node_rows(world), 1)
+    ]
+    totem = {"cluster_name": "home", "version": "2", "interface": {"0": {"linknumber": "0"}}}
+    return data({"nodelist": rows, "preferred_node": "pve", "totem": totem, "config_digest": "0" * 40})
+
+
+async def create_cluster(request: web.Request) -> web.Response:
+    world, form = request.app[WORLD], await request.post()
+    if "bad" in str(form.get("link0", "")) or form["clustername"] == "taken":
+        return refuse(400, "Parameter verification failed.", clustername="is taken", link0="is not here")
+    world.votes = {"pve": 1}
+
+    def done() -> None:
+        world.clustered, world.online = True, {"pve"}
+
+    steps = ["generate corosync authentication key", "start corosync", "wait for quorum"]
+    return data(world.begin("pve", "clustercreate", str(form["clustername"]), steps, done))
+
+
+async def join_cluster(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    if world.refuse_joins:
+        return refuse(400, "Parameter verification failed.", **world.refuse_joins)
+
+    def done() -> None:
+        world.clustered, world.certificate = True, "former"
+
+    steps = ["Login succeeded.", "request addition of this node", "start corosync", "wait for quorum"]
+    return data(world.begin("pve", "clusterjoin", "", steps, done))
+
+
+async def join_tokens(request: web.Request) -> web.Response:
+    return data(request.app[WORLD].join_tokens)
+
+
+async def make_token(request: web.Request) -> web.Response:
+    world, form = request.app[WORLD], await request.post()
+    expires = int(time.time()) + 60 * int(str(form["minutes"]))
+    world.join_tokens.append({"id": "a1b2c3", "by": "root@pam", "expires": expires, "state": "open"})
+    return data({"id": "a1b2c3", "token": JOIN_TOKEN, "expires": expires, "hostname": "10.0.0.1"})
+
+
+async def revoke_token(request: web.Request) -> web.Response:
+    request.app[WORLD].join_tokens.clear()
+    return data(None)
+
+
+async def network(request: web.Request) -> web.Response:
+    rows: list[Json] = [
+        {"iface": f"eno{n + 1}", "type": "eth", "active": 1, "address": f"10.{n}.0.9"}
+        | {"cidr": f"10.{n}.0.9/24"}
+        for n in (0, 1, 2)
+    ]
+    return data([*rows, {"iface": "eno9", "type": "eth", "active": 0}])
+
+
+async def certificate(request: web.Request) -> web.Response:
+    prints = {"fingerprint": ":".join(["0F"] * 32), "cluster_fingerprint": ":".join(["C1"] * 32)}
+    return data(prints | {"shows": request.app[WORLD].certificate})
+
+
+async def take_certificate(request: web.Request) -> web.Response:
+    request.app[WORLD].certificate = "cluster"
+    return data(True)
+
+
+async def fingerprint(request: web.Request) -> web.Response:
+    return data(":".join(["A1"] * 32))
+
+
+async def remove_node(request: web.Request) -> web.Response:
+    world, node = request.app[WORLD], request.match_info["node"]
+    world.votes = {name: votes for name, votes in world.votes.items() if name != node}
+    world.guests = {vmid: guest for vmid, guest in world.guests.items() if guest["node"] != node}
+    return data(None)
+
+
+async def leave_cluster(request: web.Request) -> web.Response:
+    if any(guest["node"] == "pve" for guest in request.app[WORLD].guests.values()):
+        return refuse(500, "this node has guests: VM 100, VM 101; migrate or remove them first")
+    return data(request.app[WORLD].begin("pve", "clusterleave", "", ["leaving"], lambda: None))
+
+
+async def device(request: web.Request) -> web.Response:
+    return data(request.app[WORLD].device)
+
+
+async def host_key(request: web.Request) -> web.Response:
+    if request.query["address"] == "10.0.0.99":
+        return refuse(500, "10.0.0.99 does not answer by SSH: is it switched on?")
+    return data("SHA256:" + "k" * 43)
+
+
+async def set_up_device(request: web.Request) -> web.Response:
+    world, form = request.app[WORLD], await request.post()
+    if "manual" in form:
+        steps = ["run these commands as root on the other machine:", "    corosync-qnetd-certutil -s"]
+        return data(world.begin("pve", "qdevicemanual", "", steps, lambda: None))
+    if form.get("password") == "wrong":
+        return refuse(400, "Parameter verification failed.", password="root is not let in there")
+    address = str(form["address"])
+    facts = {"QNetd host": f"{address}:5403", "State": "Connected", "Algorithm": "Fifty-Fifty split"}
+    done = lambda: world.device.update(facts)  # noqa: E731  # one line is what it is
+    return data(world.begin("pve", "qdevicesetup", address, [f"the QDevice at {address} votes"], done))
+
+
+async def remove_device(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    return data(world.begin("pve", "qdeviceremove", "", ["removed the QDevice"], world.device.clear))
 
 
 async def tasks(request: web.Request) -> web.Response:
@@ -436,10 +630,13 @@ def shown(world: World) -> dict[tuple[str, str], Json]:
     for vmid, guest in world.guests.items():
         path = f"nodes/{guest['node']}/qemu-server/{vmid}.conf"
         found["store", path] = {"path": path, "version": 1, "name": guest["name"]}
-    online = [name for name in NODES if name in world.online]
-    offline = [name for name in NODES if name not in world.online]
+    online = [name for name in world.votes if name in world.online]
+    offline = [name for name in world.votes if name not in world.online]
+    for path in ("corosync.conf", "nodes/pve/former-ssl.pem"):
+        found["store", path] = {"path": path, "version": 1, "told": [dict(world.votes), world.certificate]}
     membership = {
-        "name": "home",
+        "name": "home" if world.clustered else None,
+        "device": bool(world.device),
         "quorate": world.quorate,
         "reason": "",
         "online": online,
@@ -540,6 +737,7 @@ def application(world: World) -> web.Application:
     app = web.Application(middlewares=[guard])
     app[WORLD] = world
     api = "/api2/json"
+    cluster = f"{api}/kvorum/cluster"
     guest = f"{api}/nodes/{{node}}/qemu/{{vmid}}"
     task = f"{api}/nodes/{{node}}/tasks/{{upid}}"
     app.router.add_post(f"{api}/access/ticket", ticket)
@@ -558,6 +756,14 @@ def application(world: World) -> web.Application:
         (f"{api}/cluster/tasks", tasks),
         (f"{api}/cluster/config/nodes", config_nodes),
         (f"{api}/kvorum/quorum", quorum),
+        (f"{cluster}/votes", forecast),
+        (f"{cluster}/tokens", join_tokens),
+        (f"{cluster}/fingerprint", fingerprint),
+        (f"{cluster}/nodes/{{node}}/page-certificate", certificate),
+        (f"{cluster}/qdevice/hostkey", host_key),
+        (f"{api}/cluster/config/join", join_answer),
+        (f"{api}/cluster/config/qdevice", device),
+        (f"{api}/nodes/{{node}}/network", network),
         (f"{api}/nodes/{{node}}/status", node_status),
         (f"{guest}/status/current", guest_status),
         (f"{guest}/config", guest_config),
@@ -568,6 +774,23 @@ def application(world: World) -> web.Application:
         app.router.add_get(path, handler)
     app.router.add_post(f"{guest}/status/{{action:start|stop|shutdown|reset}}", power)
     app.router.add_post(f"{guest}/migrate", migrate)
+    for path, handler in (
+        (f"{api}/cluster/config", create_cluster),
+        (f"{api}/cluster/config/join", join_cluster),
+        (f"{cluster}/tokens", make_token),
+        (f"{cluster}/votes", set_votes),
+        (f"{cluster}/expected", expect_votes),
+        (f"{cluster}/leave", leave_cluster),
+        (f"{cluster}/qdevice", set_up_device),
+    ):
+        app.router.add_post(path, handler)
+    for path, handler in (
+        (f"{cluster}/tokens/{{id}}", revoke_token),
+        (f"{cluster}/nodes/{{node}}/page-certificate", take_certificate),
+        (f"{cluster}/qdevice", remove_device),
+        (f"{api}/cluster/config/nodes/{{node}}", remove_node),
+    ):
+        app.router.add_delete(path, handler)
     app.router.add_delete(task, task_stop)
     app.router.add_get("/{file:(?!api2/).*}", page)
     return app

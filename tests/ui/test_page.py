@@ -146,7 +146,7 @@ class TestDatacenter:
         tabs = page.get_by_role("navigation", name="Views of this place")
         tabs.get_by_role("tab", name="Cluster").click()
         expect(page).to_have_url(re.compile("#/datacenter/cluster$"))
-        members = page.get_by_role("region", name="Members")
+        members = page.get_by_role("region", name="Cluster Nodes")
         expect(members.get_by_role("row").filter(has_text="pve2")).to_contain_text("10.0.0.2")
         tabs.get_by_role("tab", name="Guests").click()
         expect(page.get_by_role("region", name="Guests").get_by_role("row")).to_have_count(6)

@@ -6,8 +6,8 @@ import { addGenerator, makeRecoveryKeys, mustConfirm, removeFactor, useFactors }
 import { useLanguage } from "../i18n/text";
 import { moment } from "../i18n/units";
 import { base32, grouped, otpauth, SECRET_BYTES } from "./generator";
-import { Failure, Field, ShownOnce, useAttempt } from "./parts";
-import { QrCode } from "./QrCode";
+import { Failure, Field, ShownOnce, useAttempt } from "../shell/form";
+import { QrCode } from "../shell/QrCode";
 
 export function FactorsTab({ user, issuer }: { user: string; issuer: string }) {
   const { t, language } = useLanguage();

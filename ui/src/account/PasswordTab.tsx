@@ -4,7 +4,7 @@ import { useState } from "react";
 import { Alert, Button, Form } from "@patternfly/react-core";
 import { changePassword } from "../api/account";
 import { useText } from "../i18n/text";
-import { Failure, Field, useAttempt } from "./parts";
+import { Failure, Field, useAttempt } from "../shell/form";
 
 const SHORTEST = 8;
 

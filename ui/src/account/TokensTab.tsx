@@ -4,7 +4,7 @@ import { useState } from "react";
 import { Button, Checkbox, Form } from "@patternfly/react-core";
 import { addToken, removeToken, useTokens } from "../api/account";
 import { useText } from "../i18n/text";
-import { Failure, Field, ShownOnce, useAttempt } from "./parts";
+import { Failure, Field, ShownOnce, useAttempt } from "../shell/form";
 
 export function TokensTab({ user }: { user: string }) {
   const t = useText();

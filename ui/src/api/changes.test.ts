@@ -45,21 +45,24 @@ test("the membership says who is online and whether there is quorum; who is not 
   expect(now).toMatchObject([{ quorate: 0 }, { online: 1 }, { online: 0 }]);
 });
 
+const CLUSTER = [["status"], ["quorum"], ["votes"], ["migrate"], ["join"], ["device"], ["forecast"]];
+
 describe("what has to be asked again", () => {
   test.each<[string, Change, unknown]>([
     ["load alone: nothing", resource(vm(100, { cpu: 0.5, mem: 9 })), []],
     ["a new state", resource(vm(100, { status: "running" })), [["guest", 100], ["migrate", 100]]],
     ["a new node", resource(vm(100, { node: "n2" })), [["guest", 100], ["migrate", 100]]],
     ["a guest's file", { name: "store", data: { path: "nodes/n2/qemu-server/100.conf" } }, [["config", 100], ["guest", 100], ["migrate", 100]]],
-    ["the cluster's file", { name: "store", data: { path: "corosync.conf" } }, [["status"], ["quorum"], ["votes"], ["migrate"]]],
+    ["the cluster's file", { name: "store", data: { path: "corosync.conf" } }, CLUSTER],
+    ["a page's certificate", { name: "store", data: { path: "nodes/n2/former-ssl.pem" } }, [["certificate", "n2"], ["join"]]],
     ["any other file: nothing", { name: "store", data: { path: "vzdump.cron" } }, []],
-    ["the membership", { name: "cluster", data: { quorate: true, online: [], offline: [] } }, [["status"], ["quorum"], ["votes"], ["migrate"]]],
+    ["the membership", { name: "cluster", data: { quorate: true, online: [], offline: [] } }, CLUSTER],
   ])("%s", (_, change, stale) => {
     expect(madeStale(rows, [change])).toEqual(stale);
   });
   test("is said once, however often it was made old", () => {
     const change: Change = { name: "store", data: { path: "corosync.conf" } };
-    expect(madeStale(rows, [change, change])).toHaveLength(4);
+    expect(madeStale(rows, [change, change])).toHaveLength(7);
   });
 });
 

@@ -77,7 +77,8 @@ export function applyMembership(rows: ClusterStatusRow[], changes: readonly Chan
 /** What no event tells whole and has to be asked for, as beginnings of query keys. */
 export type Stale = readonly (string | number)[];
 
-const CLUSTER: Stale[] = [["status"], ["quorum"], ["votes"], ["migrate"]];
+const CLUSTER: Stale[] = [["status"], ["quorum"], ["votes"], ["migrate"], ["join"], ["device"], ["forecast"]];
+const CERTIFICATE_FILE = /^nodes\/([^/]+)\/[^/]+-ssl\.pem$/;
 const GUEST_FILE = /^nodes\/[^/]+\/qemu-server\/(\d+)\.conf$/;
 
 /** What the changes make old; `rows` are the resources before them. */
@@ -97,6 +98,8 @@ function staleByFile(path: string): Stale[] {
   const vmid = GUEST_FILE.exec(path)?.[1];
   if (vmid !== undefined) return [["config", Number(vmid)], ["guest", Number(vmid)], ["migrate", Number(vmid)]];
   if (path === "corosync.conf") return CLUSTER;
+  const node = CERTIFICATE_FILE.exec(path)?.[1];
+  if (node !== undefined) return [["certificate", node], ["join"]];
   return path === "user.cfg" ? [["account"]] : [];
 }
 

@@ -6,6 +6,8 @@ export class ApiError extends Error {
     readonly status: number,
     message: string,
     readonly fields: Readonly<Record<string, string>> = {},
+    /** the sentence without what is wrong about single parameters, which `fields` has */
+    readonly head: string = message,
   ) {
     super(message);
     this.name = "ApiError";
@@ -15,8 +17,9 @@ export class ApiError extends Error {
 export type Verb = "GET" | "POST" | "PUT" | "DELETE";
 export type Parameters = Readonly<Record<string, string | number | undefined>>;
 
-const SENDS_PASSWORD = /^\/access\/(ticket|password|tfa\/)/;
-const DEADLINE_MS = 30_000;
+const SENDS_PASSWORD = /^\/(access\/(ticket|password|tfa\/)|cluster\/config\/join$|kvorum\/cluster\/qdevice$)/;
+/** How long an answer is waited for; changes look around among the nodes before they answer. */
+const DEADLINE_MS = { asked: 30_000, changed: 90_000 };
 
 let csrfToken = "";
 let onUnauthorized: (reason: string) => void = () => undefined;
@@ -43,7 +46,7 @@ export async function call<T>(verb: Verb, path: string, parameters: Parameters =
   if (response.ok) return body.data as T;
   const message = sentence(response, body);
   if (response.status === 401 && !SENDS_PASSWORD.test(path)) onUnauthorized(message);
-  throw new ApiError(response.status, message, body.errors ?? {});
+  throw new ApiError(response.status, message, body.errors ?? {}, headOf(response, body));
 }
 
 async function send(verb: Verb, path: string, form: URLSearchParams): Promise<Response> {
@@ -53,7 +56,7 @@ async function send(verb: Verb, path: string, form: URLSearchParams): Promise<Re
     method: verb,
     credentials: "same-origin",
     cache: "no-store",
-    signal: AbortSignal.timeout(DEADLINE_MS),
+    signal: AbortSignal.timeout(query ? DEADLINE_MS.asked : DEADLINE_MS.changed),
   };
   if (verb !== "GET") request.headers = { CSRFPreventionToken: csrfToken };
   if (!query) request.body = form;
@@ -89,8 +92,11 @@ async function readBody(response: Response): Promise<Body> {
 
 /** The sentence to show: the body's message, else the reason phrase, with what is wrong about single parameters. */
 function sentence(response: Response, body: Body): string {
-  const message = body.message?.trim();
-  const head = message ? message : response.statusText || `HTTP ${response.status}`;
   const fields = Object.entries(body.errors ?? {}).map(([name, text]) => `${name}: ${text.trim()}`);
-  return [head, ...fields].join("\n");
+  return [headOf(response, body), ...fields].join("\n");
+}
+
+function headOf(response: Response, body: Body): string {
+  const message = body.message?.trim();
+  return message ? message : response.statusText || `HTTP ${response.status}`;
 }

@@ -20,9 +20,15 @@ export type Session =
 
 const COOKIE = "PVEAuthCookie";
 const RENEW_MS = 15 * 60 * 1000;
+/** How soon a refused ticket is handed in again while the node's keys change. */
+const AGAIN_MS = 1000;
+/** How long a join or leave may take before a refusal is believed. */
+const PATIENCE_MS = 180_000;
 
 let session: Session = { state: "checking" };
 let renewedAt = 0;
+let patientUntil = 0;
+let again: ReturnType<typeof setTimeout> | undefined;
 const listeners = new Set<() => void>();
 
 /** The session, for components. */
@@ -80,9 +86,21 @@ export function logOut(reason?: string): void {
   become({ state: "out", reason });
 }
 
+/**
+ * To be called before the node joins or leaves a cluster. Its keys are others then: refusals are no end of the
+ * session for a while, the ticket is handed in again until it is taken.
+ */
+export function expectNewKeys(): void {
+  patientUntil = Date.now() + PATIENCE_MS;
+}
+
 /** Takes up the session that the cookie holds, if any, and keeps it fresh from then on. Call once. */
 export async function resumeSession(): Promise<void> {
-  whenUnauthorized((reason) => session.state === "in" && logOut(reason));
+  whenUnauthorized((reason) => {
+    if (session.state !== "in") return;
+    if (Date.now() < patientUntil) tryAgain(reason);
+    else logOut(reason);
+  });
   setInterval(() => void renewSession(), RENEW_MS);
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden && Date.now() - renewedAt > RENEW_MS) void renewSession();
@@ -98,13 +116,23 @@ export async function renewSession(reason?: string): Promise<void> {
     return;
   }
   try {
-    accept(await call<Ticket>("POST", "/access/ticket", { username: userOf(ticket), password: ticket }));
+    const answer = await call<Ticket>("POST", "/access/ticket", { username: userOf(ticket), password: ticket });
+    if (answer.NeedTFA) logOut(reason);
+    else accept(answer);
   } catch (error) {
     // Nobody answering says nothing about the ticket: a running session goes on and tries again.
     const refused = error instanceof ApiError && error.status === 401;
-    if (refused) logOut(session.state === "in" ? (reason ?? error.message) : undefined);
+    if (session.state === "in" && Date.now() < patientUntil) tryAgain(reason);
+    else if (refused) logOut(session.state === "in" ? (reason ?? error.message) : undefined);
     else if (session.state === "checking") become({ state: "out", reason: (error as Error).message });
   }
+}
+
+function tryAgain(reason: string | undefined): void {
+  again ??= setTimeout(() => {
+    again = undefined;
+    void renewSession(reason);
+  }, AGAIN_MS);
 }
 
 function accept(answer: Ticket): void {

@@ -61,8 +61,7 @@ export interface ConfiguredNode {
   name?: string;
   nodeid?: number | string;
   quorum_votes?: number | string;
-  ring0_addr?: string;
-  ring1_addr?: string;
+  [ring: `ring${number}_addr`]: string;
 }
 
 /** GET /kvorum/quorum: votes as Corosync counts them, the QDevice's among them. */
@@ -73,7 +72,79 @@ export interface QuorumAnswer {
   needed?: number;
   /** Voters, nodes and the QDevice, that are not here. */
   missing?: string[];
+  /** Whether configuration can be changed on this node, and why not. */
+  writable?: Flag | boolean;
+  reason?: string;
+  /** Voters whose failure alone costs quorum; each smallest set whose loss at once does. */
+  fatal?: string[];
+  losses?: LossChoice[][];
+  /** Shapes that fool people. */
+  cautions?: Caution[];
+  /** Edits of corosync.conf that were refused: the node and why. */
+  refused?: Record<string, string>;
 }
+
+/** Any `count` of these voters. */
+export interface LossChoice {
+  count: number;
+  of: string[];
+}
+
+/** `kind` names it; `sentence` says it in English. */
+export interface Caution {
+  kind: string;
+  sentence: string;
+  node?: string;
+}
+
+/** GET /kvorum/cluster/votes: quorum explained as it would be, and what forbids the change. */
+export interface VotesForecast extends QuorumAnswer {
+  refusals: string[];
+}
+
+/** GET /cluster/config/join */
+export interface JoinAnswer {
+  nodelist: ({ name: string; pve_addr?: string; pve_fp?: string } & Record<string, unknown>)[];
+  preferred_node: string;
+  totem: Record<string, unknown>;
+  config_digest?: string;
+}
+
+/** A row of GET /kvorum/cluster/tokens; times: Unix seconds. */
+export interface JoinToken {
+  id: string;
+  by: string;
+  expires: number;
+  state: string;
+}
+
+/** POST /kvorum/cluster/tokens; the token is told this once. */
+export interface NewJoinToken {
+  id: string;
+  token: string;
+  expires: number;
+  hostname: string;
+}
+
+/** GET /kvorum/cluster/nodes/N/page-certificate */
+export interface PageCertificate {
+  shows: "custom" | "former" | "cluster";
+  fingerprint: string;
+  cluster_fingerprint: string;
+}
+
+/** A row of GET /nodes/N/network. */
+export interface NetworkRow {
+  iface: string;
+  active?: Flag | boolean;
+  address?: string;
+  cidr?: string;
+  address6?: string;
+  cidr6?: string;
+}
+
+/** GET /cluster/config/qdevice: the daemon's own labels and values; empty without a QDevice. */
+export type DeviceStatus = Record<string, string>;
 
 /** A row of GET /cluster/resources. cpu is a share of maxcpu (0 to 1); sizes are bytes, uptime seconds. */
 export interface Resource {

@@ -4,11 +4,21 @@ import CheckCircleIcon from "@patternfly/react-icons/dist/esm/icons/check-circle
 import ExclamationCircleIcon from "@patternfly/react-icons/dist/esm/icons/exclamation-circle-icon";
 import { useText } from "../i18n/text";
 import { Panel } from "../shell/parts";
-import { explain, type Quorum } from "./quorum";
+import type { ReactNode } from "react";
+import { explain, losses, refusedEdits, type Quorum } from "./quorum";
 
-export function QuorumCard({ quorum }: { quorum: Quorum }) {
+interface Props {
+  quorum: Quorum;
+  /** also each set of nodes whose loss costs quorum */
+  all?: boolean;
+  action?: ReactNode;
+}
+
+export function QuorumCard({ quorum, all = false, action }: Props) {
   const t = useText();
-  const [first, ...rest] = explain(quorum, t);
+  const lost = all ? losses(quorum, t) : undefined;
+  const [first, ...others] = explain(quorum, t);
+  const rest = [...(lost ? [lost] : []), ...others, ...refusedEdits(quorum, t)];
   return (
     <Panel
       title={t.quorum.title}
@@ -48,6 +58,7 @@ export function QuorumCard({ quorum }: { quorum: Quorum }) {
               {sentence}
             </p>
           ))}
+          {action && <div className="kv-spaced">{action}</div>}
         </div>
       </div>
     </Panel>

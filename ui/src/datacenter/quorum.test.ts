@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { ClusterStatusRow, ConfiguredNode } from "../api/types";
 import { de } from "../i18n/de";
 import { en } from "../i18n/en";
-import { bringBack, explain, mayFailAtOnce, readQuorum } from "./quorum";
+import { bringBack, explain, losses, mayFailAtOnce, readQuorum, refusedEdits } from "./quorum";
 
 /** "a:1 b:2 -c:1": a dash marks a node that is off. */
 function cluster(text: string, quorate: boolean) {
@@ -105,4 +105,53 @@ test("a QDevice whose vote is missing is among those that would bring quorum bac
   ];
   const quorum = readQuorum(status, [], { total: 3, present: 1, needed: 2, missing: ["b", "Qdevice"] });
   expect(explain(quorum, en)[1]).toContain("b or Qdevice");
+});
+
+describe("what the server adds", () => {
+  const status: ClusterStatusRow[] = [
+    { type: "cluster", id: "cluster", name: "c", version: 1, nodes: 3, quorate: 1 },
+    ...["a", "b", "c"].map((name, index) => ({
+      type: "node" as const,
+      id: `node/${name}`,
+      name,
+      nodeid: index + 1,
+      online: 1 as const,
+    })),
+  ];
+  const votes: ConfiguredNode[] = [{ node: "a", quorum_votes: 3 }, { node: "b" }, { node: "c" }];
+  const count = { total: 5, present: 5, needed: 3 };
+
+  test("a caution is said in the reader's language, an unknown one in the server's words", () => {
+    const cautions = [
+      { kind: "heavy-node", sentence: "a has 3 of 5 votes: …", node: "a" },
+      { kind: "toString", sentence: "Something new." },
+    ];
+    const quorum = readQuorum(status, votes, { ...count, cautions });
+    expect(explain(quorum, de)).toEqual([
+      de.quorum.someMayFail("b oder c", "a"),
+      "Ohne a können die anderen nichts ändern: er hat 3 von 5 Stimmen. Das passt, wenn die anderen nur ab und zu an sind.",
+      "Something new.",
+    ]);
+  });
+
+  test("the sets whose loss costs quorum are named where one has several, eight at most", () => {
+    const set = { count: 2, of: ["a", "b", "c"] };
+    const three = readQuorum(status, [], { total: 3, present: 3, needed: 2, losses: [[set]] });
+    expect(losses(three, en)).toBe("Quorum is lost if these fail at once: any 2 of a, b, c.");
+    const mixed = [[{ count: 1, of: ["a"] }], [{ count: 1, of: ["b", "c"] }, { count: 2, of: ["d", "e"] }]];
+    expect(losses({ ...three, answer: { losses: mixed } }, en)).toContain("a; b or c and d and e.");
+    expect(losses({ ...three, answer: { losses: [[{ count: 1, of: ["a"] }]] } }, en)).toBeUndefined();
+    expect(losses({ ...three, answer: { losses: Array(9).fill([set]) } }, en)).toMatch(/; …\.$/);
+  });
+
+  test("votes that suffice while nothing can be changed are told with the store's reason", () => {
+    const held = [{ ...status[0], quorate: 0 } as ClusterStatusRow, ...status.slice(1)];
+    const quorum = readQuorum(held, [], { total: 3, present: 3, needed: 2, reason: "waiting for b" });
+    expect(explain(quorum, en)[1]).toBe(en.quorum.held("waiting for b"));
+  });
+
+  test("edits that were refused are told with their node", () => {
+    const quorum = readQuorum(status, [], { ...count, refused: { b: "config_version did not grow" } });
+    expect(refusedEdits(quorum, en)).toEqual([en.quorum.refusedEdit("b", "config_version did not grow")]);
+  });
 });

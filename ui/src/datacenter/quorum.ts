@@ -1,7 +1,8 @@
 /** Quorum explained: how many votes there are, how many are needed, what may fail, what brings it back. */
 
-import type { ClusterStatusRow, ConfiguredNode, QuorumAnswer } from "../api/types";
+import type { ClusterStatusRow, ConfiguredNode, LossChoice, QuorumAnswer } from "../api/types";
 import type { Dictionary } from "../i18n/en";
+import type { CautionFacts } from "../i18n/enCluster";
 
 export interface Voter {
   name: string;
@@ -17,6 +18,8 @@ export interface Quorum {
   present: number;
   expected: number;
   needed: number;
+  /** what the server adds to the counting; undefined where it has no such method */
+  answer: QuorumAnswer | undefined;
 }
 
 /** Joins membership, configured votes and the server's own count, where it gives one. */
@@ -41,6 +44,7 @@ export function readQuorum(
     present,
     expected,
     needed: answer?.needed ?? Math.floor(expected / 2) + 1,
+    answer: answer ?? undefined,
   };
 }
 
@@ -84,13 +88,48 @@ export function bringBack(quorum: Quorum): Voter[][] {
 export function explain(quorum: Quorum, t: Dictionary): string[] {
   if (!quorum.clustered) return [t.quorum.standalone];
   const counted = t.quorum.votes(quorum.present, quorum.expected, quorum.needed);
+  if (!quorum.quorate && quorum.present >= quorum.needed) return [counted, t.quorum.held(quorum.answer?.reason ?? "?")];
   if (!quorum.quorate) return [counted, howToBringBack(quorum, t)];
   const off = quorum.voters.filter((voter) => !voter.online).map((voter) => voter.name);
   return [
     whatMayFail(quorum, t),
     ...(off.length > 0 ? [t.quorum.offline(off.join(", "))] : []),
-    ...(isEvenPair(quorum) ? [t.quorum.twoNodes] : []),
+    ...cautions(quorum, t),
   ];
+}
+
+/** Shapes that fool people, in the reader's language where it has the words. */
+export function cautions(quorum: Quorum, t: Dictionary): string[] {
+  const told = quorum.answer?.cautions;
+  if (!told) return isEvenPair(quorum) ? [t.quorum.twoNodes] : [];
+  const words = t.caution as Readonly<Record<string, ((facts: CautionFacts) => string) | undefined>>;
+  return told.map(({ kind, sentence, node = "" }) => {
+    const votes = quorum.voters.find(({ name }) => name === node)?.votes ?? 0;
+    const say = Object.hasOwn(words, kind) ? words[kind] : undefined;
+    return say ? say({ node, votes, total: quorum.expected, needed: quorum.needed }) : sentence;
+  });
+}
+
+const MOST_LOSSES = 8;
+
+/** The sets whose loss at once costs quorum, where one of them has several; undefined when nothing is to be said. */
+export function losses(quorum: Quorum, t: Dictionary): string | undefined {
+  const sets = quorum.answer?.losses ?? [];
+  if (!quorum.quorate || !sets.some((set) => sizeOf(set) > 1)) return undefined;
+  const said = sets.slice(0, MOST_LOSSES).map((set) => set.map((choice) => choiceText(choice, t)).join(` ${t.quorum.both} `));
+  return t.quorum.losses(said.join("; ") + (sets.length > MOST_LOSSES ? "; …" : ""));
+}
+
+function choiceText({ count, of }: LossChoice, t: Dictionary): string {
+  if (count === of.length) return of.join(` ${t.quorum.both} `);
+  return count === 1 ? of.join(` ${t.quorum.or} `) : t.quorum.anyOf(count, of.join(", "));
+}
+
+const sizeOf = (set: LossChoice[]): number => set.reduce((total, { count }) => total + count, 0);
+
+/** Edits of corosync.conf that the cluster did not take. */
+export function refusedEdits(quorum: Quorum, t: Dictionary): string[] {
+  return Object.entries(quorum.answer?.refused ?? {}).map(([node, why]) => t.quorum.refusedEdit(node, why));
 }
 
 /** What would bring quorum back, as a sentence. */

@@ -6,7 +6,7 @@ import type { Guest } from "../tree/model";
 
 interface Props {
   guest: Guest;
-  action: "shutdown" | "stop";
+  action: "shutdown" | "stop" | "reset";
   onConfirm: () => void;
   onClose: () => void;
 }
@@ -14,17 +14,22 @@ interface Props {
 export function ConfirmPower({ guest, action, onConfirm, onClose }: Props) {
   const t = useText();
   const name = `${guest.vmid} ${guest.name}`;
-  const stop = action === "stop";
+  const { title, text } = {
+    shutdown: { title: t.guest.confirmShutdown(name), text: t.guest.confirmShutdownText },
+    stop: { title: t.guest.confirmStop(name), text: t.guest.confirmStopText },
+    reset: { title: t.guest.confirmReset(name), text: t.guest.confirmResetText },
+  }[action];
+  const rude = action !== "shutdown";
   return (
     <Modal isOpen variant="small" aria-labelledby="confirm-title" onClose={onClose}>
       <ModalHeader
-        title={stop ? t.guest.confirmStop(name) : t.guest.confirmShutdown(name)}
+        title={title}
         labelId="confirm-title"
-        titleIconVariant={stop ? "warning" : undefined}
+        titleIconVariant={rude ? "warning" : undefined}
       />
-      <ModalBody>{stop ? t.guest.confirmStopText : t.guest.confirmShutdownText}</ModalBody>
+      <ModalBody>{text}</ModalBody>
       <ModalFooter>
-        <Button variant={stop ? "danger" : "primary"} onClick={onConfirm}>
+        <Button variant={rude ? "danger" : "primary"} onClick={onConfirm}>
           {t.guest[action]}
         </Button>
         <Button variant="link" onClick={onClose}>

@@ -1,3 +1,4 @@
+import { deCluster } from "./deCluster";
 import type { Dictionary } from "./en";
 
 export const de: Dictionary = {
@@ -31,13 +32,7 @@ export const de: Dictionary = {
     guests: "Gäste",
     tasks: "Aufgaben",
   },
-  cluster: {
-    title: "Cluster",
-    members: "Mitglieder",
-    version: "Version der Konfiguration",
-    none: "Dieser Knoten ist in keinem Cluster.",
-    howTo: "„pvecm create NAME“ auf einem Knoten erzeugt einen Cluster, mit „pvecm add ADRESSE“ treten die anderen bei.",
-  },
+  ...deCluster,
   login: {
     title: "Anmelden",
     username: "Benutzername",
@@ -201,6 +196,12 @@ export const de: Dictionary = {
     or: "oder",
     banner: "Kein Quorum: dieser Teil des Clusters kann nur noch lesen.",
     bannerWhy: "Laufende Gäste laufen weiter, aber nichts kann gestartet, gestoppt oder geändert werden.",
+    held: (reason) => `Die Stimmen reichen, aber hier lässt sich nichts ändern: ${reason}`,
+    losses: (sets) => `Das Quorum geht verloren, wenn zugleich ausfallen: ${sets}.`,
+    both: "und",
+    anyOf: (count, names) => `${count} von ${names}`,
+    refusedEdit: (node, why) =>
+      `Eine Änderung der corosync.conf auf ${node} wurde abgelehnt, und der Cluster behält, was er hat: ${why}`,
     actionRefused: "Kein Quorum: bis es zurück ist, kann nichts geändert werden.",
     twoNodes:
       "Zwei Knoten mit je einer Stimme können einander nicht überstimmen. Eine dritte Stimme hilft: ein dritter Knoten oder ein QDevice.",
@@ -309,6 +310,12 @@ export const de: Dictionary = {
       hastop: "HA: stoppen",
       clustercreate: "Cluster erzeugen",
       clusterjoin: "Cluster beitreten",
+      clusterleave: "Cluster verlassen",
+      clustervotes: "Stimmen von",
+      clusteradopt: "Ohne verlorene Knoten weitermachen",
+      qdevicesetup: "QDevice einrichten",
+      qdevicemanual: "QDevice von Hand",
+      qdeviceremove: "QDevice entfernen",
       startall: "Alle Gäste starten",
       stopall: "Alle Gäste stoppen",
       migrateall: "Alle Gäste migrieren",

@@ -1,3 +1,5 @@
+import { enCluster } from "./enCluster";
+
 /** English, and the shape that every other language must have. */
 export const en = {
   product: "Kvorum",
@@ -30,13 +32,7 @@ export const en = {
     guests: "Guests",
     tasks: "Tasks",
   },
-  cluster: {
-    title: "Cluster",
-    members: "Members",
-    version: "Configuration version",
-    none: "This node is in no cluster.",
-    howTo: "“pvecm create NAME” on one node makes a cluster, “pvecm add ADDRESS” on the others joins it.",
-  },
+  ...enCluster,
   login: {
     title: "Log in",
     username: "User name",
@@ -200,6 +196,12 @@ export const en = {
     or: "or",
     banner: "No quorum: this part of the cluster is read-only.",
     bannerWhy: "Running guests go on, but nothing can be started, stopped or changed.",
+    held: (reason: string) => `The votes suffice, but nothing can be changed here: ${reason}`,
+    losses: (sets: string) => `Quorum is lost if these fail at once: ${sets}.`,
+    both: "and",
+    anyOf: (count: number, names: string) => `any ${count} of ${names}`,
+    refusedEdit: (node: string, why: string) =>
+      `An edit of corosync.conf on ${node} was refused, and the cluster keeps what it has: ${why}`,
     actionRefused: "No quorum: nothing can be changed until it is back.",
     twoNodes:
       "Two nodes with one vote each cannot outvote each other. A third vote helps: a third node or a QDevice.",
@@ -302,6 +304,12 @@ export const en = {
       hastop: "HA: stop",
       clustercreate: "Create cluster",
       clusterjoin: "Join cluster",
+      clusterleave: "Leave cluster",
+      clustervotes: "Votes of",
+      clusteradopt: "Go on without lost nodes",
+      qdevicesetup: "Set up QDevice",
+      qdevicemanual: "QDevice by hand",
+      qdeviceremove: "Remove QDevice",
       startall: "Start all guests",
       stopall: "Stop all guests",
       migrateall: "Migrate all guests",
@@ -314,7 +322,7 @@ export const en = {
   },
 };
 
-type Shape<T> = {
+export type Shape<T> = {
   [K in keyof T]: T[K] extends string
     ? string
     : T[K] extends (...parameters: infer P) => string

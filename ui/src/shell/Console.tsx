@@ -4,6 +4,7 @@ import { useEffect, useMemo, useState } from "react";
 import { Spinner } from "@patternfly/react-core";
 import { keepFresh, useClusterStatus, useResources } from "../api/live";
 import { Datacenter } from "../datacenter/Datacenter";
+import { DoingProvider, useDoing } from "../guest/doing";
 import { GuestView } from "../guest/GuestView";
 import { useText } from "../i18n/text";
 import { NodeView } from "../node/NodeView";
@@ -31,28 +32,35 @@ export function Console({ user }: { user: string }) {
   const failure = status.error ?? resources.error;
   return (
     <TaskFocusProvider>
-      <div className="kv-console" data-tree={treeOpen ? "open" : "closed"}>
-        <a className="kv-skip" href="#main" onClick={skipToContent}>
-          {t.shell.skip}
-        </a>
-        <Masthead
-          user={user}
-          cluster={cluster}
-          treeOpen={treeOpen}
-          onToggleTree={() => setTreeOpen(!treeOpen)}
-        />
-        <nav className="kv-side" id="tree" aria-label={t.tree.label}>
-          <Tree cluster={cluster} route={route} onChosen={() => setTreeOpen(false)} />
-        </nav>
-        <div className="kv-shade" onClick={() => setTreeOpen(false)} aria-hidden="true" />
-        <main className="kv-main" id="main" tabIndex={-1}>
-          <Banners failure={failure} status={status.data} />
-          {known ? <Place route={route} cluster={cluster} /> : !failure && <Spinner aria-label={t.loading} />}
-        </main>
-        <TaskDrawer />
-      </div>
+      <DoingProvider cluster={cluster}>
+        <div className="kv-console" data-tree={treeOpen ? "open" : "closed"}>
+          <a className="kv-skip" href="#main" onClick={skipToContent}>
+            {t.shell.skip}
+          </a>
+          <Masthead
+            user={user}
+            cluster={cluster}
+            treeOpen={treeOpen}
+            onToggleTree={() => setTreeOpen(!treeOpen)}
+          />
+          <nav className="kv-side" id="tree" aria-label={t.tree.label}>
+            <Tree cluster={cluster} route={route} onChosen={() => setTreeOpen(false)} />
+          </nav>
+          <div className="kv-shade" onClick={() => setTreeOpen(false)} aria-hidden="true" />
+          <main className="kv-main" id="main" tabIndex={-1}>
+            <Banners failure={failure} status={status.data} />
+            <Refusal />
+            {known ? <Place route={route} cluster={cluster} /> : !failure && <Spinner aria-label={t.loading} />}
+          </main>
+          <TaskDrawer />
+        </div>
+      </DoingProvider>
     </TaskFocusProvider>
   );
+}
+
+function Refusal() {
+  return useDoing().refusal;
 }
 
 function Place({ route, cluster }: { route: Route; cluster: Cluster }) {

@@ -1,10 +1,11 @@
 /** The tree at the left: one tab stop, arrow keys inside (ARIA tree pattern). */
 
-import { memo, useMemo, useRef, useState } from "react";
+import { memo, useCallback, useMemo, useRef, useState } from "react";
 import AngleRightIcon from "@patternfly/react-icons/dist/esm/icons/angle-right-icon";
 import ClusterIcon from "@patternfly/react-icons/dist/esm/icons/cluster-icon";
 import { useText } from "../i18n/text";
 import { goTo, hrefOf, type Route } from "../shell/route";
+import { GuestMenu, type Spot } from "./GuestMenu";
 import { GuestIcon, NodeIcon, StorageIcon } from "./icons";
 import {
   DATACENTER_KEY,
@@ -31,6 +32,9 @@ export function Tree({ cluster, route, onChosen }: Props) {
   const rows = useMemo(() => visibleRows(cluster, folded), [cluster, folded]);
   const current = keyOf(route);
   const [focused, setFocused] = useState<string>();
+  const [menu, setMenu] = useState<Spot>();
+  const closeMenu = useCallback(() => setMenu(undefined), []);
+  const guest = menu && cluster.guests.find(({ vmid }) => vmid === menu.guest.vmid);
   const tabStop = [focused, current].find((key) => rows.some((row) => row.key === key)) ?? DATACENTER_KEY;
 
   const toggle = (key: string, fold: boolean) => {
@@ -59,22 +63,26 @@ export function Tree({ cluster, route, onChosen }: Props) {
     }
   };
   return (
-    <ul className="kv-tree" role="tree" aria-label={t.tree.label} ref={list} onKeyDown={onKeyDown}>
-      {rows.map((row) => (
-        <TreeRow
-          key={row.key}
-          row={row}
-          name={row.kind === "datacenter" ? (cluster.name ?? t.datacenter) : ""}
-          selected={row.key === current}
-          tabStop={row.key === tabStop}
-          onToggle={toggle}
-          onChoose={() => {
-            setFocused(row.key);
-            onChosen();
-          }}
-        />
-      ))}
-    </ul>
+    <>
+      <ul className="kv-tree" role="tree" aria-label={t.tree.label} ref={list} onKeyDown={onKeyDown}>
+        {rows.map((row) => (
+          <TreeRow
+            key={row.key}
+            row={row}
+            name={row.kind === "datacenter" ? (cluster.name ?? t.datacenter) : ""}
+            selected={row.key === current}
+            tabStop={row.key === tabStop}
+            onToggle={toggle}
+            onMenu={setMenu}
+            onChoose={() => {
+              setFocused(row.key);
+              onChosen();
+            }}
+          />
+        ))}
+      </ul>
+      {menu && guest && <GuestMenu spot={{ ...menu, guest }} cluster={cluster} onClose={closeMenu} />}
+    </>
   );
 }
 
@@ -84,10 +92,11 @@ interface RowProps {
   selected: boolean;
   tabStop: boolean;
   onToggle: (key: string, fold: boolean) => void;
+  onMenu: (spot: Spot) => void;
   onChoose: () => void;
 }
 
-const TreeRow = memo(function TreeRow({ row, name, selected, tabStop, onToggle, onChoose }: RowProps) {
+const TreeRow = memo(function TreeRow({ row, name, selected, tabStop, onToggle, onMenu, onChoose }: RowProps) {
   const branch = isBranch(row);
   return (
     <li
@@ -98,6 +107,13 @@ const TreeRow = memo(function TreeRow({ row, name, selected, tabStop, onToggle, 
       aria-selected={selected}
       data-level={row.level}
       tabIndex={tabStop ? 0 : -1}
+      onContextMenu={(event) => {
+        if (row.kind !== "guest") return;
+        event.preventDefault();
+        const { left, bottom } = event.currentTarget.getBoundingClientRect();
+        const pointed = event.clientX > 0 || event.clientY > 0;
+        onMenu({ guest: row.guest, x: pointed ? event.clientX : left + 24, y: pointed ? event.clientY : bottom });
+      }}
     >
       {branch && (
         <span

@@ -21,7 +21,7 @@ from kvorum.cluster.methods.models import (
 )
 from kvorum.cluster.node_files import node_fingerprint
 from kvorum.cluster.qdevice.guests import guest_at
-from kvorum.cluster.quorum import Explanation, Sets, Shape, StoreWord, Voter, explain
+from kvorum.cluster.quorum import Caution, Explanation, Sets, Shape, StoreWord, Voter, explain
 from kvorum.cluster.status import look, refused_edits
 from kvorum.core.errors import ParameterError
 from kvorum.corosync import Configuration, ConfiguredNode, CorosyncError
@@ -154,10 +154,15 @@ def quorum_row(explanation: Explanation) -> QuorumRow:
         missing=list(explanation.missing),
         losses=_sets(explanation.losses),
         returns=_sets(explanation.returns),
-        cautions=[CautionRow(kind=c.kind, sentence=c.sentence) for c in explanation.cautions],
+        cautions=[_caution(caution) for caution in explanation.cautions],
         sentence=explanation.sentence,
         sentences=list(explanation.sentences),
     )
+
+
+def _caution(caution: Caution) -> CautionRow:
+    row = CautionRow(kind=caution.kind, sentence=caution.sentence)
+    return {**row, "node": caution.node} if caution.node else row
 
 
 def _sets(sets: Sets) -> list[list[ChoiceRow]]:

@@ -182,6 +182,7 @@ class CautionRow(TypedDict):
 
     kind: str
     sentence: str
+    node: NotRequired[str]
 
 
 class QuorumRow(TypedDict):

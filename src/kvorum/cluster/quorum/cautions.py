@@ -14,6 +14,8 @@ class Caution:
 
     kind: str
     sentence: str
+    node: str = ""
+    """The node it is about, where it is about one."""
 
 
 def cautions(shape: Shape) -> tuple[Caution, ...]:
@@ -45,12 +47,14 @@ def _weights(shape: Shape) -> Iterator[Caution]:
             "heavy-node",
             f"{node.name} has {node.votes} of {shape.total} votes: without it the others are read-only. "
             "Fit for other nodes that are switched on only now and then.",
+            node.name,
         )
         if shape.ha:
             yield Caution(
                 "ha-heavy-node",
                 f"HA does not survive the death of {node.name}: the others have no quorum then, so nothing "
                 "is started there. HA needs a third node or a QDevice.",
+                node.name,
             )
     if shape.ha and not heavy and len(votes) == 2 and shape.device is None:
         yield Caution(

@@ -1,17 +1,18 @@
 /** The cluster's members: what the configuration says of each, and whether it is here. */
 
 import type { ClusterStatusRow, ConfiguredNode } from "../api/types";
+import { linksOf } from "./invitation";
 
 export interface Member {
   name: string;
   id: number | undefined;
   votes: number;
-  /** one for each link, the first link first */
-  addresses: string[];
+  /** by link, the first link first */
+  addresses: ReadonlyMap<number, string>;
   state: "online" | "offline";
+  /** it serves this page */
+  local: boolean;
 }
-
-const RING = /^ring(\d)_addr$/;
 
 /** Every node of the membership or the configuration, by id. */
 export function readMembers(status: ClusterStatusRow[], configured: ConfiguredNode[]): Member[] {
@@ -20,26 +21,26 @@ export function readMembers(status: ClusterStatusRow[], configured: ConfiguredNo
     if (row.type !== "node") continue;
     const { name, nodeid: id, ip } = row;
     const state = row.online ? "online" : "offline";
-    members.set(name, { name, id, votes: 1, addresses: ip === undefined ? [] : [ip], state });
+    const addresses = new Map(ip === undefined ? [] : [[0, ip] as const]);
+    members.set(name, { name, id, votes: 1, addresses, state, local: Boolean(row.local) });
   }
   for (const node of configured) {
     const name = node.name ?? node.node;
     const known = members.get(name);
-    const links = ringsOf(node);
+    const links = linksOf({ ...node });
     members.set(name, {
       name,
       id: node.nodeid === undefined ? known?.id : Number(node.nodeid),
       votes: Number(node.quorum_votes ?? 1),
-      addresses: links.length > 0 ? links : (known?.addresses ?? []),
+      addresses: links.size > 0 ? links : (known?.addresses ?? links),
       state: known?.state ?? "offline",
+      local: known?.local ?? false,
     });
   }
   return [...members.values()].sort((a, b) => (a.id ?? 0) - (b.id ?? 0) || a.name.localeCompare(b.name));
 }
 
-function ringsOf(node: ConfiguredNode): string[] {
-  return Object.entries(node)
-    .filter(([key, value]) => RING.test(key) && typeof value === "string")
-    .sort(([a], [b]) => a.localeCompare(b))
-    .map(([, value]) => String(value));
+/** The numbers of the links that any node has, in order. */
+export function linkNumbers(members: readonly Member[]): number[] {
+  return [...new Set(members.flatMap(({ addresses }) => [...addresses.keys()]))].sort((a, b) => a - b);
 }

@@ -1,0 +1,39 @@
+import { expect, test } from "vitest";
+import type { Cluster, Guest, GuestState } from "../tree/model";
+import { choicesFor } from "./choices";
+
+const guest = (state: GuestState): Guest => ({
+  vmid: 100,
+  name: "web",
+  node: "pve",
+  state,
+  lock: undefined,
+  resource: { id: "qemu/100", type: "qemu" },
+});
+
+const nodes = (count: number): Cluster => ({
+  name: "home",
+  quorate: true,
+  nodes: Array.from({ length: count }, (_, index) => ({
+    name: `n${index}`,
+    state: "online",
+    address: undefined,
+    local: false,
+    guests: [],
+    storages: [],
+    resource: undefined,
+  })),
+  guests: [],
+});
+
+test.each([
+  ["stopped", 2, "start migrate"],
+  ["running", 2, "shutdown stop reset migrate"],
+  ["paused", 2, "shutdown stop reset migrate"],
+  ["unknown", 2, "shutdown stop reset migrate"],
+  ["template", 2, "migrate"],
+  ["running", 1, "shutdown stop reset"],
+] as const)("a guest that is %s, of %i nodes: %s", (state, count, expected) => {
+  const fitting = choicesFor(guest(state), nodes(count)).filter(({ fits }) => fits);
+  expect(fitting.map(({ action }) => action).join(" ")).toBe(expected);
+});

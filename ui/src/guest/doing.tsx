@@ -1,0 +1,74 @@
+/** Carries out what is asked for a guest, by its buttons or the tree's menu: questions, dialogs, and refusals. */
+
+import { createContext, useContext, useState, type ReactNode } from "react";
+import { Alert, AlertActionCloseButton } from "@patternfly/react-core";
+import { power, type PowerAction } from "../api/actions";
+import { useText } from "../i18n/text";
+import { useTaskFocus } from "../tasks/focus";
+import type { Cluster, Guest } from "../tree/model";
+import { needsWord, type GuestAction } from "./choices";
+import { ConfirmPower } from "./ConfirmPower";
+import { MigrateDialog } from "./MigrateDialog";
+
+export interface Doing {
+  /** Begins it: at once, or with a question first. */
+  begin: (guest: Guest, action: GuestAction) => void;
+  /** what was refused last, as something to show; null when nothing was */
+  refusal: ReactNode;
+}
+
+const Context = createContext<Doing | null>(null);
+
+export function DoingProvider({ cluster, children }: { cluster: Cluster; children: ReactNode }) {
+  const t = useText();
+  const { follow } = useTaskFocus();
+  const [asked, setAsked] = useState<{ guest: Guest; action: GuestAction }>();
+  const [failure, setFailure] = useState<{ what: string; why: string }>();
+  const close = () => setAsked(undefined);
+
+  const act = async (guest: Guest, action: PowerAction) => {
+    close();
+    setFailure(undefined);
+    try {
+      follow(await power(guest.node, guest.vmid, action));
+    } catch (error) {
+      setFailure({ what: `${guest.vmid} ${guest.name}: ${t.guest[action]}`, why: (error as Error).message });
+    }
+  };
+  const begin = (guest: Guest, action: GuestAction) => {
+    if (action === "start") void act(guest, action);
+    else setAsked({ guest, action });
+  };
+  const refusal = failure && (
+    <Alert
+      className="kv-failure"
+      isInline
+      variant="danger"
+      role="alert"
+      title={t.guest.failed(failure.what)}
+      actionClose={<AlertActionCloseButton onClose={() => setFailure(undefined)} />}
+    >
+      {failure.why}
+    </Alert>
+  );
+  return (
+    <Context value={{ begin, refusal }}>
+      {children}
+      {asked && needsWord(asked.action) && (
+        <ConfirmPower
+          guest={asked.guest}
+          action={asked.action}
+          onConfirm={() => needsWord(asked.action) && void act(asked.guest, asked.action)}
+          onClose={close}
+        />
+      )}
+      {asked?.action === "migrate" && <MigrateDialog guest={asked.guest} cluster={cluster} onClose={close} />}
+    </Context>
+  );
+}
+
+export function useDoing(): Doing {
+  const doing = useContext(Context);
+  if (!doing) throw new Error("no DoingProvider stands above this component");
+  return doing;
+}
