@@ -2,65 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import select
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from lab_cluster import NODES, SHARED, Cluster, Maker, address
+from lab_browser import ARGUMENTS, CHROMIUM, DEADLINE_MS, Relay
+from lab_cluster import NODES, SHARED, Cluster, Maker
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from kvorum.lab import Lab
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-DEADLINE_MS = 30_000
-PORT = 8006
 TOLD_MS = 2000
 """How soon a page shows what has happened anywhere in the cluster."""
 
 OpenPage = Callable[[str], Page]
-
-
-class Relay:
-    """A port of this host that leads to port 8006 of a node, whose network the host does not see."""
-
-    def __init__(self, lab: Lab, node: str) -> None:
-        self._lab, self._target = lab, (address(lab, node, 0), PORT)
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self._accepting = threading.Thread(target=self._accept, daemon=True)
-        self._accepting.start()
-        self.url = f"https://127.0.0.1:{self._listening.getsockname()[1]}"
-
-    def close(self) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-        self._accepting.join(10)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listening.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._carry, args=(near,), daemon=True).start()
-
-    def _carry(self, near: socket.socket) -> None:
-        with near, self._lab.socket() as far, contextlib.suppress(OSError):
-            far.settimeout(20)
-            far.connect(self._target)
-            pair = {near: far, far: near}
-            while True:
-                for ready in select.select(list(pair), [], [])[0]:
-                    data = ready.recv(65536)
-                    if not data:
-                        return
-                    pair[ready].sendall(data)
 
 
 @pytest.fixture(scope="module")
