@@ -104,6 +104,29 @@ async def test_a_cd_is_changed_while_the_guest_runs(node: Node) -> None:
     assert not config(node).pending
 
 
+async def test_a_guest_that_closes_its_tray_meanwhile_gets_the_cd_all_the_same(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A firmware that looks for what to boot from does so."""
+    images = node.storages.get("local").root / "template" / "iso"
+    images.mkdir(parents=True)
+    (images / "a.iso").write_bytes(bytes(2048))
+    execute, closed = Monitor.execute, list[str]()
+
+    async def and_the_guest_closes(self: Monitor, command: str, arguments: Any = None, **more: Any) -> Any:
+        if command in ("blockdev-insert-medium", "blockdev-remove-medium") and command not in closed:
+            closed.append(command)
+            await execute(self, "blockdev-close-tray", {"id": "ide2"})
+        return await execute(self, command, arguments, **more)
+
+    await node.manager.start(100)
+    monkeypatch.setattr(Monitor, "execute", and_the_guest_closes)
+    for disk in ("local:iso/a.iso", "none"):
+        await change(node, {"ide2": f"{disk},media=cdrom"})
+    assert closed == ["blockdev-insert-medium", "blockdev-remove-medium"]
+    assert not config(node).pending and config(node).disks["ide2"].file == "none"
+
+
 async def test_a_cable_is_unplugged_and_stays_so(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """QEMU tells nobody the state of a link, so what it was asked is what can be seen."""
     asked: list[object] = []

@@ -24,6 +24,7 @@ from kvorum.guests.machine.guest import RunningGuest, Workshop
 from kvorum.guests.machine.launcher import close_links
 from kvorum.guests.machine.throttle import limited, limits
 
+TRAY_TRIES = 5
 UNPLUG_DEADLINE_S = 5.0
 """A guest without a driver for it never lets a device go."""
 DEFAULT = frozenset({"network", "disk", "usb"})
@@ -159,14 +160,25 @@ class Hotplug:
 
     async def _medium(self, key: str, old: Disk, new: Disk) -> None:
         drive = await self._workshop.drive(self._guest.vmid, key, new)
-        await self._monitor.execute("blockdev-open-tray", {"id": key, "force": True})
         if old.file not in ("none", "cdrom"):
-            await self._monitor.execute("blockdev-remove-medium", {"id": key})
+            await self._with_open_tray(key, "blockdev-remove-medium", {"id": key})
             await self._forget(key)
         if drive is not None:
             await self._monitor.execute("blockdev-add", blockdev(key, new, drive))
-            await self._monitor.execute("blockdev-insert-medium", {"id": key, "node-name": node_name(key)})
+            medium = {"id": key, "node-name": node_name(key)}
+            await self._with_open_tray(key, "blockdev-insert-medium", medium)
         await self._monitor.execute("blockdev-close-tray", {"id": key})
+
+    async def _with_open_tray(self, key: str, command: str, arguments: dict[str, object]) -> None:
+        """Open the tray and do what needs it open; a guest (its firmware, say) may close it in between."""
+        for left in reversed(range(TRAY_TRIES)):
+            await self._monitor.execute("blockdev-open-tray", {"id": key, "force": True})
+            try:
+                await self._monitor.execute(command, arguments)
+                return
+            except QmpError as error:
+                if not left or "is not open" not in str(error):
+                    raise
 
     async def _forget(self, key: str) -> None:
         """Close a drive's file; nothing to do for one that was empty."""
