@@ -169,7 +169,7 @@ class Hotplug:
             await self._with_open_tray(key, "blockdev-insert-medium", medium)
         await self._monitor.execute("blockdev-close-tray", {"id": key})
 
-    async def _with_open_tray(self, key: str, command: str, arguments: dict[str, object]) -> None:
+    async def _with_open_tray(self, key: str, command: str, arguments: dict[str, str]) -> None:
         """Open the tray and do what needs it open; a guest (its firmware, say) may close it in between."""
         for left in reversed(range(TRAY_TRIES)):
             await self._monitor.execute("blockdev-open-tray", {"id": key, "force": True})
