@@ -1,11 +1,12 @@
-"""What a cluster takes to follow and to notice: ``python bench/cluster.py [ROUNDS]``; needs root.
+"""What a cluster takes to form, to follow and to notice: ``python bench/cluster.py [ROUNDS]``; needs root.
 
-Three real corosync processes in network namespaces, each with our store, /etc/pve and who follows it (as
-``tests/lab/followed_ring.py`` makes them). ``votes``: from the start of an editor that changes
-/etc/pve/corosync.conf by hand to every corosync running it. ``death``: from the end of a node's corosync, as
-by a power cut, to the new membership at the last of the others; with our totem settings and, as the baseline
-in the same run, with Debian's defaults (token 3000, token_coefficient 650). ``death_qdevice``: the same with
-two nodes and a QDevice, lab machines that lose power, and until the survivor writes (``qdevice_death.py``).
+How it forms is measured in a lab of its own (``forming.py``). For the rest three real corosync processes run
+in network namespaces, each with our store, /etc/pve and who follows it (as ``tests/lab/followed_ring.py``
+makes them). ``votes``: from the start of an editor that changes /etc/pve/corosync.conf by hand to every
+corosync running it. ``death``: from the end of a node's corosync, as by a power cut, to the new membership at
+the last of the others; with our totem settings and, as the baseline in the same run, with Debian's defaults
+(token 3000, token_coefficient 650). ``death_qdevice``: the same with two nodes and a QDevice, lab machines
+that lose power, and until the survivor writes (``qdevice_death.py``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from figures import median, ratio, show
+from forming import forming
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "lab"))
 
@@ -106,6 +108,7 @@ def main() -> None:
         written_after_death_qdevice_s={"median": median(written), "max": round(max(written), 3)},
         death_ratio=ratio(median(ours), median(debian)),
         goals_s=GOALS_S,
+        **forming(),
     )
 
 
