@@ -606,7 +606,9 @@ async def power(request: web.Request) -> web.Response:
         return refuse(500, "storage 'tank' is not available on node 'pve3': import the pool first")
 
     def done() -> None:
-        guest.update(status="running" if action in ("start", "reset") else "stopped", since=time.time())
+        guest.update(
+            status="running" if action in ("start", "reboot", "reset") else "stopped", since=time.time()
+        )
 
     return data(world.begin(guest["node"], f"qm{action}", vmid, [f"{action} VM {vmid}"], done))
 
@@ -772,7 +774,7 @@ def application(world: World) -> web.Application:
         (f"{task}/status", task_status),
     ):
         app.router.add_get(path, handler)
-    app.router.add_post(f"{guest}/status/{{action:start|stop|shutdown|reset}}", power)
+    app.router.add_post(f"{guest}/status/{{action:start|stop|shutdown|reboot|reset}}", power)
     app.router.add_post(f"{guest}/migrate", migrate)
     for path, handler in (
         (f"{api}/cluster/config", create_cluster),

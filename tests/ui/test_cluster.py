@@ -385,7 +385,9 @@ class TestTreeMenu:
         row = page.get_by_role("treeitem").get_by_text("web", exact=True)
         row.click(button="right")
         menu = page.get_by_role("menu", name="Actions for web")
-        expect(menu.get_by_role("menuitem")).to_have_text(["Start", "Shutdown", "Stop", "Reset", "Migrate…"])
+        expect(menu.get_by_role("menuitem")).to_have_text(
+            ["Start", "Shutdown", "Reboot", "Stop", "Reset", "Migrate…"]
+        )
         expect(menu.get_by_role("menuitem", name="Start")).to_be_disabled()
         page.keyboard.press("Escape")
         expect(menu).to_have_count(0)

@@ -192,8 +192,11 @@ class TestGuest:
         expect(page.locator(".kv-head .kv-state")).to_have_text("running")
         assert changes(server) == [("POST", "/nodes/pve2/qemu/102/status/start", {})]
 
-    @pytest.mark.parametrize("action", ["Shutdown", "Stop"])
-    def test_going_down_asks_first(self, page: Page, server: Any, action: str) -> None:
+    @pytest.mark.parametrize(
+        ("action", "then"),
+        [("Shutdown", "stopped"), ("Reboot", "running"), ("Stop", "stopped"), ("Reset", "running")],
+    )
+    def test_going_down_asks_first(self, page: Page, server: Any, action: str, then: str) -> None:
         choose_guest(page, "web")
         press(page, action)
         dialog = page.get_by_role("dialog")
@@ -202,7 +205,8 @@ class TestGuest:
         assert changes(server) == []
         press(page, action)
         dialog.get_by_role("button", name=action, exact=True).click()
-        expect(page.locator(".kv-head .kv-state")).to_have_text("stopped")
+        expect(page.get_by_role("log")).to_contain_text("TASK OK")
+        expect(page.locator(".kv-head .kv-state")).to_have_text(then)
         assert changes(server) == [("POST", f"/nodes/pve/qemu/100/status/{action.lower()}", {})]
 
     def test_a_refusal_is_shown_in_the_servers_words(self, page: Page) -> None:

@@ -4,7 +4,7 @@ import { call } from "./client";
 import { refreshAll } from "./live";
 import { guestPath, taskPath } from "./paths";
 
-export type PowerAction = "start" | "shutdown" | "stop" | "reset";
+export type PowerAction = "start" | "shutdown" | "reboot" | "stop" | "reset";
 
 export interface Migration {
   target: string;
@@ -12,7 +12,7 @@ export interface Migration {
   withLocalDisks: boolean;
 }
 
-/** Starts, shuts down (asks the guest), stops (pulls the plug) or resets (presses its reset button) a guest. */
+/** Starts, shuts down or reboots (asks the guest), stops (pulls the plug) or resets (presses its reset button) a guest. */
 export async function power(node: string, vmid: number, action: PowerAction): Promise<string> {
   return task(`${guestPath(node, vmid)}/status/${action}`);
 }

@@ -1,12 +1,13 @@
 /** Asks once more before a guest goes down. */
 
 import { Button, Modal, ModalBody, ModalFooter, ModalHeader } from "@patternfly/react-core";
+import type { PowerAction } from "../api/actions";
 import { useText } from "../i18n/text";
 import type { Guest } from "../tree/model";
 
 interface Props {
   guest: Guest;
-  action: "shutdown" | "stop" | "reset";
+  action: Exclude<PowerAction, "start">;
   onConfirm: () => void;
   onClose: () => void;
 }
@@ -16,10 +17,11 @@ export function ConfirmPower({ guest, action, onConfirm, onClose }: Props) {
   const name = `${guest.vmid} ${guest.name}`;
   const { title, text } = {
     shutdown: { title: t.guest.confirmShutdown(name), text: t.guest.confirmShutdownText },
+    reboot: { title: t.guest.confirmReboot(name), text: t.guest.confirmRebootText },
     stop: { title: t.guest.confirmStop(name), text: t.guest.confirmStopText },
     reset: { title: t.guest.confirmReset(name), text: t.guest.confirmResetText },
   }[action];
-  const rude = action !== "shutdown";
+  const rude = action === "stop" || action === "reset";
   return (
     <Modal isOpen variant="small" aria-labelledby="confirm-title" onClose={onClose}>
       <ModalHeader

@@ -28,11 +28,11 @@ const nodes = (count: number): Cluster => ({
 
 test.each([
   ["stopped", 2, "start migrate"],
-  ["running", 2, "shutdown stop reset migrate"],
-  ["paused", 2, "shutdown stop reset migrate"],
-  ["unknown", 2, "shutdown stop reset migrate"],
+  ["running", 2, "shutdown reboot stop reset migrate"],
+  ["paused", 2, "shutdown reboot stop reset migrate"],
+  ["unknown", 2, "shutdown reboot stop reset migrate"],
   ["template", 2, "migrate"],
-  ["running", 1, "shutdown stop reset"],
+  ["running", 1, "shutdown reboot stop reset"],
 ] as const)("a guest that is %s, of %i nodes: %s", (state, count, expected) => {
   const fitting = choicesFor(guest(state), nodes(count)).filter(({ fits }) => fits);
   expect(fitting.map(({ action }) => action).join(" ")).toBe(expected);

@@ -20,6 +20,7 @@ export function choicesFor(guest: Guest, cluster: Cluster): Choice[] {
   return [
     { action: "start", fits: !running && !template, primary: !running },
     { action: "shutdown", fits: running, primary: false },
+    { action: "reboot", fits: running, primary: false },
     { action: "stop", fits: running, primary: false },
     { action: "reset", fits: running, primary: false },
     { action: "migrate", fits: cluster.nodes.length > 1, primary: false },
@@ -27,6 +28,6 @@ export function choicesFor(guest: Guest, cluster: Cluster): Choice[] {
 }
 
 /** Whether it is asked for once more before it is done; migrating has a dialog of its own. */
-export function needsWord(action: GuestAction): action is "shutdown" | "stop" | "reset" {
-  return action === "shutdown" || action === "stop" || action === "reset";
+export function needsWord(action: GuestAction): action is Exclude<PowerAction, "start"> {
+  return action !== "start" && action !== "migrate";
 }

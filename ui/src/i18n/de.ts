@@ -210,6 +210,7 @@ export const de: Dictionary = {
     start: "Starten",
     shutdown: "Herunterfahren",
     stop: "Stoppen",
+    reboot: "Neu starten",
     reset: "Zurücksetzen",
     migrate: "Migrieren…",
     actions: "Aktionen",
@@ -223,6 +224,8 @@ export const de: Dictionary = {
       "Das zieht den Stecker: der Gast wird nicht gefragt; was er noch nicht auf die Platte geschrieben hat, geht verloren.",
     confirmShutdown: (name) => `${name} herunterfahren?`,
     confirmShutdownText: "Der Gast wird gebeten herunterzufahren, wie mit seinem Einschaltknopf.",
+    confirmReboot: (name) => `${name} neu starten?`,
+    confirmRebootText: "Der Gast wird gebeten herunterzufahren und wieder gestartet, mit Änderungen, die darauf gewartet haben.",
     confirmReset: (name) => `${name} zurücksetzen?`,
     confirmResetText:
       "Das drückt den Reset-Knopf: der Gast wird nicht gefragt; was er noch nicht auf die Platte geschrieben hat, geht verloren.",

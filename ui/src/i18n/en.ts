@@ -210,6 +210,7 @@ export const en = {
     start: "Start",
     shutdown: "Shutdown",
     stop: "Stop",
+    reboot: "Reboot",
     reset: "Reset",
     migrate: "Migrate…",
     actions: "Actions",
@@ -223,6 +224,8 @@ export const en = {
       "This pulls the plug: the guest is not asked, and what it has not yet written to disk is lost.",
     confirmShutdown: (name: string) => `Shut down ${name}?`,
     confirmShutdownText: "The guest is asked to shut down, as by its power button.",
+    confirmReboot: (name: string) => `Reboot ${name}?`,
+    confirmRebootText: "The guest is asked to shut down, and is started again with changes that waited for it.",
     confirmReset: (name: string) => `Reset ${name}?`,
     confirmResetText:
       "This presses the reset button: the guest is not asked, and what it has not yet written to disk is lost.",

@@ -14,7 +14,7 @@ export interface Spot {
 }
 
 const WIDTH_PX = 200;
-const HEIGHT_PX = 240;
+const HEIGHT_PX = 280;
 
 export function GuestMenu({ spot, cluster, onClose }: { spot: Spot; cluster: Cluster; onClose: () => void }) {
   const t = useText();
