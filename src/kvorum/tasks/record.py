@@ -142,6 +142,6 @@ def newest_first(records: Iterable[TaskRecord]) -> list[TaskRecord]:
 
 
 def one_line(text: str) -> str:
-    """The first line of a text without control characters, as fits into the index."""
+    """The first line of a text without control characters, as fits into the index; its end is no space."""
     lines = text.strip().splitlines()
-    return "".join(c if c.isprintable() else "?" for c in lines[0])[:1000] if lines else ""
+    return "".join(c if c.isprintable() else "?" for c in lines[0])[:1000].rstrip() if lines else ""

@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kvorum.core.ids import Upid
@@ -23,6 +23,8 @@ def test_a_line_of_the_index_has_upid_end_and_status() -> None:
 
 
 @given(st.text(), st.integers(0, 2**32 - 1))
+@example("0 \x1e0", 2)
+@example("0" * 999 + " 0", 2)
 def test_what_is_written_is_read_back(status: str, endtime: int) -> None:
     for one in (record(1, None), TaskRecord(record().upid).ended(endtime, status)):
         if one.endtime not in (0, 1):
