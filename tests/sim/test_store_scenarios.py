@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kvorum.store.protocol import Clock, Outcome, Replica
+from kvorum.store.protocol import Clock, Moved, Outcome, Replica
 
 _spec = importlib.util.spec_from_file_location("store_world", Path(__file__).with_name("store_world.py"))
 assert _spec is not None and _spec.loader is not None
@@ -84,3 +84,17 @@ def test_who_stood_still_for_less_stays() -> None:
     it.thaw(it.nodes[2], it.nodes[2].life)
     it.calm(1)
     assert it.counts["withdrawn"] == 0 and it.nodes[1].replica.status.writable
+
+
+@pytest.mark.parametrize("moved", [(2,), (1, 2, 3)])
+def test_who_has_another_address_meets_the_others_anew_and_writes_wait_for_it(moved: tuple[int, ...]) -> None:
+    it = three()
+    numbers = [it.request(it.nodes[1], "own"), it.request(it.nodes[2], "own")]
+    for node in moved:
+        it.feed(it.nodes[node], Moved("its address is another one"))
+    numbers.append(it.request(it.nodes[2], "own"))
+    it.calm(2)
+    assert it.counts["withdrawn"] == len(moved)
+    assert [it.asked[number].outcome for number in numbers] == [Outcome.DONE] * 3
+    assert all(node.replica.status.writable and node.joined for node in it.nodes.values())
+    assert len({node.replica.root for node in it.nodes.values()}) == 1

@@ -53,7 +53,7 @@ class CorosyncGroup:
         settle_seconds: Callable[[bool], float],
         inside: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
-        """``address`` is this node's on its first link: members whisper to it there.
+        """``address`` is this node's on its first link: members whisper to it there, until ``listen_at``.
 
         ``settle_seconds`` says how long the QDevice's vote must be held before it counts, by whether Corosync
         said that it is for the ring of now.
@@ -114,6 +114,14 @@ class CorosyncGroup:
 
     def meet(self, reach: Mapping[int, bytes]) -> None:
         self._whispers.meet(reach)
+
+    def listen_at(self, address: str) -> bool:
+        if not address or address == self._address:
+            return False
+        self._address = address
+        self._whispers.close()
+        self._listen()
+        return True
 
     def withdraw(self) -> None:
         self._out = True

@@ -30,6 +30,10 @@ class Group(Protocol):
         """How the members of this ring are reached by whispers, in their own words."""
         ...
 
+    def listen_at(self, address: str) -> bool:
+        """Hear whispers at this address of the node from now on; whether it was another one before."""
+        ...
+
     def withdraw(self) -> None:
         """Leave until ``rejoin``; from now on no event of the group is handed on."""
         ...
@@ -70,6 +74,9 @@ class LocalGroup:
 
     def meet(self, reach: Mapping[int, bytes]) -> None:
         """There is nobody to meet."""
+
+    def listen_at(self, address: str) -> bool:
+        return False
 
     def withdraw(self) -> None:
         self._withdrawn = True

@@ -34,6 +34,7 @@ from kvorum.store.protocol import (
     Leave,
     Left,
     Meet,
+    Moved,
     Multicast,
     Note,
     Outcome,
@@ -138,6 +139,12 @@ class Host:
         """An admin's word that lost nodes are lost: this partition's history is the one to go on with."""
         log.warning("an admin lets this partition go on without members of the newest view (pvecm adopt)")
         self.feed(BallotChanged(replace(self._ballot, adopt=True)))
+
+    def listen_at(self, address: str) -> None:
+        """This node's address on its first link is this, as corosync.conf has it now."""
+        if self._group.listen_at(address):
+            reason = f"this node's address is {address} now and it joins its group again"
+            self._loop.call_soon(self.feed, Moved(reason))
 
     async def run(self) -> None:
         """Be a member of the group until cancelled, then leave, write what is queued and close."""

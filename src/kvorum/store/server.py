@@ -102,6 +102,9 @@ class Server:
         if self._membership.update(self._host.status):
             self._host.forget_others({member.name for member in self._membership.current.members})
             self._broadcast(stream.Members(self._membership.current))
+            for member in self._membership.current.members:
+                if member.name == self._host.node:
+                    self._host.listen_at(member.address)
 
     # Telling
 

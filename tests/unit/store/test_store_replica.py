@@ -14,16 +14,20 @@ from kvorum.store.protocol import (
     DiskSynced,
     Effect,
     Event,
+    Left,
     MembersChanged,
+    Moved,
     Multicast,
     Outcome,
     Persist,
+    Rejoin,
     Replica,
     Request,
     Stored,
     Urge,
     Whisper,
     Whispered,
+    Withdraw,
     frames,
     messages,
 )
@@ -240,3 +244,19 @@ def test_a_view_that_was_formed_and_never_began_is_none_to_come_directly_from() 
     three.step(MembersChanged((1, 2), frozenset({(1, 1)}), 0.0))
     (alone,) = three.sent
     assert isinstance(alone, messages.State) and alone.view.number == 4 and not alone.direct
+
+
+def test_who_has_another_address_joins_its_group_anew_and_keeps_what_waits() -> None:
+    three = Three()
+    three.step(request(7, "a"))
+    effects = three.step(Moved("this node's address is 10.0.0.9 now"))
+    turned = [type(effect) for effect in effects if isinstance(effect, Withdraw | Rejoin | Answer)]
+    assert turned == [Withdraw, Rejoin]
+    status = three.replica.status
+    assert not status.writable and status.changing and "10.0.0.9" in status.reason
+
+
+def test_a_replica_without_a_group_has_nobody_to_meet_anew() -> None:
+    three = Three()
+    three.step(Left("corosync is gone"))
+    assert three.step(Moved("another address")) == []

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 
+from kvorum.store.corosync_group import CorosyncGroup
 from kvorum.store.whispers import Reach, Whispers
 
 LOOPBACK = "127.0.0.1"
@@ -115,5 +117,23 @@ def test_a_node_that_can_not_listen_tells_no_reach() -> None:
         assert whispers.reach() == b""
         whispers.say(2, b"nothing happens")
         whispers.close()
+
+    asyncio.run(main())
+
+
+def test_a_node_listens_at_another_address_and_tells_that_one() -> None:
+    first, second = (f"127.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}.{n}" for n in (1, 2))
+
+    async def main() -> None:
+        group = CorosyncGroup(lambda _: None, nodeid=1, address=first, settle_seconds=lambda: 1.0)
+        group._listen()
+        assert not group.listen_at(first) and not group.listen_at("")
+        assert group.listen_at(second)
+        reach = msgspec.msgpack.decode(group._whispers.reach(), type=Reach)
+        assert reach.address == second
+        assert group.listen_at("198.18.255.254"), "not ours: nobody can whisper to it, and all are told so"
+        assert group._whispers.reach() == b""
+        assert group.listen_at(first) and group._whispers.reach() != b""
+        group._whispers.close()
 
     asyncio.run(main())

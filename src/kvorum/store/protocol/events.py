@@ -30,6 +30,13 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """Members reach this node past the group at another address from now on; ``reason`` is a sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Deliver:
     """A frame, in the one order of the group."""
 
@@ -135,6 +142,7 @@ class Tell:
 Event: TypeAlias = (
     MembersChanged
     | Left
+    | Moved
     | Deliver
     | Whispered
     | BallotChanged

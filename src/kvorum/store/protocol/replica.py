@@ -30,6 +30,7 @@ from kvorum.store.protocol.events import (
     LeaseTaken,
     Left,
     MembersChanged,
+    Moved,
     Note,
     Outcome,
     Published,
@@ -89,9 +90,8 @@ class Replica(Member):
             case TimerExpired(number):
                 if number == self._wishes.timer:
                     self._timer_expired()
-            case Left(reason):
-                if not self._withdrawn:
-                    self._leave_group(reason, changing=False, patience=REJOIN_AFTER)
+            case Left() | Moved():
+                self._no_member(event)
             case Clock(now):
                 self._clock(now)
             case DiskRefused(reason):
@@ -180,6 +180,16 @@ class Replica(Member):
                 f"this node's disk has not taken a write for {late:.0f} s: the node is read-only and comes "
                 "back when it has; the others go on"
             )
+
+    def _no_member(self, event: Left | Moved) -> None:
+        """Out of the group; who moved joins anew, since members tell how they are reached as they meet."""
+        if self._withdrawn:
+            return
+        if isinstance(event, Left):
+            self._leave_group(event.reason, changing=False, patience=REJOIN_AFTER)
+        elif self._phase is not Phase.ALONE:
+            self._withdraw(event.reason, changing=True)
+            self._rejoin()
 
     def _withdraw(self, reason: str, *, changing: bool = False) -> None:
         """Leave the group until the disk has all it was handed; whoever was out does not come directly."""
