@@ -52,7 +52,10 @@ def clashes(brought: Brought, taken: Mapping[str, str], node: str) -> list[str]:
     if not both:
         return []
     said = ", ".join(f"VM {vmid} ({_owner(taken[vmid])} has one)" for vmid in sorted(both, key=int))
-    return [f"these ids exist in the cluster already: {said}; give them up or move them to other ids first"]
+    return [
+        f"these ids exist in the cluster already: {said}; with --renumber the guests of node '{node}' get "
+        "free ones"
+    ]
 
 
 def with_storages(cluster: str, brought: Brought, node: str) -> tuple[str, list[str]]:

@@ -11,17 +11,20 @@ import base64
 import binascii
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kvorum.cluster.host import Host
 from kvorum.cluster.node_files import ensure_node_files
 from kvorum.cluster.page_certificate import keep_page_certificate, page_certificate
+from kvorum.cluster.renumber import Renumbering
+from kvorum.cluster.renumber import carry_out as move_guests
 from kvorum.cluster.sequence import Journal, Plan, Step, carry_out, interrupted
 from kvorum.cluster.withdrawal import Withdrawal, Withdrawals
 from kvorum.core.errors import AuthenticationError, Conflict, DeadlineExceeded, KvorumError, Unreachable
 from kvorum.core.paths import Paths
 from kvorum.corosync import Configuration
+from kvorum.storage import Storages
 from kvorum.store import Delete, Expect, Store, Write
 
 QUORUM_WAIT_S = 60.0
@@ -56,6 +59,8 @@ JOIN = Plan(
     ),
     commit="(re)generate node files",
 )
+RENUMBER = "give guests free ids"
+"""The step that comes first where guests have ids that the cluster has too."""
 
 
 class Peer(Protocol):
@@ -127,14 +132,22 @@ async def create(cluster: Cluster, configuration: str, log: Log) -> None:
         await carry_out(CREATE, create_steps(cluster, notes), cluster.journal, notes, log)
 
 
-async def join(cluster: Cluster, peer: Peer, log: Log, peer_notes: Mapping[str, str] | None = None) -> None:
+async def join(
+    cluster: Cluster,
+    peer: Peer,
+    log: Log,
+    peer_notes: Mapping[str, str] | None = None,
+    renumbering: Renumbering | None = None,
+) -> None:
     """Carry out the join; raises ``SequenceFailed`` once it is undone.
 
     ``peer_notes`` is what finds the peer again after a daemon's end.
     """
     notes = {"backup": cluster.host.new_backup(), **(peer_notes or {}), **page_certificate(cluster.store)}
+    if renumbering is not None and renumbering.vmids:
+        notes["renumbering"] = renumbering.text()
     async with changing(cluster):
-        await carry_out(JOIN, join_steps(cluster, peer, notes), cluster.journal, notes, log)
+        await carry_out(_join_plan(notes), join_steps(cluster, peer, notes), cluster.journal, notes, log)
 
 
 async def recover(cluster: Cluster, log: Log) -> None:
@@ -143,7 +156,7 @@ async def recover(cluster: Cluster, log: Log) -> None:
     if found is None or found[0] not in ("create", "join"):
         return
     kind, state, notes = found
-    plan = {"create": CREATE, "join": JOIN}[kind]
+    plan = CREATE if kind == "create" else _join_plan(notes)
     if kind == "create":
         steps = create_steps(cluster, notes)
     else:
@@ -153,6 +166,10 @@ async def recover(cluster: Cluster, log: Log) -> None:
     state = interrupted(plan, state, f"the {kind} was broken off by the end of pvedaemon")
     log(f"an unfinished {kind} was found: {'undoing it' if state.failure else 'going on with it'}")
     await carry_out(plan, steps, cluster.journal, notes, log, state)
+
+
+def _join_plan(notes: Mapping[str, str]) -> Plan:
+    return replace(JOIN, steps=(RENUMBER, *JOIN.steps)) if "renumbering" in notes else JOIN
 
 
 def create_steps(cluster: Cluster, notes: dict[str, str]) -> dict[str, Step]:
@@ -259,7 +276,23 @@ def join_steps(cluster: Cluster, peer: Peer, notes: dict[str, str]) -> dict[str,
         Step(node_files),
         Step(host.restart_proxy),
     )
-    return dict(zip(JOIN.steps, actions, strict=True))
+    return {
+        RENUMBER: _renumber_step(cluster, notes),
+        **dict(zip(JOIN.steps, actions, strict=True)),
+    }
+
+
+def _renumber_step(cluster: Cluster, notes: Mapping[str, str]) -> Step:
+    store, storages = cluster.store, Storages(cluster.store, cluster.paths)
+
+    async def there() -> None:
+        await move_guests(Renumbering.read(notes["renumbering"]), store, storages)
+
+    async def back() -> None:
+        await _wait_quorate(store, cluster=False)
+        await move_guests(Renumbering.read(notes["renumbering"]).back, store, storages)
+
+    return Step(there, back)
 
 
 async def _wait_quorate(store: Store, *, cluster: bool) -> None:

@@ -124,6 +124,25 @@ class DirectoryStorage(StorageKind):
             await asyncio.to_thread(attributes.forget, path, volume)
         return await asyncio.shield(asyncio.to_thread(_remove, path, is_disk))
 
+    def handed_to(self, volume: VolumeId, vmid: int) -> VolumeId:
+        match = _DISK.fullmatch(volume.name)
+        if match is None:
+            raise StorageError(f"'{volume}' is no disk of a guest")
+        base = match["base"]
+        if base.startswith("base-"):
+            raise StorageError(
+                f"'{volume}' is a template's disk, and others may rest on it: it keeps its name"
+            )
+        if match["vmid"] == match["owner"]:
+            former = f"vm-{match['vmid']}-"
+            base = f"vm-{vmid}-{base.removeprefix(former)}"
+        return VolumeId(volume.storage, f"{vmid}/{base}.{match['format']}")
+
+    async def hand_over(self, volume: VolumeId, vmid: int) -> VolumeId:
+        new = self.handed_to(volume, vmid)
+        await asyncio.shield(asyncio.to_thread(_rename, self.path(volume), self.path(new)))
+        return new
+
     async def annotate(self, volume: VolumeId, notes: str | None, protected: bool | None) -> None:
         path = self.path(volume)
         if not volume.name.startswith("backup/"):
@@ -283,6 +302,22 @@ def _make_folder(folder: Path) -> None:
     for directory in (folder, folder.parent):
         if directory.stat().st_uid == os.geteuid():
             directory.chmod(0o711)
+
+
+def _rename(old: Path, new: Path) -> None:
+    """Move a disk into another guest's folder; an empty folder goes. Broken off, it can be done again."""
+    try:
+        if old.exists():
+            if new.exists():
+                raise StorageError(f"'{new}' is there already: '{old}' keeps its name")
+            _make_folder(new.parent)
+            old.rename(new)
+        elif not new.exists():
+            raise StorageError(f"'{old}' is not there any more")
+        with contextlib.suppress(OSError):
+            old.parent.rmdir()
+    except OSError as error:
+        raise StorageError(f"could not rename '{old}' to '{new}': {error.strerror}") from error
 
 
 def _remove(path: Path, is_disk: bool) -> bool:

@@ -115,6 +115,20 @@ class StorageKind(ABC):
     async def free(self, volume: VolumeId) -> bool:
         """Remove a volume; whether it was there."""
 
+    def handed_to(self, volume: VolumeId, vmid: int) -> VolumeId:
+        """What a guest's volume is called once another guest has it; raises ``StorageError`` if it can't be.
+
+        A guest's base image, on which others may rest, stays with its name.
+        """
+        raise StorageError(f"storage '{self.id}' can't give '{volume}' to another guest")
+
+    async def hand_over(self, volume: VolumeId, vmid: int) -> VolumeId:
+        """Give a volume to another guest; done already, nothing happens.
+
+        Raises ``StorageError`` when the new name is taken, or neither is there.
+        """
+        raise StorageError(f"storage '{self.id}' can't give '{volume}' to another guest")
+
     async def annotate(self, volume: VolumeId, notes: str | None, protected: bool | None) -> None:
         """Set what is kept beside a backup; ``None`` leaves it as it is, empty notes are removed.
 
