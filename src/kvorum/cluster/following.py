@@ -166,6 +166,8 @@ class CorosyncConfiguration:
             raise KvorumError("; ".join(judgement.errors))
         new = Configuration.read(file.text)
         if new.node(self._store.node) is None:
+            if _by_another_name(old, new, self._store.node):
+                return None  # who renames this node sees to it
             raise KvorumError(f"the cluster's configuration no longer has this node '{self._store.node}'")
         if old is not None:
             joins = any(old.node(node.name) is None for node in new.nodes)
@@ -320,6 +322,8 @@ class CorosyncConfiguration:
         if best is local and not self._untried(local):
             return
         if best.node(self._store.node) is None:
+            if _by_another_name(local, best, self._store.node):
+                return
             _logger.error("the cluster's configuration no longer has this node '%s'", self._store.node)
             return
         _logger.warning(
@@ -371,6 +375,12 @@ class CorosyncConfiguration:
     def _end(self) -> None:
         self._journal.unlink(missing_ok=True)
         self._trial = None
+
+
+def _by_another_name(old: Configuration | None, new: Configuration, node: str) -> bool:
+    """Whether the new configuration has this node under another name: the id stays when a node is renamed."""
+    listed = old.node(node) if old is not None else None
+    return listed is not None and any(one.nodeid == listed.nodeid for one in new.nodes)
 
 
 def _no_quorum_by(trial: Trial) -> str:

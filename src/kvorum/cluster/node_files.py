@@ -6,6 +6,7 @@ import datetime
 import ipaddress
 import secrets
 import socket
+import ssl
 from collections.abc import Sequence
 
 import psutil
@@ -50,6 +51,31 @@ async def ensure_node_files(
         else:
             return True
     return False
+
+
+def new_node_certificate(store: Store, node: str, addresses: Sequence[str], fqdn: str) -> Pair | None:
+    """A certificate of the cluster's authority for a node by another name; ``None`` without an authority."""
+    certificate, key = store.read(CA), store.read(CA_KEY)
+    if certificate is None or key is None:
+        return None
+    return certificates.make_node(Pair(certificate.data, key.data), node, fqdn, addresses, _now())
+
+
+def trusting_nodes(store: Store) -> ssl.SSLContext | None:
+    """Takes the listed nodes' own certificates for other nodes, and nothing else that the authority signed.
+
+    ``None`` while there is none. A removed node's is no longer among them.
+    """
+    files = [store.read(f"nodes/{member.name}/pve-ssl.pem") for member in store.membership.members]
+    texts = [file.text for file in files if file is not None]
+    if not texts:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    for text in texts:
+        context.load_verify_locations(cadata=text)
+    return context
 
 
 def local_addresses() -> list[str]:

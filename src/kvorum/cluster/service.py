@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -23,12 +24,17 @@ from kvorum.cluster.qdevice.changes import recover as recover_device
 from kvorum.cluster.qdevice.corosync import CorosyncVote
 from kvorum.cluster.qdevice.follower import DeviceFollower
 from kvorum.cluster.qdevice.local import LocalDevice
+from kvorum.cluster.relink.changer import Relinker
+from kvorum.cluster.rename.anew import daemon_anew
+from kvorum.cluster.rename.local import LocalName
+from kvorum.cluster.rename.steps import Renaming, recover_rename
 from kvorum.cluster.sequence import Journal
+from kvorum.cluster.watch.watcher import Watcher
 from kvorum.cluster.withdrawal import Withdrawal
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.interface import Peers, Services
-from kvorum.store import ClusterLog, Severity, Store
+from kvorum.store import ClusterLog, Membership, Severity, Store
 
 __all__ = ["VERSION_KEY", "CorosyncConfiguration", "running", "running_version", "wait_until_followed"]
 
@@ -45,29 +51,38 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
     services.add(Cluster, cluster)
     told = services.find(ClusterLog)
 
-    def note(why: str) -> None:
+    def warn(sentence: str) -> None:
         if told is not None:
-            told.note("root@pam", f"corosync.conf: {why}", Severity.WARNING)
+            told.note("root@pam", sentence, Severity.WARNING)
+
+    def note(why: str) -> None:
+        warn(f"corosync.conf: {why}")
 
     follower = CorosyncConfiguration.of(cluster, services.find(Peers), note)
     services.add(CorosyncConfiguration, follower)
+    renaming = Renaming(cluster, LocalName(paths, cluster.host), services.find(Peers))
+    services.add(Renaming, renaming)
     device = LocalDevice(paths)
     services.add(LocalDevice, device)
     qdevice = DeviceFollower(store, device, running_version)
     services.add(DeviceFollower, qdevice)
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_recover(cluster)),
+            group.create_task(_recover(cluster, renaming)),
             group.create_task(follower.follow()),
             group.create_task(watch_for_removal(cluster)),
-            group.create_task(_renew(store, paths)),
+            group.create_task(renew(store, paths)),
             group.create_task(qdevice.follow()),
+            group.create_task(Watcher(store, warn).watch()),
         ]
         if (peers := services.find(Peers)) is not None:
             vote = CorosyncVote(lambda version: wait_until_followed(store, version))
             changer = Changer(store, peers, Journal(paths.state / "qdevice-change.json"), vote)
             services.add(Changer, changer)
             tasks.append(group.create_task(_recover_device(changer)))
+            relinker = Relinker(store, peers, lambda version: wait_until_followed(store, version))
+            services.add(Relinker, relinker)
+            tasks.append(group.create_task(relinker.tend(lambda line: _logger.warning("%s", line))))
         try:
             yield
         finally:
@@ -75,11 +90,11 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
                 task.cancel()
 
 
-async def _recover(cluster: Cluster) -> None:
+async def _recover(cluster: Cluster, renaming: Renaming) -> None:
     """See to what changes left unfinished, now and whenever one has ended, until nothing is left."""
     while True:
         cluster.ended.clear()
-        left = await finish(cluster)
+        left = await finish(cluster, renaming)
         try:
             async with asyncio.timeout(AGAIN_S if left else None):
                 await cluster.ended.wait()
@@ -87,7 +102,7 @@ async def _recover(cluster: Cluster) -> None:
             pass
 
 
-async def finish(cluster: Cluster) -> bool:
+async def finish(cluster: Cluster, renaming: Renaming | None = None) -> bool:
     """Finish or undo what was broken off, and say withdrawals; whether something is left to try again."""
 
     def log(line: str) -> None:
@@ -97,6 +112,8 @@ async def finish(cluster: Cluster) -> bool:
         try:
             await recover_leave(cluster, log)
             await recover(cluster, log)
+            if renaming is not None and await recover_rename(renaming, log):
+                daemon_anew(0.0)
         except (KvorumError, OSError) as error:
             _logger.error("%s", error)
     unsaid = await _say_until_a_change_begins(cluster, log)
@@ -125,15 +142,37 @@ async def _say_withdrawal(withdrawal: Withdrawal) -> None:
     await NotedPeer(withdrawal.node, asdict(withdrawal)).withdraw()
 
 
-async def _renew(store: Store, paths: Paths) -> None:
-    """Twice a day see to this node's certificate, which is renewed 30 days before it runs out."""
-    while True:
-        await asyncio.sleep(RENEW_EVERY_S)
-        try:
-            if store.membership.quorate:
-                await ensure_node_files(store, paths)
-        except (KvorumError, OSError) as error:
-            _logger.warning("this node's files can't be renewed now: %s", error)
+async def renew(store: Store, paths: Paths, every_s: float = RENEW_EVERY_S) -> None:
+    """Twice a day see to this node's certificate, which is renewed 30 days before it runs out; and at once
+    when the node's address is another one."""
+    memberships = store.watch_membership()
+    changed = asyncio.ensure_future(anext(memberships))
+
+    def place(membership: Membership) -> tuple[str, str]:
+        own = next((m.address for m in membership.members if m.name == store.node), "")
+        return membership.cluster or "", own
+
+    before, until = place(store.membership), time.monotonic() + every_s
+    try:
+        while True:
+            await asyncio.wait([changed], timeout=max(until - time.monotonic(), 0))
+            moved = False
+            if changed.done():
+                now = place(changed.result())
+                # A create or join makes the files itself, when its time has come.
+                moved = all(before) and all(now) and before[0] == now[0] and before[1] != now[1]
+                before = now if all(now) else before
+                changed = asyncio.ensure_future(anext(memberships))
+            if time.monotonic() < until and not moved:
+                continue
+            until = time.monotonic() + every_s
+            try:
+                if store.membership.quorate:
+                    await ensure_node_files(store, paths)
+            except (KvorumError, OSError) as error:
+                _logger.warning("this node's files can't be renewed now: %s", error)
+    finally:
+        changed.cancel()
 
 
 async def _recover_device(changer: Changer) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvorum.cluster.quorum import Device, Explanation, Rules, Shape, StoreWord, Voter, explain
+from kvorum.cluster.watch.counted import link_lines
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.corosync import (
@@ -30,7 +31,7 @@ from kvorum.corosync import (
 
 STORE_S = 1.0
 """How long the store is waited for."""
-_LINK = re.compile(r"\.ring\d+_addr$")
+_LINK = re.compile(r"\.ring(\d+)_addr$")
 
 _FLAGS = (
     (Flag.TWONODE, "2Node"),
@@ -67,6 +68,10 @@ class ClusterView:
     members: tuple[StatusNode, ...]
     shape: Shape
     """All voters of the configuration, the QDevice and votequorum's options."""
+    others: tuple[tuple[int, str], ...] = ()
+    """The configured nodes but this one: id and name."""
+    links: tuple[int, ...] = ()
+    """The numbers of the links that nodes have addresses on."""
 
 
 def status_text() -> str:
@@ -74,7 +79,7 @@ def status_text() -> str:
     corosync does not run."""
     _require_cluster()
     view = look()
-    word, ha, refused = store_word(Paths.system().etc_pve)
+    word, ha, refused, warned = store_word(Paths.system().etc_pve)
     shape = replace(view.shape, ha=ha)
     if shape.device is not None and shape.device.host:
         from kvorum.cluster.qdevice.guests import node_of_guest_at
@@ -82,7 +87,10 @@ def status_text() -> str:
         node = node_of_guest_at(shape.device.host, Paths.system().etc_pve, STORE_S)
         shape = replace(shape, device=replace(shape.device, guest_on=node))
     told = explain_view(replace(view, shape=shape), word)
-    return status_block(view, time.time()) + "\n" + quorum_block(told, refused_edits(refused))
+    blocks = [status_block(view, time.time()), quorum_block(told, [*refused_edits(refused), *warned])]
+    if lines := link_lines(view.others, view.links):
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks)
 
 
 def nodes_text() -> str:
@@ -117,6 +125,7 @@ def look() -> ClusterView:
             members.append(StatusNode(nodeid, info.votes, names.get(nodeid, address), address, info.flags))
         voters = tuple(Voter(names[n], weights[n], n in nodeids) for n in sorted(names))
         device = _device(options, votes, local)
+        links = _links(keys)
         return ClusterView(
             cluster_name=cmap.text("totem.cluster_name"),
             config_version=cmap.text("totem.config_version", "0"),
@@ -125,7 +134,9 @@ def look() -> ClusterView:
             ring=ring,
             local=local,
             members=tuple(members),
-            shape=Shape(voters, device, _rules(options), _expected(local, voters, device), _links(keys)),
+            shape=Shape(voters, device, _rules(options), _expected(local, voters, device), len(links)),
+            others=tuple((n, names[n]) for n in sorted(names) if n != local.nodeid),
+            links=links,
         )
 
 
@@ -134,8 +145,9 @@ def explain_view(view: ClusterView, store: StoreWord | None = None) -> Explanati
     return explain(view.shape, quorate=view.local.quorate, store=store)
 
 
-def store_word(etc_pve: Path, wait_s: float = STORE_S) -> tuple[StoreWord, bool, dict[str, str]]:
-    """Whether /etc/pve may be changed, whether HA looks after something, and which edits were refused where.
+def store_word(etc_pve: Path, wait_s: float = STORE_S) -> tuple[StoreWord, bool, dict[str, str], list[str]]:
+    """Whether /etc/pve may be changed, whether HA looks after something, which edits were refused where, and
+    what nodes warn of.
 
     A store that hangs does not hold this up.
     """
@@ -144,14 +156,19 @@ def store_word(etc_pve: Path, wait_s: float = STORE_S) -> tuple[StoreWord, bool,
     asking.start()
     asking.join(wait_s)
     if not read:
-        return StoreWord(False, "the store does not answer: see 'systemctl status pve-cluster'"), False, {}
+        return (
+            StoreWord(False, "the store does not answer: see 'systemctl status pve-cluster'"),
+            False,
+            {},
+            [],
+        )
     members, ha = read[0]
     try:
         cluster = json.loads(members)["cluster"]
         word = StoreWord(bool(cluster["quorate"]), str(cluster.get("reason", "")))
-        return word, ha, dict(cluster.get("refused", {}))
+        return word, ha, dict(cluster.get("refused", {})), [str(w) for w in cluster.get("warnings", [])]
     except (ValueError, KeyError, TypeError):
-        return StoreWord(False, "the store has not taken up the cluster's configuration yet"), ha, {}
+        return StoreWord(False, "the store has not taken up the cluster's configuration yet"), ha, {}, []
 
 
 def _ask_store(etc_pve: Path) -> list[tuple[bytes, bool]]:
@@ -294,9 +311,9 @@ def _expected(local: VoteInfo, voters: tuple[Voter, ...], device: Device | None)
     return local.expected if local.expected != configured else None
 
 
-def _links(keys: dict[str, int | float | str | bytes]) -> int:
-    """The number of links that nodes have addresses on."""
-    return len({key.rpartition(".")[2] for key in keys if _LINK.search(key)})
+def _links(keys: dict[str, int | float | str | bytes]) -> tuple[int, ...]:
+    """The numbers of the links that nodes have addresses on."""
+    return tuple(sorted({int(found[1]) for key in keys if (found := _LINK.search(key))}))
 
 
 def _title(text: str) -> list[str]:

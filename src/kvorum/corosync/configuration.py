@@ -5,7 +5,7 @@ A ``Configuration`` is immutable and keeps its document, so that printing loses 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kvorum.corosync.document import DocumentError, Section, error_at, integer, parse, render
@@ -125,12 +125,46 @@ class Configuration:
 
     def with_votes(self, name: str, votes: int) -> Configuration:
         """With other votes for a node; raises ``DocumentError`` when there is none of the name."""
-        nodelist = self.document.section("nodelist")
-        for section in nodelist.sections("node") if nodelist else ():
-            if nodelist is not None and section.get("name") == name:
-                changed = nodelist.with_section(section.set("quorum_votes", str(votes)), instead_of=section)
-                return self._edit(self.document.with_section(changed, instead_of=nodelist))
-        raise DocumentError(f"corosync.conf has no node '{name}'")
+        return self._edit(
+            _with_node_changed(self.document, name, lambda node: node.set("quorum_votes", str(votes)))
+        )
+
+    def link_options(self, link: int) -> dict[str, str]:
+        """What totem's section ``interface`` sets for a link, such as ``knet_link_priority``."""
+        section = self._interface(link)
+        return {k: v for k, v in section.values().items() if k != "linknumber"} if section else {}
+
+    def with_link(
+        self, link: int, addresses: Mapping[str, str], options: Mapping[str, str] | None = None
+    ) -> Configuration:
+        """With a link more: an address for each node by name; raises ``DocumentError`` if one is taken."""
+        document = self.document
+        for name, address in addresses.items():
+            document = _with_node_changed(document, name, _set(f"ring{link}_addr", address))
+        interface = Section.of("interface", {"linknumber": str(link), **(options or {})})
+        totem = self.totem.with_section(interface, instead_of=self._interface(link))
+        return self._edit(document.with_section(totem, instead_of=self.totem))
+
+    def without_link(self, link: int) -> Configuration:
+        """Without a link: no node has an address on it, and totem says nothing of it."""
+        document = self.document
+        for node in self.nodes:
+            document = _with_node_changed(document, node.name, lambda s: s.unset(f"ring{link}_addr"))
+        interface = self._interface(link)
+        if interface is not None:
+            document = document.with_section(self.totem.without_section(interface), instead_of=self.totem)
+        return self._edit(document)
+
+    def renamed(self, old: str, new: str) -> Configuration:
+        """With another name for a node; raises ``DocumentError`` when there is none of the old, or the new
+        one is taken."""
+        return self._edit(_with_node_changed(self.document, old, lambda node: node.set("name", new)))
+
+    def _interface(self, link: int) -> Section | None:
+        for section in self.totem.sections("interface"):
+            if (section.get("linknumber") or "0") == str(link):
+                return section
+        return None
 
     def with_version(self, version: int) -> Configuration:
         """With this version."""
@@ -177,6 +211,19 @@ def new_cluster(
         ),
     )
     return Configuration.of(root)
+
+
+def _set(key: str, value: str) -> Callable[[Section], Section]:
+    return lambda section: section.set(key, value)
+
+
+def _with_node_changed(document: Section, name: str, change: Callable[[Section], Section]) -> Section:
+    nodelist = document.section("nodelist")
+    for section in nodelist.sections("node") if nodelist else ():
+        if nodelist is not None and section.get("name") == name:
+            changed = nodelist.with_section(change(section), instead_of=section)
+            return document.with_section(changed, instead_of=nodelist)
+    raise DocumentError(f"corosync.conf has no node '{name}'")
 
 
 def _nodes(document: Section) -> tuple[ConfiguredNode, ...]:

@@ -56,6 +56,11 @@ def judge(
             f"corosync.conf: the cluster's name can't change ('{old.cluster_name}' to '{new.cluster_name}')"
         )
     errors += _nodes(old, new, present, kept=kept)
+    if lacking := [node.name for node in new.nodes if 0 not in node.addresses and 0 in old.links]:
+        errors.append(
+            f"corosync.conf: node {', '.join(lacking)} lacks ring0_addr, by which corosync tells "
+            "nodes apart and counts their votes"
+        )
     if not force:
         errors += _present(old, new, present, behind)
     if present and (sides := _two_majorities(old, new)):

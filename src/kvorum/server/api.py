@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from aiohttp import hdrs, web
 
 from kvorum.access import Authentication, Credentials, NodeCall
+from kvorum.cluster.rename.names import FORMER, present_name
 from kvorum.core.errors import AuthenticationError, KvorumError, NotImplementedHere, ParameterError
 from kvorum.core.ids import Upid
 from kvorum.interface import (
@@ -201,13 +202,14 @@ class Api:
             upid = Upid.parse(task)
         except ValueError as error:
             raise ParameterError({"task": str(error)}) from None
-        if upid.node != self._store.node:
-            self._once(request, upid.node)
-            return await self._nodes.forward(request, upid.node, self._own_ticket(sent, identity))
+        node = self._named_now(upid.node)
+        if node != self._store.node:
+            self._once(request, node)
+            return await self._nodes.forward(request, node, self._own_ticket(sent, identity))
         if self._daemon is not None:
             return await self._daemon.forward(request, _address(request))
         assert self._follow is not None, "pvedaemon knows its tasks"
-        self._events.require(identity, Right(f"/nodes/{upid.node}", "Sys.Audit", upid.user))
+        self._events.require(identity, Right(f"/nodes/{node}", "Sys.Audit", upid.user))
         return await self._events.follow(request, self._follow(task), who)
 
     def _require_login(self, identity: Identity | None, route: Route) -> None:
@@ -216,11 +218,16 @@ class Api:
             self._caller.authorise(Match(route, {}), None, ())
 
     def _localise(self, match: Match) -> Match:
-        return (
-            replace(match, values={**match.values, "node": self._store.node})
-            if match.values["node"] == "localhost"
-            else match
-        )
+        node = match.values["node"]
+        now = self._store.node if node == "localhost" else self._named_now(node)
+        return match if now == node else replace(match, values={**match.values, "node": now})
+
+    def _named_now(self, node: str) -> str:
+        """What a node is called that was renamed: tasks' ids and bookmarks have its former name."""
+        if node == self._store.node or any(node == one.name for one in self._store.membership.members):
+            return node
+        former = self._store.read(FORMER)
+        return present_name(former.text, node) if former is not None else node
 
     def _gone(self, node: str) -> bool:
         return node not in {member.name for member in self._store.membership.members if member.online}

@@ -19,10 +19,12 @@ from kvorum.store.face import (
 )
 from kvorum.store.membership import REMOVED
 from kvorum.store.names import is_private
+from kvorum.store.naming import RENAMING, naming_text
 from kvorum.store.stream import Revision
 
 __all__ = [
     "REMOVED",
+    "RENAMING",
     "Change",
     "ClusterLog",
     "Delete",
@@ -42,4 +44,5 @@ __all__ = [
     "expect_digest",
     "is_private",
     "log_entries",
+    "naming_text",
 ]

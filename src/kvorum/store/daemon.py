@@ -25,6 +25,7 @@ from kvorum.store.face import MakeDirectory, Member
 from kvorum.store.group import Group, LocalGroup
 from kvorum.store.host import Host
 from kvorum.store.membership import REMOVED, MembershipSource, read_nodes
+from kvorum.store.naming import RENAMING, listed_name
 from kvorum.store.protocol import Ballot
 from kvorum.store.server import Server
 from kvorum.systemd import notify, stay_alive
@@ -142,6 +143,8 @@ async def _main(paths: Paths, node: str, fuse: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     corosync = (paths.corosync / "corosync.conf").exists()
+    if corosync:
+        node = _listed(paths, node)
     async with running_store(paths, node=node, fuse=fuse, corosync=corosync) as host:
         if not corosync:
             await asyncio.wait_for(_writable(host), 30)
@@ -151,6 +154,15 @@ async def _main(paths: Paths, node: str, fuse: bool) -> None:
         await stop.wait()
         notify("STOPPING=1")
         watched.cancel()
+
+
+def _listed(paths: Paths, node: str) -> str:
+    """This node's name as corosync.conf has it, also while it is being renamed."""
+    try:
+        _, _, members = read_nodes((paths.corosync / "corosync.conf").read_text())
+    except (OSError, ValueError):
+        return node  # whoever opens it says what is wrong
+    return listed_name(node, [member.name for member in members], paths.database.with_name(RENAMING))
 
 
 async def _writable(host: Host) -> None:

@@ -11,6 +11,10 @@ from kvorum.store.protocol import Status
 
 REMOVED = "removed-from-cluster"
 """The name of the file beside the database that holds why a removed node is read-only."""
+WARNED = "cluster-warnings"
+"""What each node's pvedaemon publishes of links and clocks that are wrong: a sentence a line."""
+_ADDRESSES = tuple(f"ring{link}_addr" for link in range(8))
+"""A node is known by the address of its first link, which need not be link 0."""
 
 
 def standalone(node: str, address: str = "127.0.0.1") -> Membership:
@@ -93,7 +97,7 @@ def read_nodes(text: str) -> tuple[str, int, tuple[Member, ...]]:
             node = {} if sections == ["nodelist", "node"] else node
         elif line == "}" and sections:
             if sections == ["nodelist", "node"] and "nodeid" in node:
-                address = node.get("ring0_addr", "")
+                address = next((node[key] for key in _ADDRESSES if key in node), "")
                 name = node.get("name", address)
                 members.append(
                     Member(name, int(node["nodeid"]), address, False, int(node.get("quorum_votes", "1")))

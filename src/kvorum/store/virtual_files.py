@@ -11,7 +11,7 @@ import msgspec
 from kvorum.store import cluster_log
 from kvorum.store.corosync_conf import REFUSED
 from kvorum.store.host import Host
-from kvorum.store.membership import MembershipSource
+from kvorum.store.membership import WARNED, MembershipSource
 
 _STORE_LOG = logging.getLogger("kvorum.store")
 DEBUG = ".debug"
@@ -93,6 +93,8 @@ class VirtualFiles:
                 cluster["reason"] = membership.reason
             if refused := self._refused():
                 cluster["refused"] = refused
+            if warnings := self._warnings():
+                cluster["warnings"] = warnings
             shown["cluster"] = cluster
             shown["nodelist"] = {
                 member.name: {"id": member.nodeid, "online": int(member.online), "ip": member.address}
@@ -104,6 +106,14 @@ class VirtualFiles:
         """Node name to why it refused an edit of corosync.conf."""
         values = self._host.published().items()
         return {node: value.decode() for (node, key), (value, _) in values if key == REFUSED and value}
+
+    def _warnings(self) -> list[str]:
+        """What nodes warn of (``WARNED``)."""
+        values = self._host.published().items()
+        lines = {
+            line for (_, key), (value, _) in values if key == WARNED for line in value.decode().split("\n")
+        }
+        return sorted(line for line in lines if line)
 
     def _vmlist(self) -> bytes:
         """Made of a line for each guest that is kept while its file is: there may be thousands.

@@ -186,6 +186,7 @@ def test_own_methods_are_open_to_nodes_or_to_whom_they_name() -> None:
             "GET",
             "/kvorum/cluster/removed",
         ),  # who asks knows a certificate's fingerprint, and is told of it alone
+        ("GET", "/kvorum/cluster/clock"),  # the time, which each answer's Date tells too
         ("POST", "/kvorum/cluster/join/admit"),  # these three by a join token
         ("POST", "/kvorum/cluster/join/information"),
         ("POST", "/kvorum/cluster/join/withdraw"),

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from kvorum.cli.arguments import Presentation
-from kvorum.cli.output import boxes, guests, history, plain, storages
+from kvorum.cli.output import boxes, guests, history, links, plain, storages
 from kvorum.cli.output.formats import encode
 
 SHOWN = Presentation()
@@ -134,3 +134,28 @@ def test_a_history_is_a_line_for_each_revision(monkeypatch: pytest.MonkeyPatch) 
     assert history.diff({"diff": "", "digest": "x"}, SHOWN) == ""
     monkeypatch.undo()
     time.tzset()
+
+
+def test_links_and_clocks_are_two_tables_and_what_is_to_be_warned_of() -> None:
+    value = {
+        "links": [
+            {"node": "n1", "to": "n2", "link": 0, "address": "10.0.0.1", "to_address": "10.0.0.2",
+             "connected": True, "latency_us": 312, "loss_percent": 1.5, "downs": 0},
+            {"node": "n2", "to": "n1", "link": 0, "address": "10.0.0.2", "to_address": "10.0.0.1",
+             "connected": False, "latency_us": 0, "loss_percent": None, "downs": 2},
+        ],
+        "clocks": [{"node": "n1", "to": "n2", "ahead_ms": -3.25, "unsure_ms": 0.4, "asked": 1}],
+        "warnings": [{"kind": "link-down", "nodes": ["n1", "n2"], "link": 0, "sentence": "Link 0 is down."}],
+        "silent": ["n3"],
+    }  # fmt: skip
+    assert links.status(value, SHOWN) == (
+        "Node  To  Link  Address   To address  State      Latency  Loss   Downs\n"
+        "n1    n2  0     10.0.0.1  10.0.0.2    connected  0.31 ms  1.5 %  0\n"
+        "n2    n1  0     10.0.0.2  10.0.0.1    down       -        -      2\n"
+        "\n"
+        "Node  To  Clock ahead  Unsure\n"
+        "n1    n2  -3.2 ms      0.4 ms\n"
+        "\n"
+        "Link 0 is down.\nn3 has not told of its links and clocks yet.\n"
+    )
+    assert links.status({}, SHOWN).startswith("This node is in no cluster")

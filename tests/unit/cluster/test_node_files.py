@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from msgspec.structs import replace
 
 from kvorum.access import Keys
-from kvorum.cluster import certificates, ensure_node_files, node_fingerprint
+from kvorum.cluster import certificates, ensure_node_files, node_files, node_fingerprint
 from kvorum.cluster.certificates import CertificateError, Pair, fingerprint, make_authority, make_node, serves
+from kvorum.cluster.service import renew
 from kvorum.core.paths import Paths
+from kvorum.store import Member, Membership
 from kvorum.store.memory import MemoryStore
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -127,3 +130,36 @@ def test_fingerprints_read_as_users_compare_them() -> None:
 def _names(pem: bytes) -> x509.SubjectAlternativeName:
     certificate = x509.load_pem_x509_certificate(pem)
     return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+
+
+@pytest.mark.parametrize("reason", ["it runs out within a month", "the node has another address"])
+async def test_a_running_node_renews_its_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    store, paths = MemoryStore("n1"), Paths.under(tmp_path)
+    await ensure_node_files(store, paths, addresses=["10.0.0.1"], fqdn="n1")
+    first = store.read("nodes/n1/pve-ssl.pem")
+    assert first is not None
+    here = ["10.0.0.1"]
+    monkeypatch.setattr(node_files, "local_addresses", lambda: here)
+    changes = store.watch("nodes/n1/pve-ssl.pem")
+    changed = asyncio.ensure_future(anext(changes))
+    if reason.startswith("it runs out"):
+        soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=certificates.NODE_DAYS - 30)
+        monkeypatch.setattr(node_files, "_now", lambda: soon)
+        renewing = asyncio.create_task(renew(store, paths, every_s=0.01))
+    else:
+        first_place = Member(name="n1", nodeid=1, address="10.0.0.1", online=True)
+        store.set_membership(Membership("home", (first_place,), quorate=True, version=8))
+        renewing = asyncio.create_task(renew(store, paths))
+        await asyncio.sleep(0)
+        here[:] = ["10.0.0.9"]
+        store.set_membership(
+            Membership("home", (replace(first_place, address="10.0.0.9"),), quorate=True, version=9)
+        )
+    async with asyncio.timeout(10):
+        await changed
+    renewing.cancel()
+    await asyncio.gather(renewing, return_exceptions=True)
+    second = store.read("nodes/n1/pve-ssl.pem")
+    assert second is not None and second.data != first.data

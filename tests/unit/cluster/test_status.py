@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from kvorum.cluster.quorum import Device, Shape, StoreWord, Voter
 from kvorum.cluster.status import (
     ClusterView,
@@ -17,6 +19,8 @@ from kvorum.cluster.status import (
     status_block,
     store_word,
 )
+from kvorum.cluster.watch import counted
+from kvorum.cluster.watch.links import Counted
 from kvorum.corosync import Flag, NodeState, RingId, VoteInfo
 
 
@@ -79,11 +83,12 @@ def test_nodes_have_decimal_ids_and_names() -> None:
 def test_the_store_says_why_nothing_can_be_changed(tmp_path: Path) -> None:
     members = {"cluster": {"quorate": 0, "reason": "waiting for hp1"}}
     (tmp_path / ".members").write_text(json.dumps(members))
-    assert store_word(tmp_path) == (StoreWord(False, "waiting for hp1"), False, {})
+    assert store_word(tmp_path) == (StoreWord(False, "waiting for hp1"), False, {}, [])
     (tmp_path / "ha").mkdir()
     (tmp_path / "ha" / "resources.cfg").write_text("vm: 100\n")
-    (tmp_path / ".members").write_text(json.dumps({"cluster": {"quorate": 1, "refused": {"hp2": "too old"}}}))
-    assert store_word(tmp_path) == (StoreWord(True), True, {"hp2": "too old"})
+    shown = {"quorate": 1, "refused": {"hp2": "too old"}, "warnings": ["Link 0 is down."]}
+    (tmp_path / ".members").write_text(json.dumps({"cluster": shown}))
+    assert store_word(tmp_path) == (StoreWord(True), True, {"hp2": "too old"}, ["Link 0 is down."])
     edits = refused_edits({"hp2": "too old"})
     assert quorum_block(explain_view(view()), edits).endswith(
         "hp2: too old; the cluster keeps the one it has.\n"
@@ -105,3 +110,15 @@ def test_the_command_imports_neither_asyncio_nor_cryptography() -> None:
     )
     loaded = set(done.stdout.split())
     assert not loaded & {"asyncio", "cryptography", "aiohttp", "pydantic", "cffi", "kvorum.corosync.document"}
+
+
+def test_links_stand_below_as_corosync_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {(2, 0): Counted(True, 312, 9, 9, 0), (2, 1): Counted(False, 0, 9, 0, 1)}
+    monkeypatch.setattr(counted, "counted", lambda keys: {key: counts[key] for key in keys})
+    assert counted.link_lines([(2, "hp2")], [0, 1])[2:] == [
+        "    Nodeid       Link      State    Latency Name",
+        "0x00000002          0  connected    0.31 ms hp2",
+        "0x00000002          1       down          - hp2",
+    ]
+    monkeypatch.setattr(counted, "counted", lambda keys: {})
+    assert counted.link_lines([], [0]) == []

@@ -105,3 +105,29 @@ def test_a_change_that_costs_the_present_their_quorum_is_refused() -> None:
     new = old.with_node(node(4, votes=5)).bumped()
     errors = judge(old, new.text, {1, 2, 3}).errors
     assert any("would have 3 of the 5 votes needed" in error for error in errors)
+
+
+def test_a_link_comes_and_goes_and_the_rest_stays() -> None:
+    old = cluster(node(1), node(2))
+    more = old.with_link(1, {"n1": "10.1.0.1", "n2": "10.1.0.2"}, {"knet_link_priority": "9"})
+    assert more.links == (0, 1) and more.link_options(1) == {"knet_link_priority": "9"}
+    assert more.without_link(1).text == old.text
+    with pytest.raises(DocumentError, match="is used by node"):
+        old.with_link(1, {"n1": "10.1.0.1", "n2": "10.1.0.1"})
+    with pytest.raises(DocumentError, match="no node 'n9'"):
+        old.with_link(1, {"n9": "10.1.0.9"})
+
+
+def test_a_node_without_its_address_on_link_0_is_refused() -> None:
+    """Seen with 3.1.7: it takes another's address for its own, and votequorum loses its list of nodes."""
+    old = cluster(node(1), node(2)).with_link(1, {"n1": "10.1.0.1", "n2": "10.1.0.2"})
+    assert "node n1, n2 lacks ring0_addr" in "".join(judge(old, old.without_link(0).bumped().text).errors)
+    assert judge(old, old.without_link(1).bumped().text).errors == ()
+
+
+def test_a_node_gets_another_name_and_keeps_all_else() -> None:
+    old = cluster(node(1), node(2))
+    new = old.renamed("n2", "server2")
+    assert new.text == old.text.replace("name: n2", "name: server2")
+    with pytest.raises(DocumentError, match="name n1 is used by node"):
+        old.renamed("n2", "n1")

@@ -62,7 +62,7 @@ ELSEWHERE = {
 NEED_NOT = {("POST", "/cluster/config/join", name) for name in ("fingerprint", "password")}
 """Asked for here only after the refusal has told it, so that an admin can compare; a token has both."""
 BEYOND = {
-    ("POST", "/cluster/config/join"): {"token", "keep-guests"},
+    ("POST", "/cluster/config/join"): {"token", "keep-guests", "renumber"},
     ("POST", "/cluster/config/nodes/{node}"): {"brought", "withdrawal"},
 }
 """Parameters of ours, which no known client sends: a join by token, and one with its guests."""

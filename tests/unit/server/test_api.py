@@ -1,4 +1,5 @@
 import asyncio
+import json
 import socket
 import ssl
 from pathlib import Path
@@ -386,3 +387,17 @@ async def test_metrics_are_plain_text_for_who_may_see_them(cluster: "Cluster") -
     async with cluster.client.get(url, headers=await cluster.login()) as answer:
         assert answer.status == 200 and await answer.text() == "welcome"
         assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+async def test_a_node_is_found_by_a_name_it_once_had(cluster: "Cluster") -> None:
+    """A task's id keeps the node's name of its time; who has that name now comes before who once had it."""
+    headers = await cluster.login()
+    former = [{"old": old, "new": "n2", "time": 1, "by": "root@pam"} for old in ("n9", "n1")]
+    for node in (cluster.n1, cluster.n2):
+        await node.store.write("renamed-nodes.json", json.dumps(former))
+    base = f"{cluster.n1.url}/api2/json/nodes"
+    for name, here in (("n9", "n2"), ("n2", "n2"), ("n1", "n1")):
+        async with cluster.client.get(f"{base}/{name}/echo?text=a", headers=headers) as answer:
+            assert (await answer.json())["data"]["here"] == here
+    async with cluster.client.get(f"{base}/n8/echo", headers=headers) as answer:
+        assert answer.reason == "no such cluster node 'n8'"

@@ -25,6 +25,7 @@ _PRINTERS = {
     "config content": "history:content",
     "config diff": "history:diff",
     "join token": "join_token:made",
+    "link status": "links:status",
     "permissions": "access:permissions",
     "text": "plain:text",
     "key value": "plain:key_value",

@@ -94,7 +94,7 @@ def _with_brought(store: Store, request: Admission) -> tuple[list[Operation], li
     if not brought.guests and not brought.storages:
         return [], []
     file = store.read("storage.cfg")
-    refusals = clashes(brought, _guests(store), request.node)
+    refusals = clashes(brought, guest_paths(store), request.node)
     text, more = with_storages(file.text if file else "", brought, request.node)
     if refusals := refusals + more:
         raise Conflict("\n".join(refusals))
@@ -107,7 +107,7 @@ def _with_brought(store: Store, request: Admission) -> tuple[list[Operation], li
     return operations, [Expect.of(file) if file else Expect("storage.cfg", None)]
 
 
-def _guests(store: Store) -> dict[str, str]:
+def guest_paths(store: Store) -> dict[str, str]:
     """Every vmid of the cluster, and where it lies."""
     return {
         name.removesuffix(".conf"): f"nodes/{node}/{kind}/{name}"

@@ -23,6 +23,7 @@ from kvorum.cluster.node_files import node_fingerprint
 from kvorum.cluster.qdevice.guests import guest_at
 from kvorum.cluster.quorum import Caution, Explanation, Sets, Shape, StoreWord, Voter, explain
 from kvorum.cluster.status import look, refused_edits
+from kvorum.cluster.watch import report
 from kvorum.core.errors import ParameterError
 from kvorum.corosync import Configuration, ConfiguredNode, CorosyncError
 from kvorum.interface import (
@@ -134,7 +135,7 @@ async def quorum(ctx: Context, p: NoParameters) -> QuorumRow:
         shape = replace(shape, device=replace(shape.device, guest_on=guest.node if guest else ""))
     explanation = explain(replace(shape, ha=_has_ha(ctx.store)), quorate=quorate, store=word)
     row, refused = quorum_row(explanation), _refused(ctx.store)
-    row["sentences"] += refused_edits(refused)
+    row["sentences"] += [*refused_edits(refused), *_warned(ctx.store)]
     row["refused"] = refused
     if membership.reason:
         row["reason"] = membership.reason
@@ -171,6 +172,11 @@ def _sets(sets: Sets) -> list[list[ChoiceRow]]:
 
 def _refused(store: Store) -> dict[str, str]:
     return {node: why.decode() for node, why in store.published(REFUSED).items() if why}
+
+
+def _warned(store: Store) -> list[str]:
+    """What is wrong with links and clocks."""
+    return [one.sentence for one in report.warnings(report.decode(store.published(report.KEY)))]
 
 
 def _has_ha(store: Store) -> bool:

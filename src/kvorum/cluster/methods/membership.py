@@ -13,7 +13,7 @@ from kvorum.cluster.admission import (
     create_refusals,
     join_refusals,
 )
-from kvorum.cluster.bring import Brought, left_behind
+from kvorum.cluster.bring import Brought, clashes, left_behind
 from kvorum.cluster.change import Cluster, create, join, refuse_meanwhile
 from kvorum.cluster.expected import expect_votes
 from kvorum.cluster.join_token import new_secret, read_ticket
@@ -36,6 +36,7 @@ from kvorum.cluster.qdevice.follower import DeviceFollower
 from kvorum.cluster.qdevice.local import LocalDevice
 from kvorum.cluster.reach import reach_refusals, silent_links
 from kvorum.cluster.remote import RemoteNode, peer_fingerprint
+from kvorum.cluster.renumber import Renumbering, draft
 from kvorum.core.errors import (
     Conflict,
     KvorumError,
@@ -51,6 +52,7 @@ from kvorum.interface import (
     Work,
     method,
 )
+from kvorum.storage import Storages
 from kvorum.store import Store
 
 _RING = re.compile(r"ring([0-7])_addr")
@@ -97,7 +99,7 @@ async def join_cluster(ctx: Context, p: Join) -> Work:
     cluster = ctx.service(Cluster)
     refuse_meanwhile(cluster)
     links = p.links()
-    refusals = join_refusals(await cluster.host.facts(), links, keep_guests=p.keep_guests)
+    refusals = join_refusals(await cluster.host.facts(), links, keep_guests=p.keep_guests or p.renumber)
     if refusals and not p.force:
         raise Conflict(check_failed(refusals))
     pinned, secret = p.fingerprint, None
@@ -117,14 +119,22 @@ async def join_cluster(ctx: Context, p: Join) -> Work:
     address = await cluster.host.own_address() if 0 not in links else links[0].address
     warnings = [f"warning: {text}" for text in refusals]
     password, trusted = (None if secret else p.password), pinned
+    guests = _own_guests(ctx.store) if p.keep_guests or p.renumber else {}
     async with RemoteNode(p.hostname, password, trusted) as remote:
         await _ask_peer(remote, ctx.store.node, links, address, p, secret)
+        taken = await _taken(remote, ctx.store.node, secret) if guests else {}
 
     own = ctx.store.read("storage.cfg")
     storages = own.text if own is not None else ""
     form = _request(links, address, p)
-    if p.keep_guests:
-        form["brought"] = Brought(_own_guests(ctx.store), storages).text()
+    other_ids = Renumbering()
+    if p.renumber:
+        other_ids = await draft(Storages(ctx.store, cluster.paths), guests, taken)
+    elif said := clashes(Brought(guests), taken, ctx.store.node):
+        raise Conflict(check_failed(said))
+    if p.keep_guests or p.renumber:
+        brought = {other_ids.vmids.get(vmid, vmid): other_ids.applied(text) for vmid, text in guests.items()}
+        form["brought"] = Brought(brought, storages).text()
     if secret is None:
         form["withdrawal"] = new_secret()
 
@@ -138,7 +148,9 @@ async def join_cluster(ctx: Context, p: Join) -> Work:
             peer = RemotePeer(remote, ctx.store.node, form, secret)
             withdrawal = secret or form["withdrawal"]
             found = {"host": p.hostname, "fingerprint": trusted, "secret": withdrawal}
-            await join(cluster, peer, log.line, found)
+            for vmid, new in other_ids.vmids.items():
+                log.line(f"VM {vmid} is to be VM {new}: the cluster has a VM {vmid}")
+            await join(cluster, peer, log.line, found, other_ids)
         await _follow_device(ctx, log)
         shared = ctx.store.read("storage.cfg")
         for said in left_behind(shared.text if shared is not None else "", storages, ctx.store.node):
@@ -196,6 +208,18 @@ def _own_guests(store: Store) -> dict[str, str]:
     directory = f"nodes/{store.node}/qemu-server"
     files = [store.read(f"{directory}/{name}") for name in store.names(directory) if name.endswith(".conf")]
     return {file.path.rpartition("/")[2].removesuffix(".conf"): file.text for file in files if file}
+
+
+async def _taken(remote: RemoteNode, node: str, secret: str | None) -> dict[str, str]:
+    """The vmids of the cluster's guests on other nodes than this one, and where each lies."""
+    if secret is None:
+        rows = await remote.call("GET", "/cluster/resources?type=vm")
+        found = [(str(r.get("vmid")), str(r.get("node"))) for r in rows] if isinstance(rows, list) else []
+    else:
+        told = await remote.call("POST", INFORMATION, {"secret": secret})
+        guests = told.get("guests") if isinstance(told, dict) else None
+        found = list(guests.items()) if isinstance(guests, dict) else []
+    return {vmid: f"nodes/{where}/qemu-server/{vmid}.conf" for vmid, where in found if where != node}
 
 
 async def _ask_peer(

@@ -103,6 +103,9 @@ class Join(Links):
         alias="keep-guests",
         description="Take this node's guests and its own storages along, if no vmid clashes.",
     )
+    renumber: Boolean = Field(
+        False, description="Take them along, and give free ids to those whose id the cluster has."
+    )
 
 
 class Peer(Parameters):

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from kvorum.access import Throttle
 from kvorum.cluster.join_token import FILE, SECRET_BYTES, Kept, Ticket, Tokens, states
-from kvorum.cluster.methods.admitting import request_of, take_in
+from kvorum.cluster.methods.admitting import guest_paths, request_of, take_in
 from kvorum.cluster.methods.information import join_rows
 from kvorum.cluster.methods.models import Added, AddNode, configured
 from kvorum.cluster.methods.withdrawing import take_off
@@ -72,6 +72,8 @@ class JoinRows(TypedDict):
 
     apiversion: int
     nodelist: list[dict[str, object]]
+    guests: dict[str, str]
+    """Every vmid of the cluster, and its node."""
 
 
 @method(
@@ -139,7 +141,8 @@ async def join_information(ctx: Context, p: Secret) -> JoinRows:
     async with ctx.service(Throttle).attempt(ctx.identity.address, _THROTTLED):
         _tokens(ctx.store)[1].check_open(p.secret, time.time())
     _, configuration = configured(ctx.store)
-    return JoinRows(apiversion=JOIN_API_VERSION, nodelist=join_rows(ctx.store, configuration))
+    guests = {vmid: path.split("/")[1] for vmid, path in guest_paths(ctx.store).items()}
+    return JoinRows(apiversion=JOIN_API_VERSION, nodelist=join_rows(ctx.store, configuration), guests=guests)
 
 
 @method("POST", "/kvorum/cluster/join/admit", permission=Anyone(), protected=True)

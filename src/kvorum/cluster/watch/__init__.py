@@ -1,0 +1,1 @@
+"""Watches what breaks clusters silently: each link's state, latency and loss, and the nodes' clocks."""
