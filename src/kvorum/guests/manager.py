@@ -18,6 +18,8 @@ from kvorum.core.errors import KvorumError, NoQuorum
 from kvorum.core.remembered import RememberedEach
 from kvorum.guests.config import GuestConfig
 from kvorum.guests.errors import GuestError, GuestLocked, QmpLost
+from kvorum.guests.machine.agent import AgentChannel
+from kvorum.guests.machine.commandline import AGENT
 from kvorum.guests.machine.guest import RunningGuest, Workshop
 from kvorum.guests.machine.network import tap_name
 from kvorum.guests.registry import Registry
@@ -58,6 +60,7 @@ class GuestManager:
         self._traffic: dict[int, Traffic] = {}
         self._switched_off: RememberedEach[int, GuestConfig, GuestRecord] = RememberedEach(_switched_off)
         self._rows: RememberedEach[int, GuestRecord, bytes] = RememberedEach(encoded_row)
+        self._agents: dict[int, AgentChannel] = {}
         self._changed = asyncio.Event()
 
     # What is known
@@ -76,6 +79,13 @@ class GuestManager:
         if guest is None or guest.record.incoming:
             raise GuestError(f"VM {vmid} not running")
         return guest
+
+    def agent(self, vmid: int) -> AgentChannel:
+        """The channel to a running guest's agent; raises ``GuestError`` when there is none."""
+        guest = self.need_running(vmid)
+        if not guest.config.agent.enabled:
+            raise GuestError("No QEMU guest agent configured")
+        return self._agents.setdefault(vmid, AgentChannel(self.workshop.files.path(vmid, AGENT)))
 
     def record(self, vmid: int) -> GuestRecord:
         """A guest as all nodes are told; raises ``GuestError`` when this node has no such guest."""
@@ -171,13 +181,23 @@ class GuestManager:
             self.check_unlocked(self.registry.config(vmid), skiplock)
             guest = self.need_running(vmid)
             seconds = SHUTDOWN_TIMEOUT_S if timeout is None else timeout
-            with contextlib.suppress(QmpLost):
-                await guest.monitor.execute("system_powerdown")
+            await self._ask_to_end(guest)
             if not await guest.process.wait(seconds):
                 if not force:
                     raise GuestError(f"VM {vmid} quit/powerdown failed - got timeout after {seconds:g} s")
                 await guest.stop("stopped by request")
             await self._gone(vmid)
+
+    async def _ask_to_end(self, guest: RunningGuest) -> None:
+        """By its agent if it has one that answers, else by the power button."""
+        if guest.config.agent.enabled:
+            try:
+                await self.agent(guest.vmid).tell("guest-shutdown")
+                return
+            except GuestError as error:
+                log.info("VM %d: %s; the power button is pressed instead", guest.vmid, error)
+        with contextlib.suppress(QmpLost):
+            await guest.monitor.execute("system_powerdown")
 
     async def reset(self, vmid: int, *, skiplock: bool = False) -> None:
         """Press the reset button."""
@@ -196,7 +216,11 @@ class GuestManager:
         """Let a guest that stands still go on; nothing to do when it runs."""
         async with self.exclusive(vmid, "resume"):
             self.check_unlocked(self.registry.config(vmid), skiplock)
-            await self.need_running(vmid).resume()
+            guest = self.need_running(vmid)
+            if await guest.refresh() == "suspended":
+                await guest.monitor.execute("system_wakeup")  # it sleeps, by its own wish or the agent's
+            else:
+                await guest.resume()
             self._changed.set()
 
     def adopt(self, guest: RunningGuest) -> None:
@@ -302,6 +326,7 @@ class GuestManager:
         if self._running.get(guest.vmid) is guest:
             del self._running[guest.vmid]
             self._watchers.pop(guest.vmid, None)
+            self._agents.pop(guest.vmid, None)
             self.workshop.files.remove(guest.vmid)
         await guest.detach()
         self._changed.set()

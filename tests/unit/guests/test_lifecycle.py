@@ -176,3 +176,16 @@ async def test_all_nodes_are_told(node: Node) -> None:
             await asyncio.sleep(0.01)
     task.cancel()
     assert [r.name for r in read_records(node.store)["n1"]] == ["told"]
+
+
+async def test_a_guest_is_suspended_goes_on_and_is_asked_things(node: Node) -> None:
+    await configure(node, SMALL)
+    with pytest.raises(GuestError, match="not running"):
+        await node.manager.suspend(100)
+    await node.manager.start(100)
+    await node.manager.suspend(100)
+    assert await node.manager.need_running(100).refresh() == "paused"
+    await node.manager.resume(100)
+    assert await node.manager.need_running(100).refresh() == "running"
+    with pytest.raises(GuestError, match="No QEMU guest agent configured"):
+        node.manager.agent(100)

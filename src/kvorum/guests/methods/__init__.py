@@ -1,5 +1,5 @@
 """The API of guests; importing it declares the methods."""
 
-from kvorum.guests.methods import bulk, cluster_bulk, configuration, migrate, status
+from kvorum.guests.methods import agent, bulk, cluster_bulk, configuration, console, migrate, status
 
-__all__ = ["bulk", "cluster_bulk", "configuration", "migrate", "status"]
+__all__ = ["agent", "bulk", "cluster_bulk", "configuration", "console", "migrate", "status"]

@@ -92,7 +92,8 @@ async def index(ctx: Context, p: ListParameters) -> Encoded[list[Row]]:
 @method("GET", _BASE, permission=LoggedIn())
 async def directory(ctx: Context, p: GuestPath) -> list[Row]:
     """Directory index of a virtual machine."""
-    return [{"subdir": name} for name in ("config", "migrate", "pending", "resize", "status", "unlink")]
+    names = ("agent", "config", "migrate", "monitor", "pending", "resize", "sendkey", "status", "unlink")
+    return [{"subdir": name} for name in names]
 
 
 @method("GET", f"{_BASE}/status", permission=LoggedIn())
