@@ -5,6 +5,7 @@ from __future__ import annotations
 from kvorum.cli.arguments import Presentation
 from kvorum.cli.client import quote
 from kvorum.cli.output.boxes import cell, table
+from kvorum.cli.output.formats import encode
 from kvorum.cli.output.plain import key_value
 
 _LIST = "%10s %-20s %-10s %-10s %12s %-10s\n"
@@ -51,6 +52,12 @@ def config(value: object, shown: Presentation) -> str:
 def _encode_description(text: str) -> str:
     """Percent-encode what would break a line-based form: all but printable ASCII, and ``%`` and ``:``."""
     return "".join(c if " " <= c <= "~" and c not in "%:" else quote(c) if c != ":" else "%3A" for c in text)
+
+
+def agent(value: object, shown: Presentation) -> str:
+    """``qm guest …``: what the agent answered, as JSON for eyes; nothing where it had nothing to say."""
+    answer = value.get("result") if isinstance(value, dict) and value.keys() == {"result"} else value
+    return encode(answer, "json-pretty") if answer not in (None, {}, [], "") else ""
 
 
 def command_line(value: object, shown: Presentation) -> str:
