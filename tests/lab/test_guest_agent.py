@@ -21,7 +21,9 @@ def test_the_agent_answers_runs_programs_and_switches_the_guest_off(cluster: Clu
     cluster.until("n1", f"qm guest cmd {vmid} ping", timeout_s=60)
     facts = json.loads(cluster.say("n1", "qm", "guest", "cmd", str(vmid), "get-vcpus"))
     assert facts[0]["online"] == 1
-    ran = json.loads(cluster.say("n1", "qm", "guest", "exec", str(vmid), "/bin/busybox,echo,hello there"))
+    ran = json.loads(
+        cluster.say("n1", "qm", "guest", "exec", str(vmid), "--", "/bin/busybox", "echo", "hello there")
+    )
     assert (ran["exitcode"], ran["out-data"]) == (0, "hello there\n")
     cluster.run("n1", "pvesh", "create", f"{base}/file-write", "--file", "/tmp/note", "--content", "kept")
     read = cluster.get("n2", f"{base}/file-read?file=/tmp/note")
@@ -30,6 +32,6 @@ def test_the_agent_answers_runs_programs_and_switches_the_guest_off(cluster: Clu
 
     cluster.say("n1", "qm", "suspend", str(vmid))
     cluster.say("n1", "qm", "resume", str(vmid))
-    assert "VM status: running" in cluster.say("n1", "qm", "monitor", str(vmid), "info status")
+    assert "VM status: running" in cluster.say("n1", "qm", "monitor", str(vmid), "info", "status")
     cluster.say("n1", "qm", "shutdown", str(vmid), "--timeout", "60")
     assert cluster.status("n1", vmid) == "stopped"

@@ -146,7 +146,7 @@ async def execute_status(ctx: Context, p: PidParameters) -> Answer:
 
 
 @method("POST", "/kvorum/nodes/{node}/qemu/{vmid}/guest-exec", permission=RootOnly(), where=Where.NODE,
-        protected=True, commands=(Command("qm guest exec", "vmid", "command"),))  # fmt: skip
+        protected=True, commands=(Command("qm guest exec", "vmid", "command..."),))  # fmt: skip
 async def run(ctx: Context, p: RunParameters) -> Answer:
     """Run a program in the guest and wait for its end, for ``timeout`` seconds (0: for ever)."""
     pid = await _begin(ctx, p.vmid, p.command, None)

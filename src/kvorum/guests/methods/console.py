@@ -29,7 +29,7 @@ async def sendkey(ctx: Context, p: KeyParameters) -> None:
 
 @method("POST", f"{_BASE}/monitor", where=Where.NODE, protected=True,
         permission=Privilege("/vms/{vmid}", "Sys.Audit", "Sys.Modify", any_of=True),
-        commands=(Command("qm monitor", "vmid", "command"),))  # fmt: skip
+        commands=(Command("qm monitor", "vmid", "command..."),))  # fmt: skip
 async def monitor(ctx: Context, p: MonitorParameters) -> str:
     """Execute a command of QEMU's human monitor. Who may only look, may only ask ``info`` and ``help``."""
     word = p.command.split()[:1]
