@@ -26,8 +26,8 @@ def test_the_agent_answers_runs_programs_and_switches_the_guest_off(cluster: Clu
     )
     assert (ran["exitcode"], ran["out-data"]) == (0, "hello there\n")
     cluster.run("n1", "pvesh", "create", f"{base}/file-write", "--file", "/tmp/note", "--content", "kept")
-    read = cluster.get("n2", f"{base}/file-read?file=/tmp/note")
-    assert read == {"content": "kept", "bytes-read": 4}
+    asked = ("pvesh", "get", f"{base}/file-read", "--file", "/tmp/note", "--output-format", "json")
+    assert json.loads(cluster.say("n2", *asked)) == {"content": "kept", "bytes-read": 4}
     assert "refused" in cluster.fails("n1", "pvesh", "get", f"{base}/file-read", "--file", "/nowhere")
 
     cluster.say("n1", "qm", "suspend", str(vmid))
