@@ -136,7 +136,6 @@ def test_a_history_is_a_line_for_each_revision(monkeypatch: pytest.MonkeyPatch) 
     time.tzset()
 
 
-<<<<<<< HEAD
 def test_links_and_clocks_are_two_tables_and_what_is_to_be_warned_of() -> None:
     value = {
         "links": [
@@ -160,11 +159,11 @@ def test_links_and_clocks_are_two_tables_and_what_is_to_be_warned_of() -> None:
         "Link 0 is down.\nn3 has not told of its links and clocks yet.\n"
     )
     assert links.status({}, SHOWN).startswith("This node is in no cluster")
-=======
+
+
 def test_qm_guest_shows_the_agents_answer_alone() -> None:
     assert guests.agent({"result": {}}, Presentation()) == ""
     assert (
         guests.agent({"result": [{"online": 1}]}, Presentation()) == '[\n   {\n      "online" : 1\n   }\n]\n'
     )
     assert '"exitcode" : 0' in guests.agent({"exitcode": 0, "exited": 1}, Presentation())
->>>>>>> dc4d2c6 (Print what a guest's agent answered as JSON for eyes)
