@@ -30,6 +30,13 @@ _kvorum() {
 }
 
 declare -gA _kvorum_next=(
+    ['ha-manager']='config groupconfig rules status'
+    ['ha-manager config']=''
+    ['ha-manager groupconfig']=''
+    ['ha-manager rules']='config list'
+    ['ha-manager rules config']=''
+    ['ha-manager rules list']=''
+    ['ha-manager status']=''
     ['pvecm']='add adopt apiver config create delnode expected leave link nodes qdevice rename revoke status takecert token tokens votes'
     ['pvecm add']=''
     ['pvecm adopt']=''
@@ -70,6 +77,10 @@ declare -gA _kvorum_next=(
     ['pvesm remove']=''
     ['pvesm set']=''
     ['pvesm status']=''
+    ['pvesr']='list read status'
+    ['pvesr list']=''
+    ['pvesr read']=''
+    ['pvesr status']=''
     ['pveum']='acl group passwd pool realm role ticket user'
     ['pveum acl']='delete list modify'
     ['pveum acl delete']=''
@@ -143,6 +154,11 @@ declare -gA _kvorum_next=(
     ['qm unlock']=''
 )
 declare -gA _kvorum_options=(
+    ['ha-manager config']='--type --help --output-format'
+    ['ha-manager groupconfig']='--help --output-format'
+    ['ha-manager rules config']='--resource --type --help --output-format'
+    ['ha-manager rules list']='--resource --type --help --output-format'
+    ['ha-manager status']='--help --output-format'
     ['pvecm add']='--fingerprint --force --keep-guests --link0 --nodeid --password --renumber --token --votes --help --output-format'
     ['pvecm adopt']='--yes --help --output-format'
     ['pvecm apiver']='--help --output-format'
@@ -177,6 +193,9 @@ declare -gA _kvorum_options=(
     ['pvesm remove']='--help --output-format'
     ['pvesm set']='--content --delete --digest --disable --format --nodes --preallocation --shared --help --output-format'
     ['pvesm status']='--content --enabled --format --storage --target --help --output-format'
+    ['pvesr list']='--help --output-format'
+    ['pvesr read']='--help --output-format'
+    ['pvesr status']='--guest --help --output-format'
     ['pveum acl delete']='--groups --propagate --roles --tokens --users --help --output-format'
     ['pveum acl list']='--help --output-format'
     ['pveum acl modify']='--delete --groups --propagate --roles --tokens --users --help --output-format'
@@ -238,6 +257,11 @@ declare -gA _kvorum_options=(
     ['qm unlock']='--help --output-format'
 )
 declare -gA _kvorum_arguments=(
+    ['ha-manager config']=''
+    ['ha-manager groupconfig']=''
+    ['ha-manager rules config']=''
+    ['ha-manager rules list']=''
+    ['ha-manager status']=''
     ['pvecm add']='hostname'
     ['pvecm adopt']=''
     ['pvecm apiver']=''
@@ -272,6 +296,9 @@ declare -gA _kvorum_arguments=(
     ['pvesm remove']='storage'
     ['pvesm set']='storage'
     ['pvesm status']=''
+    ['pvesr list']=''
+    ['pvesr read']='id'
+    ['pvesr status']=''
     ['pveum acl delete']='path'
     ['pveum acl list']=''
     ['pveum acl modify']='path'
@@ -332,4 +359,4 @@ declare -gA _kvorum_arguments=(
     ['qm suspend']='vmid'
     ['qm unlock']='vmid'
 )
-complete -F _kvorum pvecm pvesh pvesm pveum qm
+complete -F _kvorum ha-manager pvecm pvesh pvesm pvesr pveum qm

@@ -17,7 +17,7 @@ from kvorum.core.calendar_event import MAX_LENGTH, CalendarEvent
 from kvorum.core.errors import KvorumError
 from kvorum.core.sections import Section
 from kvorum.guests import owners, read_records
-from kvorum.interface import Context, LoggedIn, NoParameters, Parameters, Vmid, Where, method
+from kvorum.interface import Command, Context, LoggedIn, NoParameters, Parameters, Vmid, Where, method
 from kvorum.node import backup_jobs
 from kvorum.node.methods.models import CLUSTER_AUDIT, NodePath, Row
 from kvorum.store import Store
@@ -73,20 +73,26 @@ class HaRule(Parameters):
     rule: str = Field(description="The HA rule's name.")
 
 
-@method("GET", "/cluster/replication", permission=LoggedIn())
+@method("GET", "/cluster/replication", permission=LoggedIn(), commands=(Command("pvesr list"),))
 async def replication_jobs(ctx: Context, p: NoParameters) -> list[Row]:
     """List replication jobs."""
     return [row for row in _replication(ctx.store) if ctx.allowed(f"/vms/{row['guest']}", "VM.Audit")]
 
 
-@method("GET", "/cluster/replication/{id}", permission=LoggedIn())
+@method("GET", "/cluster/replication/{id}", permission=LoggedIn(), commands=(Command("pvesr read", "id"),))
 async def replication_job(ctx: Context, p: ReplicationId) -> Row:
     """Read replication job configuration."""
     rows: list[Row] = await replication_jobs(ctx, NoParameters())
     return _one(ctx.store, REPLICATION, rows, lambda row: row["id"] == p.id, f"replication job '{p.id}'")
 
 
-@method("GET", "/nodes/{node}/replication", permission=LoggedIn(), where=Where.NODE)
+@method(
+    "GET",
+    "/nodes/{node}/replication",
+    permission=LoggedIn(),
+    where=Where.NODE,
+    commands=(Command("pvesr status"),),
+)
 async def node_replication(ctx: Context, p: NodeReplication) -> list[Row]:
     """List status of all replication jobs on this node."""
     owner_of = owners(ctx.store.guests())
@@ -150,7 +156,7 @@ async def ha_index(ctx: Context, p: NoParameters) -> list[Row]:
     return [{"id": name} for name in ("status", "resources", "groups", "rules")]
 
 
-@method("GET", "/cluster/ha/resources", permission=CLUSTER_AUDIT)
+@method("GET", "/cluster/ha/resources", permission=CLUSTER_AUDIT, commands=(Command("ha-manager config"),))
 async def ha_resources(ctx: Context, p: HaResources) -> list[Row]:
     """List HA resources."""
     return [
@@ -168,7 +174,7 @@ async def ha_resource(ctx: Context, p: HaResource) -> Row:
     return _one(ctx.store, "ha/resources.cfg", rows, lambda row: row["sid"] == sid, f"resource '{sid}'")
 
 
-@method("GET", "/cluster/ha/groups", permission=CLUSTER_AUDIT)
+@method("GET", "/cluster/ha/groups", permission=CLUSTER_AUDIT, commands=(Command("ha-manager groupconfig"),))
 async def ha_groups(ctx: Context, p: NoParameters) -> list[Row]:
     """Get HA groups."""
     found = _sections(ctx.store, "ha/groups.cfg")
@@ -182,7 +188,8 @@ async def ha_group(ctx: Context, p: HaGroup) -> Row:
     return _one(ctx.store, "ha/groups.cfg", rows, lambda row: row["group"] == p.group, f"group '{p.group}'")
 
 
-@method("GET", "/cluster/ha/rules", permission=CLUSTER_AUDIT)
+@method("GET", "/cluster/ha/rules", permission=CLUSTER_AUDIT,
+        commands=(Command("ha-manager rules config"), Command("ha-manager rules list")))  # fmt: skip
 async def ha_rules(ctx: Context, p: HaRules) -> list[Row]:
     """Get HA rules."""
     return [
@@ -200,7 +207,9 @@ async def ha_rule(ctx: Context, p: HaRule) -> Row:
     return _one(ctx.store, "ha/rules.cfg", rows, lambda row: row["rule"] == p.rule, f"rule '{p.rule}'")
 
 
-@method("GET", "/cluster/ha/status/current", permission=CLUSTER_AUDIT)
+@method(
+    "GET", "/cluster/ha/status/current", permission=CLUSTER_AUDIT, commands=(Command("ha-manager status"),)
+)
 async def ha_status(ctx: Context, p: NoParameters) -> list[Row]:
     """Get HA manager status. HA does not run yet: only whether there is quorum."""
     quorate = ctx.store.membership.quorate
