@@ -7,7 +7,6 @@ KVORUM_LAB_ROOT names a Debian root file system to use instead of the cached one
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 import socket
 import warnings
@@ -19,10 +18,9 @@ from typing import Any
 
 import pytest
 import urllib3
-from lab_cluster import Cluster, Maker, form
+from lab_cluster import Cluster, Maker, form, roots_of
 
 from kvorum.lab import Lab, LabError, needs
-from kvorum.lab.commands import cached_roots, find_deb
 from kvorum.lab.plan import Plan
 
 
@@ -35,12 +33,6 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _roots(plan: Plan) -> dict[str, Path]:
-    if given := os.environ.get("KVORUM_LAB_ROOT"):
-        return {"node": Path(given), "plain": Path(given)}
-    return cached_roots(plan, find_deb(os.environ.get("KVORUM_LAB_DEB", "auto")))
-
-
 @pytest.fixture(scope="session")
 def lab_host() -> None:
     """Skips where no lab can run, with the reason."""
@@ -51,7 +43,7 @@ def lab_host() -> None:
 @pytest.fixture(scope="session")
 def session_lab(lab_host: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     it = Lab(tmp_path_factory.mktemp("lab"))
-    it.up(Plan(3), _roots(Plan(3)), page_port=None)
+    it.up(Plan(3), roots_of(Plan(3)), page_port=None)
     yield it
     it.down()
 
@@ -155,7 +147,7 @@ def _making(directory: Path, failed: Callable[[], bool] = lambda: False) -> Iter
 
     def make(plan: Plan, page_port: int | None = None) -> Lab:
         names.extend(machine.name for machine in plan.machines)
-        it.up(plan, _roots(plan), page_port)
+        it.up(plan, roots_of(plan), page_port)
         return it
 
     try:

@@ -11,9 +11,11 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from kvorum.lab import Lab, LabError
-from kvorum.lab.commands import find_deb
+from kvorum.lab.commands import cached_roots, find_deb
+from kvorum.lab.plan import Plan
 
 NODES = ("n1", "n2", "n3")
 SHARED = "shared"
@@ -188,6 +190,13 @@ class Following:
             line = raw.decode(errors="replace")
             self.text += line
             yield line
+
+
+def roots_of(plan: Plan) -> dict[str, Path]:
+    """The root file systems for a lab of the tests: what KVORUM_LAB_ROOT names, else the cached ones."""
+    if given := os.environ.get("KVORUM_LAB_ROOT"):
+        return {"node": Path(given), "plain": Path(given)}
+    return cached_roots(plan, find_deb(os.environ.get("KVORUM_LAB_DEB", "auto")))
 
 
 def address(lab: Lab, node: str, network: int) -> str:

@@ -14,9 +14,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from lab_cluster import FINGERPRINT, Cluster, _links, address, join
+from lab_cluster import FINGERPRINT, Cluster, _links, address, join, roots_of
 
-from conftest import _roots
 from kvorum.cluster.qdevice.changes import REMOVE, SETUP
 from kvorum.lab import Lab
 from kvorum.lab.plan import Plan
@@ -60,7 +59,7 @@ sys.exit(f"no write in time: {last}")
 def pair(lab_host: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     lab = Lab(tmp_path_factory.mktemp("qdevice"))
     plan = Plan(3, plain=1)
-    lab.up(plan, _roots(plan), None)
+    lab.up(plan, roots_of(plan), None)
     cluster = Cluster(lab)
     cluster.say("n1", "pvecm", "create", "walk", *_links(lab, "n1"))
     join(cluster, "n2", address(lab, "n1", 0))

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kvorum.core.errors import Conflict
 from kvorum.corosync import Configuration, DocumentError, judge
 from kvorum.store.face import Operation, Rename, Write
-from kvorum.store.host import Host
-from kvorum.store.membership import MembershipSource
+
+if TYPE_CHECKING:
+    from kvorum.store.host import Host  # for its types alone: others read here what nodes run
+    from kvorum.store.membership import MembershipSource
 
 log = logging.getLogger(__name__)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from kvorum.store.face import Member, Membership
-from kvorum.store.protocol import Status
+
+if TYPE_CHECKING:
+    from kvorum.store.protocol import Status  # its machine is the store's alone
 
 REMOVED = "removed-from-cluster"
 """The name of the file beside the database that holds why a removed node is read-only."""

@@ -271,7 +271,7 @@ async def test_votes_change_by_steps_of_one_and_say_what_they_come_to(
     async def followed(store: MemoryStore, version: int) -> list[str]:
         return []
 
-    monkeypatch.setattr(votes, "wait_until_followed", followed)
+    monkeypatch.setattr(following, "wait_until_followed", followed)
     services = Services()
     services.add(Cluster, cluster)
     ctx = Context(store, services, Identity("root@pam"), Everything())
@@ -313,7 +313,7 @@ async def test_votes_stop_where_a_node_does_not_follow(
     async def late(store: MemoryStore, version: int) -> list[str]:
         return ["n2"]
 
-    monkeypatch.setattr(votes, "wait_until_followed", late)
+    monkeypatch.setattr(following, "wait_until_followed", late)
     with pytest.raises(KvorumError, match="corosync on n2 does not run version 6"):
         await votes.change_votes(store, Votes(node="n1", votes=5), "root@pam", Lines())
     assert stored(store).nodes[0].votes == 3

@@ -19,8 +19,9 @@ from kvorum.guests.machine.launcher import PlainLauncher
 from kvorum.guests.machine.runtime import RunFiles
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.migration.request import Request
-from kvorum.guests.migration.source import Migration, Services, Wish
+from kvorum.guests.migration.source import Migration, Services
 from kvorum.guests.migration.target import Incoming
+from kvorum.guests.migration.wish import Wish
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Peers
 from kvorum.storage import Storages

@@ -16,7 +16,6 @@ from kvorum.cluster.links import addresses
 from kvorum.cluster.methods.models import Added, AddNode, configured
 from kvorum.cluster.methods.withdrawing import take_off
 from kvorum.cluster.qdevice.device import misfit
-from kvorum.cluster.service import wait_until_followed
 from kvorum.core.errors import Conflict, NoQuorum, OutcomeUnknown, ParameterError
 from kvorum.interface import Context
 from kvorum.store import Expect, MakeDirectory, Operation, Store, Write
@@ -74,6 +73,8 @@ async def take_in(ctx: Context, request: Admission, who: str, secret: str | None
                 # It may have changed the quorum that its answer waited for. If it is there, it is ours.
                 request, asked = replace(request, force=True), True
                 continue
+        from kvorum.cluster.following import wait_until_followed  # what follows is pvedaemon's alone
+
         late = await wait_until_followed(store, new.config_version)
         warnings = [f"corosync on {', '.join(late)} does not run the new configuration yet"] if late else []
         warnings += [sentence] if (sentence := misfit(new)) else []

@@ -16,7 +16,6 @@ from kvorum.cluster.leave.refusals import Leaver, leave_refusals, removal_refusa
 from kvorum.cluster.leave.removal import guests_of, own_fingerprint, remove
 from kvorum.cluster.leave.steps import leave
 from kvorum.cluster.methods.models import configuration_of, configured
-from kvorum.cluster.service import wait_until_followed
 from kvorum.core.errors import Conflict, NoQuorum
 from kvorum.interface import (
     Anyone,
@@ -81,6 +80,8 @@ async def delnode(ctx: Context, p: Removal) -> None:
         return
     _say(ctx, f"node '{p.node}' was removed from the cluster", *removal.notes)
     if removal.configuration is not None:
+        from kvorum.cluster.following import wait_until_followed  # what follows is pvedaemon's alone
+
         await wait_until_followed(store, removal.configuration.config_version)
 
 

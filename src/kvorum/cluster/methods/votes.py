@@ -7,7 +7,6 @@ import asyncio
 from pydantic import Field
 
 from kvorum.cluster.change import CONFIGURATION, Cluster
-from kvorum.cluster.following import wait_until_followed
 from kvorum.cluster.methods.information import quorum_row
 from kvorum.cluster.methods.models import QuorumRow, configured
 from kvorum.cluster.quorum import Device, Shape, Voter, cautions, explain
@@ -101,6 +100,8 @@ async def change_votes(store: Store, p: Votes, who: str, log: TaskLog) -> None:
         new = _one_step(old, p)
         _checked(store, old, new, p.force)
         await _write(store, file, new, who)
+        from kvorum.cluster.following import wait_until_followed  # what follows is pvedaemon's alone
+
         late = await wait_until_followed(store, new.config_version)
         if late:
             raise KvorumError(

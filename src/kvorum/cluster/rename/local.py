@@ -6,7 +6,6 @@ import logging
 import socket
 from pathlib import Path
 
-from kvorum.cluster.following import running_version
 from kvorum.cluster.host import Host, write_whole
 from kvorum.cluster.rename.names import hosts
 from kvorum.core.paths import Paths
@@ -61,6 +60,8 @@ class LocalName:
 
     async def follow_corosync(self) -> None:
         """Let corosync take up what is on disk: by a reload, or by a start where it was thrown out."""
+        from kvorum.cluster.following import running_version  # what follows is pvedaemon's alone
+
         if running_version() is None:
             await self._host.restart_corosync()
             return

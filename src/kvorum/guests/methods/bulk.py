@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from kvorum.core.errors import KvorumError, ParameterError, PermissionDenied
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.migrate import migration_of
-from kvorum.guests.migration.source import Wish
+from kvorum.guests.migration.wish import Wish
 from kvorum.interface import (
     Boolean,
     Context,

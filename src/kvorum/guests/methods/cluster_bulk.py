@@ -19,7 +19,7 @@ from kvorum.guests.methods.bulk import VmidList, require_all_named, walk
 from kvorum.guests.methods.migrate import migration_of
 from kvorum.guests.methods.parameters import GuestPath
 from kvorum.guests.methods.status import require_in_memory
-from kvorum.guests.migration.source import Wish
+from kvorum.guests.migration.wish import Wish
 from kvorum.guests.registry import owners
 from kvorum.guests.statistics import GuestRecord, read_records
 from kvorum.interface import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from pydantic import Field
@@ -11,9 +11,7 @@ from kvorum.guests.errors import GuestError
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.parameters import GuestPath, storage_map
 from kvorum.guests.migration.request import Request
-from kvorum.guests.migration.source import Migration, Wish
-from kvorum.guests.migration.source import Services as MigrationServices
-from kvorum.guests.migration.target import Incoming
+from kvorum.guests.migration.wish import Wish
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import (
     Boolean,
@@ -29,6 +27,10 @@ from kvorum.interface import (
     method,
 )
 from kvorum.storage import StorageError, Storages
+
+if TYPE_CHECKING:
+    from kvorum.guests.migration.source import Migration
+    from kvorum.guests.migration.target import Incoming
 
 _PATH = "/nodes/{node}/qemu/{vmid}/migrate"
 _INCOMING = "/kvorum/nodes/{node}/incoming/{vmid}"
@@ -128,35 +130,43 @@ async def migrate(ctx: Context, p: MigrateParameters) -> Work:
 
 def migration_of(ctx: Context, wish: Wish, log: TaskLog) -> Migration:
     """One migration, with what this daemon holds."""
-    services = MigrationServices(
+    from kvorum.guests.migration.source import Migration, Services  # pveproxy declares it and makes none
+
+    services = Services(
         ctx.service(GuestManager), ctx.service(Storages), ctx.service(Peers), ctx.service(Unfinished)
     )
     return Migration(services, wish, log)
 
 
+def _incoming(ctx: Context) -> Incoming:
+    from kvorum.guests.migration.target import Incoming  # as above
+
+    return ctx.service(Incoming)
+
+
 @method("POST", f"{_INCOMING}/check", permission=NodeOnly(), where=Where.NODE, protected=True)
 async def incoming_check(ctx: Context, p: RequestParameters) -> list[str]:
     """Everything that stands against a guest's coming to this node."""
-    return await ctx.service(Incoming).check(_request(p))
+    return await _incoming(ctx).check(_request(p))
 
 
 @method("POST", f"{_INCOMING}/prepare", permission=NodeOnly(), where=Where.NODE, protected=True)
 async def incoming_prepare(ctx: Context, p: RequestParameters) -> dict[str, object]:
     """Make disks and begin a QEMU that waits for a guest."""
-    answer: dict[str, object] = msgspec.to_builtins(await ctx.service(Incoming).prepare(_request(p)))
+    answer: dict[str, object] = msgspec.to_builtins(await _incoming(ctx).prepare(_request(p)))
     return answer
 
 
 @method("POST", f"{_INCOMING}/resume", permission=NodeOnly(), where=Where.NODE, protected=True)
 async def incoming_resume(ctx: Context, p: TokenParameters) -> None:
     """The guest is ours: let it run."""
-    await ctx.service(Incoming).resume(p.vmid, p.token)
+    await _incoming(ctx).resume(p.vmid, p.token)
 
 
 @method("POST", f"{_INCOMING}/abort", permission=NodeOnly(), where=Where.NODE, protected=True)
 async def incoming_abort(ctx: Context, p: TokenParameters) -> None:
     """The guest doesn't come: take everything back."""
-    await ctx.service(Incoming).abort(p.vmid, p.token)
+    await _incoming(ctx).abort(p.vmid, p.token)
 
 
 def _request(p: RequestParameters) -> Request:

@@ -27,6 +27,7 @@ from kvorum.guests.migration.offline import copy_disks
 from kvorum.guests.migration.request import Answer, DiskRequest, Request
 from kvorum.guests.migration.sequence import Do, Outcome, State, begin, step
 from kvorum.guests.migration.target import moved_config
+from kvorum.guests.migration.wish import Wish
 from kvorum.guests.registry import config_path
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Peers, TaskLog
@@ -40,27 +41,6 @@ SETTLE_PAUSE_S = 1.0
 MULTIFD_FROM_MIB = 8192
 """Guests with less memory are through before more channels pay off."""
 _HASTE = frozenset({Do.FINISH_DISKS, Do.FINISH_MEMORY, Do.COMMIT, Do.RESUME_TARGET, Do.STOP_SOURCE})
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the user asked for."""
-
-    vmid: int
-    target: str
-    online: bool
-    with_local_disks: bool = False
-    storages: Mapping[str, str] | None = None
-    """Storage here to storage there; the key ``*`` is for all others."""
-    rate_kib_s: int = 0
-    secure: bool = True
-    """Whether the memory goes under TLS."""
-    who: str = ""
-
-    def storage(self, here: str) -> str:
-        """The storage there for one here."""
-        wanted = self.storages or {}
-        return wanted.get(here, wanted.get("*", here))
 
 
 @dataclass(frozen=True, slots=True)
