@@ -75,6 +75,10 @@ class World:
     votes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(NODES, 1))
     device: Json = field(default_factory=dict)
     """The QDevice's status; empty without one."""
+    bad_links: dict[tuple[str, str, int], Json] = field(default_factory=dict)
+    """What is wrong with a link: (node, to, link) to what its row says instead."""
+    clocks: dict[str, float] = field(default_factory=dict)
+    """How far nodes' clocks are ahead, in milliseconds."""
     join_tokens: list[Json] = field(default_factory=list)
     certificate: str = "cluster"
     """Which certificate the page of pve shows."""
@@ -351,6 +355,28 @@ def node_rows(world: World) -> list[Json]:
         | {"ring0_addr": f"10.0.0.{n}", "ring1_addr": f"10.1.0.{n}"}
         for n, (name, votes) in enumerate(world.votes.items(), 1)
     ]
+
+
+async def links(request: web.Request) -> web.Response:
+    """As GET /kvorum/links has it: all is well but what the world says."""
+    world = request.app[WORLD]
+    pairs = [(a, b) for a in world.votes for b in world.votes if a != b]
+    rows = [
+        {"node": a, "to": b, "link": link, "address": "", "to_address": "", "downs": 0, "latency_us": 400}
+        | {"connected": 1, "loss_percent": 0.0} | world.bad_links.get((a, b, link), {})
+        for a, b in pairs for link in (0, 1)
+    ]  # fmt: skip
+    clocks = [
+        {
+            "node": a,
+            "to": b,
+            "ahead_ms": world.clocks.get(b, 0) - world.clocks.get(a, 0),
+            "unsure_ms": 1,
+            "asked": 1,
+        }
+        for a, b in pairs
+    ]
+    return data({"links": rows, "clocks": clocks, "warnings": [], "silent": []})
 
 
 async def quorum(request: web.Request) -> web.Response:
@@ -758,6 +784,7 @@ def application(world: World) -> web.Application:
         (f"{api}/cluster/tasks", tasks),
         (f"{api}/cluster/config/nodes", config_nodes),
         (f"{api}/kvorum/quorum", quorum),
+        (f"{api}/kvorum/links", links),
         (f"{cluster}/votes", forecast),
         (f"{cluster}/tokens", join_tokens),
         (f"{cluster}/fingerprint", fingerprint),

@@ -266,6 +266,20 @@ class TestNodes:
         )
         expect(tab.get_by_role("region", name="Quorum")).to_contain_text("any 2 of pve, pve2, pve3")
 
+    def test_what_is_wrong_with_links_and_clocks_stands_at_its_node(self, page: Page, server: Any) -> None:
+        server.world.bad_links = {
+            ("pve", "pve2", 1): {"connected": 0, "latency_us": 0},
+            ("pve3", "pve", 0): {"loss_percent": 12.4, "latency_us": 2500},
+        }
+        server.world.clocks = {"pve2": 40.0, "pve3": -300_000.0}
+        open_tab(page)
+        rows = page.get_by_role("region", name="Cluster Nodes").get_by_role("row")
+        two, three = (rows.filter(has=page.get_by_role("rowheader", name=name)) for name in ("pve2", "pve3"))
+        expect(two).to_contain_text("not to pve · 0.4 ms")
+        expect(two).to_contain_text("+40 ms")
+        expect(three).to_contain_text("12 % lost · 2.5 ms")
+        expect(three).to_contain_text("-300.0 s")
+
     def test_what_votes_come_to_is_told_before_they_are_set(self, tab: Page, server: Any) -> None:
         dialog = press(tab, "Change the votes of pve2")
         expect(dialog.get_by_role("button", name="Set votes")).to_be_disabled()

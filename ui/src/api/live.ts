@@ -21,6 +21,7 @@ import type {
   ConfiguredNode,
   GuestConfig,
   GuestStatus,
+  LinksAnswer,
   MigrationCheck,
   NodeStatus,
   QuorumAnswer,
@@ -34,6 +35,8 @@ import type {
 const ABSENT_MS = 30_000;
 /** A node's load average and swap come with no event: they are asked for when it tells of its load, this seldom. */
 const NODE_STATUS_MS = 10_000;
+/** Nodes tell of their links so often. */
+const LINKS_MS = 10_000;
 const REALMS = "realms";
 /** A guest that moves is for a moment not where we ask for it; only what lasts longer is worth a word. */
 const MOVING_TRIES = 4;
@@ -72,6 +75,14 @@ export const useTasks = () => useTold<TaskRow>("tasks", "/cluster/tasks", applyT
 export const useConfiguredNodes = () =>
   useLive<ConfiguredNode[]>(["votes"], "/cluster/config/nodes", { missing: NO_NODES });
 export const useQuorum = () => useLive<QuorumAnswer | null>(["quorum"], "/kvorum/quorum", { missing: null });
+
+/** Of links and clocks no event tells: they are asked for while they are on the screen. */
+export const useLinks = () =>
+  useQuery({
+    queryKey: ["links"],
+    queryFn: () => call<LinksAnswer>("GET", "/kvorum/links"),
+    refetchInterval: LINKS_MS,
+  });
 
 export const useNodeStatus = (node: string) => useLive<NodeStatus>(["node", node], `${nodePath(node)}/status`);
 

@@ -97,6 +97,26 @@ export interface Caution {
   node?: string;
 }
 
+/** GET /kvorum/links: each link as its nodes see it, and how far each clock is ahead of another. */
+export interface LinksAnswer {
+  links: {
+    node: string;
+    to: string;
+    link: number;
+    address: string;
+    to_address: string;
+    connected: Flag | boolean;
+    latency_us: number;
+    /** null until there are enough pings to tell */
+    loss_percent: number | null;
+    downs: number;
+  }[];
+  clocks: { node: string; to: string; ahead_ms: number; unsure_ms: number; asked: number }[];
+  warnings: { kind: string; nodes: string[]; link: number | null; sentence: string }[];
+  /** nodes that are here and tell nothing yet */
+  silent: string[];
+}
+
 /** GET /kvorum/cluster/votes: quorum explained as it would be, and what forbids the change. */
 export interface VotesForecast extends QuorumAnswer {
   refusals: string[];

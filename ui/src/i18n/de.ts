@@ -135,6 +135,7 @@ export const de: Dictionary = {
     memory: "Speicher",
     uptime: "Laufzeit",
     votes: "Stimmen",
+    clock: "Uhr",
     id: "ID",
     guest: "Gast",
     storage: "Datenspeicher",

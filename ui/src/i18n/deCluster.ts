@@ -13,6 +13,8 @@ export const deCluster: Shape<typeof enCluster> = {
     howTo:
       "Hier lässt sich ein Cluster erstellen, oder der Knoten tritt einem bei: dann zeigt eine Seite alle Knoten, und Gäste wandern zwischen ihnen. Am besten sind drei oder mehr; zwei gehen mit einem QDevice.",
     rootOnly: "Das darf nur root@pam, mit seinem Passwort angemeldet.",
+    down: (nodes: string) => `nicht zu ${nodes}`,
+    loss: (share: number) => `${share} % verloren`,
     needsQuorum: "Kein Quorum: bis es wieder da ist, lässt sich nichts ändern.",
     link: (number) => `Link ${number}`,
     local: "diese Seite",

@@ -135,6 +135,7 @@ export const en = {
     memory: "Memory",
     uptime: "Uptime",
     votes: "Votes",
+    clock: "Clock",
     id: "ID",
     guest: "Guest",
     storage: "Storage",

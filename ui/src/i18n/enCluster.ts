@@ -19,6 +19,8 @@ export const enCluster = {
     howTo:
       "Create a cluster here, or have this node join one: then one page shows all nodes, and guests move between them. Three nodes or more are best; two work with a QDevice.",
     rootOnly: "Only root@pam, logged in with its password, may do this.",
+    down: (nodes: string) => `not to ${nodes}`,
+    loss: (share: number) => `${share} % lost`,
     needsQuorum: "No quorum: nothing can be changed until it is back.",
     link: (number: number) => `Link ${number}`,
     local: "this page",
