@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from kvorum.core import ids
 from kvorum.core.errors import KvorumError, ParameterError, PermissionDenied
 from kvorum.interface.declare import (
     Anyone,
@@ -130,6 +131,7 @@ class Caller:
     ) -> object:
         target = match.target
         if isinstance(target, Listing):
+            _check_names(match.values)
             return target.rows()
         method = target.method
         parameters = target.decoder.decode(match.values, given)
@@ -160,3 +162,21 @@ def _as_read(parameters: Parameters) -> Mapping[str, str]:
         for name, field in type(parameters).model_fields.items()
         if isinstance(value := getattr(parameters, name), str | int)
     }
+
+
+def _check_names(values: Mapping[str, str]) -> None:
+    """Raise ``ParameterError`` below what can't be a node, a guest or a storage: nothing is listed there."""
+    errors = {}
+    for name, check in _NAMES.items():
+        try:
+            if name in values:
+                check(values[name])
+        except ValueError as error:
+            errors[name] = str(error)
+    if errors:
+        raise ParameterError(errors)
+
+
+_NAMES: Mapping[str, Callable[[str], object]] = {
+    "node": ids.node_name, "vmid": ids.vmid, "storage": ids.storage_name,
+}  # fmt: skip

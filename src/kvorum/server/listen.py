@@ -15,6 +15,7 @@ from aiohttp import web
 
 from kvorum.core.errors import KvorumError
 from kvorum.server import http_log
+from kvorum.server.connection import Server
 
 Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -89,7 +90,7 @@ def _bound(port: int, address: str) -> socket.socket:
 
 @asynccontextmanager
 async def _serving(handler: Handler, sock: socket.socket, context: SSLContext | None) -> AsyncIterator[None]:
-    server = web.Server(handler, access_log=None, keepalive_timeout=KEEPALIVE_S, logger=http_log.logger)
+    server = Server(handler, access_log=None, keepalive_timeout=KEEPALIVE_S, logger=http_log.logger)
     # aiohttp waits as long again after it has told the handlers that their requests bring no more.
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=CLOSING_S / 2)
     await runner.setup()

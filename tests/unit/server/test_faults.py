@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import resource
 import socket
 import ssl
@@ -152,6 +153,9 @@ async def test_a_malformed_request_is_refused_once_and_its_connection_ended(
     assert answer.count(b"HTTP/1.") == 1
     assert answer.split()[1] == b"400"
     assert b"welcome" not in answer
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"Content-Type: application/json;charset=UTF-8" in head
+    assert json.loads(body)["message"].encode() in head.splitlines()[0], "the reason phrase is the sentence"
     async with cluster.client.get(f"{cluster.n1.url}/api2/json/open") as fine:
         assert fine.status == 200
 
@@ -176,6 +180,14 @@ async def test_a_body_that_is_too_large_is_413(cluster: "Cluster", node: str) ->
     ) as answer:
         assert answer.status == 413
         assert (await answer.json())["message"] == "the body is too large\n"
+
+
+@pytest.mark.parametrize("node", ["a%20b", "%5B%27null%27", "-n1", "n" * 70])
+async def test_nothing_is_listed_below_what_can_be_no_node(cluster: "Cluster", node: str) -> None:
+    headers = await cluster.login()
+    async with cluster.client.get(f"{cluster.n1.url}/api2/json/nodes/{node}", headers=headers) as answer:
+        assert answer.status == 400
+        assert (await answer.json())["errors"].keys() == {"node"}
 
 
 @pytest.mark.parametrize("verb", ["PUT", "PATCH", "PROPFIND", "OPTIONS", "TRACE"])
