@@ -131,7 +131,7 @@ def test_two_nodes_with_votes_two_and_one(make_lab: Callable[[Plan], Lab]) -> No
     cluster.until("n1", f"grep -q 'config_version: {grown + 1}' /etc/corosync/corosync.conf", 60)
     shows(cluster, "n1", 2, 2)
     cluster.settled(["n1"])
-    assert f"version {grown} of corosync.conf was taken back" in cluster.say("n1", "pvecm", "status")
+    cluster.until("n1", f"pvecm status | grep -q 'version {grown} of corosync.conf was taken back'")
     lab.power("n2")
     cluster.settled(["n1", "n2"])
     for node in ("n1", "n2"):

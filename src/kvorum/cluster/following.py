@@ -65,16 +65,19 @@ class CorosyncConfiguration:
         journal: Path | None = None,
         peers: Peers | None = None,
         note: Callable[[str], None] = lambda _: None,
+        changing: Callable[[], bool] = lambda: False,
     ) -> None:
         """``journal`` is where the trial outlives the daemon; ``peers`` are asked for what was missed.
 
-        ``note`` puts a sentence into the cluster's log.
+        ``note`` puts a sentence into the cluster's log. ``changing`` says whether this node creates, joins or
+        leaves a cluster just now: corosync is that change's to stop and start then.
         """
         self._store = store
         self._host = host
         self._journal = journal or host.configuration.with_name("corosync-trial.json")
         self._peers = peers
         self._note = note
+        self._changing = changing
         self._noted = b""
         self._trial = self._load()
         self._since = time.monotonic()
@@ -87,7 +90,12 @@ class CorosyncConfiguration:
         cls, cluster: Cluster, peers: Peers | None, note: Callable[[str], None] = lambda _: None
     ) -> CorosyncConfiguration:
         """The node's own."""
-        return cls(cluster.store, cluster.host, cluster.paths.state / "corosync-trial.json", peers, note)
+
+        def changing() -> bool:
+            return cluster.changing.locked() or cluster.journal.there()
+
+        trial = cluster.paths.state / "corosync-trial.json"
+        return cls(cluster.store, cluster.host, trial, peers, note, changing)
 
     async def follow(self) -> None:
         """Apply the present configuration and every later one; tell the running version now and then.
@@ -300,7 +308,7 @@ class CorosyncConfiguration:
 
     async def catch_up(self) -> None:
         """A node whose corosync ended for its old version takes a peer's newer one and starts it anew."""
-        if self._peers is None or not self._host.authkey.exists():
+        if self._peers is None or not self._host.authkey.exists() or self._changing():
             return
         if await asyncio.to_thread(running_version) is not None:
             return
@@ -326,6 +334,8 @@ class CorosyncConfiguration:
                 return
             _logger.error("the cluster's configuration no longer has this node '%s'", self._store.node)
             return
+        if self._changing():
+            return  # it began while the others were asked
         _logger.warning(
             "corosync does not run; this node has version %d of corosync.conf, the cluster %d: it is started",
             local.config_version,

@@ -118,6 +118,10 @@ class Journal:
             dict(raw["notes"]),
         )
 
+    def there(self) -> bool:
+        """Whether a plan is under way, or what is left of one."""
+        return self._path.exists()
+
     def save(self, kind: str, state: State, notes: Mapping[str, str]) -> None:
         """Write the state and make it last."""
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stand_ins import Everything, Lines
@@ -14,6 +15,7 @@ from kvorum.cluster.following import STAGED_KEY, VERSION_KEY, CorosyncConfigurat
 from kvorum.cluster.host import Host
 from kvorum.cluster.methods import votes
 from kvorum.cluster.methods.votes import NewVotes, Votes
+from kvorum.cluster.sequence import State
 from kvorum.cluster.trial import COME_BACK_S, Seen
 from kvorum.core.errors import Conflict, KvorumError, ParameterError, Unreachable
 from kvorum.core.paths import Paths
@@ -263,6 +265,37 @@ async def test_corosync_that_was_thrown_out_is_started_when_the_store_brought_th
     for _ in range(following.STARTS_MOST + 1):
         await follower.catch_up()
     assert started == [NEW.config_version] * following.STARTS_MOST, "it is tried, but not for ever"
+
+
+async def test_corosync_stays_off_while_this_node_leaves(
+    store: MemoryStore, cluster: Cluster, corosync: Corosync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last version may still be on trial: to start corosync again would leave a cluster of one behind."""
+    started: list[int] = []
+
+    async def restart() -> None:
+        started.append(local(cluster).config_version)
+
+    class BeginsMeanwhile(Others):
+        async def call(self, *words: Any, **more: Any) -> object:
+            await cluster.changing.acquire()
+            return await super().call(*words, **more)
+
+    monkeypatch.setattr(cluster.host, "restart_corosync", restart)
+    monkeypatch.setattr(following, "running_version", lambda: None)
+    await store.write("corosync.conf", NEW.text)
+    follower = CorosyncConfiguration.of(cluster, Others({"n2": NEW.text}))
+    await follower.apply_and_tell()
+    async with cluster.changing:
+        await follower.catch_up()
+    cluster.journal.save("leave", State(), {})
+    await follower.catch_up()
+    cluster.journal.clear()
+    await CorosyncConfiguration.of(cluster, BeginsMeanwhile({"n2": NEW.text})).catch_up()
+    assert not started
+    cluster.changing.release()
+    await follower.catch_up()
+    assert started, "and it is started when nothing is under way"
 
 
 async def test_votes_change_by_steps_of_one_and_say_what_they_come_to(
