@@ -7,15 +7,16 @@ guest that does not let a device go, leaves a change that waits for the next sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, replace
 
 from kvorum.core.errors import KvorumError, ParameterError
 from kvorum.core.ids import VolumeId
 from kvorum.guests.config import Disk, GuestConfig
 from kvorum.guests.config.devices import parse_size, render_size
-from kvorum.guests.config.drives import is_disk_key
-from kvorum.guests.disks import Making, owned
+from kvorum.guests.config.drives import is_disk_key, owned
+from kvorum.guests.config.pending import Pending
+from kvorum.guests.disks import Making
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine.commandline import node_name
 from kvorum.guests.machine.hotplug import Hotplug, Way, way
@@ -74,13 +75,14 @@ class Changes:
             self._manager.check_unlocked(config, skiplock)
             wish.check()
             running = self._manager.running(vmid) is not None
-            doomed = [] if running else self._doomed(config, wish)
-            doomed += self._doomed_unused(config, wish.delete)
+            going = wish.delete & config.unused.keys()
+            if not running:
+                going |= config.pending.forced | (wish.delete if wish.destroy else frozenset())
             async with self._unfinished.undertaking(
-                vmid, "change of the configuration", volumes=doomed
+                vmid, "change of the configuration", volumes=_volumes(config, going)
             ) as under_way:
                 made = await Making(self._storages, vmid, under_way, say).realise(wish.changes)
-                wish = Wish(made, wish.delete, wish.revert, wish.destroy)
+                wish = replace(wish, changes=made)
                 changed = staged(config, wish) if running else settled(config, wish)
                 await self._registry.replace(config, changed, who=who, digest=digest)
             if running:
@@ -138,39 +140,27 @@ class Changes:
                 )
                 say(f"{key}: {errors[key]}")
                 continue
-            doomed = self._doomed_forced(config, {key})
+            doomed = _volumes(config, pending.forced & {key})
             async with self._unfinished.undertaking(config.vmid, "removal of a drive", volumes=doomed):
                 await self._registry.replace(config, then, who=who)
             guest.config = config = then
         if errors:
             raise ParameterError(errors)
 
-    def _doomed(self, config: GuestConfig, wish: Wish) -> list[VolumeId]:
-        """The volumes that a stopped guest's change destroys."""
-        forced = {key for key, force in config.pending.delete.items() if force}
-        keys = forced | (wish.delete if wish.destroy else frozenset())
-        return _volumes(config, {key for key in keys if is_disk_key(key)})
 
-    def _doomed_forced(self, config: GuestConfig, keys: set[str]) -> list[VolumeId]:
-        forced = {key for key in keys if config.pending.delete.get(key) and is_disk_key(key)}
-        return _volumes(config, forced)
-
-    def _doomed_unused(self, config: GuestConfig, delete: frozenset[str]) -> list[VolumeId]:
-        return _volumes(config, {key for key in delete if key in config.unused})
-
-
-def _volumes(config: GuestConfig, keys: set[str]) -> list[VolumeId]:
-    disks = [Disk.parse(config.settings[key]) for key in sorted(keys) if key in config.settings]
-    return [volume for disk in disks if (volume := owned(config.vmid, disk)) is not None]
+def _volumes(config: GuestConfig, keys: Set[str]) -> list[VolumeId]:
+    """The guest's own volumes of those settings that are drives, also unused ones."""
+    drives = {**config.disks, **config.unused}
+    found = (owned(config.vmid, drives[key]) for key in sorted(drives.keys() & keys))
+    return [volume for volume in found if volume is not None]
 
 
 def settled(config: GuestConfig, wish: Wish) -> GuestConfig:
     """A stopped guest's configuration after a change: nothing waits any more."""
     now = reverted(config, wish.revert)
-    forced = frozenset(key for key, force in now.pending.delete.items() if force)
     pending = now.pending.stage(wish.changes, wish.delete)
-    bare = now.with_pending(type(pending)())
-    destroy = forced | (wish.delete if wish.destroy else frozenset())
+    bare = now.with_pending(Pending())
+    destroy = now.pending.forced | (wish.delete if wish.destroy else frozenset())
     return bare.changed(pending.changes, frozenset(pending.delete), destroy)
 
 
@@ -195,16 +185,13 @@ def staged(config: GuestConfig, wish: Wish) -> GuestConfig:
     return now.with_pending(pending).edit(free, frozenset(gone))
 
 
-def reverted(config: GuestConfig, keys: Iterable[str]) -> GuestConfig:
+def reverted(config: GuestConfig, keys: Set[str]) -> GuestConfig:
     """Without what waits of these settings; a volume that was made for one of them becomes ``unused``."""
-    dropped = {key: value for key, value in config.pending.changes.items() if key in frozenset(keys)}
+    waiting = config.pending.changes
     bare = config.with_pending(config.pending.revert(keys))
-    lost = {key: value for key, value in dropped.items() if is_disk_key(key)}
     named = {disk.file for disk in (*bare.disks.values(), *bare.unused.values())}
-    fresh = {key: value for key, value in lost.items() if Disk.parse(value).file not in named}
-    for value in fresh.values():
-        disk = Disk.parse(value)
-        if owned(config.vmid, disk) is not None:
+    for disk in (Disk.parse(waiting[key]) for key in waiting if key in keys and is_disk_key(key)):
+        if disk.file not in named and owned(config.vmid, disk) is not None:
             bare = bare.keep(disk)
     return bare
 
@@ -215,5 +202,5 @@ def promoted(config: GuestConfig, key: str) -> GuestConfig:
     rest = config.with_pending(pending.revert({key}))
     if key in pending.delete:
         going = frozenset({key})
-        return rest.changed({}, going, going if pending.delete[key] else frozenset())
+        return rest.changed({}, going, going & pending.forced)
     return rest.changed({key: pending.changes[key]}, frozenset())

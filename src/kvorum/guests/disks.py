@@ -15,7 +15,7 @@ from pathlib import Path
 from kvorum.core.ids import VolumeId
 from kvorum.guests.config import Disk, GuestConfig, Nic
 from kvorum.guests.config.devices import render_size
-from kvorum.guests.config.drives import is_disk_key
+from kvorum.guests.config.drives import is_disk_key, owned
 from kvorum.guests.unfinished import Undertaking
 from kvorum.storage import Storages, inspect
 
@@ -104,9 +104,3 @@ def own_volumes(config: GuestConfig) -> list[VolumeId]:
     waiting = [Disk.parse(value) for key, value in config.pending.changes.items() if is_disk_key(key)]
     found = [*config.disks.values(), *config.unused.values(), *waiting]
     return list(dict.fromkeys(volume for disk in found if (volume := owned(config.vmid, disk)) is not None))
-
-
-def owned(vmid: int, disk: Disk) -> VolumeId | None:
-    """The drive's volume, if it belongs to this guest."""
-    volume = disk.volume
-    return volume if volume is not None and not disk.is_cdrom and f"-{vmid}-" in volume.name else None

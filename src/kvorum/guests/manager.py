@@ -17,6 +17,7 @@ import msgspec
 from kvorum.core.errors import KvorumError, NoQuorum
 from kvorum.core.remembered import RememberedEach
 from kvorum.guests.config import GuestConfig
+from kvorum.guests.config.drives import owned
 from kvorum.guests.errors import GuestError, GuestLocked, QmpLost
 from kvorum.guests.machine.agent import AgentChannel
 from kvorum.guests.machine.commandline import AGENT
@@ -293,13 +294,12 @@ class GuestManager:
             return config
         after = config.applied()
         await self.registry.replace(config, after, who="root@pam")
-        doomed = {
-            config.disks[key].file for key, force in pending.delete.items() if force and key in config.disks
-        }
+        doomed = {disk.file for key, disk in config.disks.items() if key in pending.forced}
         for key, disk in after.unused.items():
-            if disk.file in doomed and disk.volume is not None and f"-{config.vmid}-" in disk.volume.name:
+            volume = owned(config.vmid, disk)
+            if disk.file in doomed and volume is not None:
                 try:
-                    await self.workshop.storages.of(disk.volume).free(disk.volume)
+                    await self.workshop.storages.of(volume).free(volume)
                 except KvorumError as error:
                     say(f"{key}: '{disk.file}' can't be removed now and stays unused: {error}")
                 else:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from kvorum.core.ids import VolumeId
 from kvorum.guests.config.devices import BUSES, Disk
 
 
 def is_disk_key(key: str) -> bool:
     """Whether a setting is a drive, such as ``scsi0``."""
     return key.rstrip("0123456789") in BUSES and key[-1].isdigit()
+
+
+def owned(vmid: int, disk: Disk) -> VolumeId | None:
+    """The drive's volume, if it belongs to this guest: no CD, and no other guest's."""
+    volume = disk.volume
+    return volume if volume is not None and not disk.is_cdrom and f"-{vmid}-" in volume.name else None
 
 
 def kept_volumes(

@@ -26,6 +26,11 @@ class Pending:
     def __bool__(self) -> bool:
         return bool(self.changes or self.delete)
 
+    @property
+    def forced(self) -> frozenset[str]:
+        """The settings that go with their volumes."""
+        return frozenset(key for key, force in self.delete.items() if force)
+
     @classmethod
     def of(cls, document: Document) -> Pending:
         """What a configuration has waiting."""

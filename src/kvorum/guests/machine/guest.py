@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from kvorum.guests.config import Disk, GuestConfig
+from kvorum.guests.config import Disk, GuestConfig, Nic
 from kvorum.guests.errors import GuestError, QmpError, QmpLost, StartFailed
 from kvorum.guests.machine.commandline import (
     Drive,
@@ -64,6 +64,14 @@ class RunningGuest:
         """Let the guest stand still; what it had in memory stays there."""
         await self.monitor.execute("stop")
         self.status = "paused"
+
+    async def set_cable(self, key: str, nic: Nic) -> None:
+        """Plug a card's cable in or out, as its setting says."""
+        await self.monitor.execute("set_link", {"name": key, "up": not nic.link_down})
+
+    async def limit(self, key: str, disk: Disk) -> None:
+        """Hold a disk to its limits, or to none."""
+        await self.monitor.execute("block_set_io_throttle", {"id": key, **limits(disk)})
 
     async def stop(self, reason: str, deadline_s: float = 10.0) -> None:
         """End QEMU: by its own command, then by signals. Raises ``GuestError`` when it can't be ended."""
@@ -198,10 +206,10 @@ class Workshop:
         await guest.refresh()
         for key, nic in config.nics.items():
             if nic.link_down:
-                await monitor.execute("set_link", {"name": key, "up": False})
+                await guest.set_cable(key, nic)
         for key, disk in config.disks.items():
             if limited(disk):
-                await monitor.execute("block_set_io_throttle", {"id": key, **limits(disk)})
+                await guest.limit(key, disk)
         return guest
 
     async def _drives(self, config: GuestConfig) -> dict[str, Drive]:

@@ -22,7 +22,7 @@ from kvorum.guests.machine.commandline import (
 )
 from kvorum.guests.machine.guest import RunningGuest, Workshop
 from kvorum.guests.machine.launcher import close_links
-from kvorum.guests.machine.throttle import limited, limits
+from kvorum.guests.machine.throttle import limited
 
 TRAY_TRIES = 5
 UNPLUG_DEADLINE_S = 5.0
@@ -126,7 +126,7 @@ class Hotplug:
             await self._medium(key, old, new)
             return
         if old and new and old.file == new.file:
-            await self._throttle(key, new)
+            await self._guest.limit(key, new)
             return
         if old:
             # A controller takes its last disk along: both go, or, when the guest refuses, neither does.
@@ -136,7 +136,7 @@ class Hotplug:
         if new:
             await self._plug_disk(now, then, key, new)
             if limited(new):
-                await self._throttle(key, new)
+                await self._guest.limit(key, new)
 
     async def _plug_disk(self, now: GuestConfig, then: GuestConfig, key: str, disk: Disk) -> None:
         drive = await self._workshop.drive(self._guest.vmid, key, disk)
@@ -154,9 +154,6 @@ class Hotplug:
             with contextlib.suppress(QmpError):
                 await self._monitor.execute("blockdev-del", {"node-name": node_name(key)})
             raise
-
-    async def _throttle(self, key: str, disk: Disk) -> None:
-        await self._monitor.execute("block_set_io_throttle", {"id": key, **limits(disk)})
 
     async def _medium(self, key: str, old: Disk, new: Disk) -> None:
         drive = await self._workshop.drive(self._guest.vmid, key, new)
@@ -190,17 +187,14 @@ class Hotplug:
 
     async def _nic(self, key: str, old: Nic | None, new: Nic | None) -> None:
         if old and new and _fixed(old) == _fixed(new):
-            await self._link(key, new)
+            await self._guest.set_cable(key, new)
             return
         if old:
             await self._unplug(key)
             await self._monitor.execute("netdev_del", {"id": key})
         if new:
             await self._plug_nic(key, new)
-            await self._link(key, new)
-
-    async def _link(self, key: str, nic: Nic) -> None:
-        await self._monitor.execute("set_link", {"name": key, "up": not nic.link_down})
+            await self._guest.set_cable(key, new)
 
     async def _plug_nic(self, key: str, nic: Nic) -> None:
         link = await self._workshop.launcher.open_link(self._guest.vmid, key, nic)
