@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+import guests_world
 import pytest
 
 from kvorum.core.errors import ParameterError, PermissionDenied
@@ -15,13 +14,7 @@ from kvorum.guests.manager import GuestManager
 from kvorum.interface import Caller, Identity, Router, Services, Work
 from kvorum.server import rooms
 
-_spec = importlib.util.spec_from_file_location("guests_world", Path(__file__).with_name("world.py"))
-assert _spec and _spec.loader
-_module = sys.modules.setdefault("guests_world", importlib.util.module_from_spec(_spec))
-if not hasattr(_module, "World"):
-    _spec.loader.exec_module(_module)
-
-pytestmark = pytest.mark.skipif(not shutil.which(_module.QEMU), reason="no qemu-system-x86_64 here")
+pytestmark = pytest.mark.skipif(not shutil.which(guests_world.QEMU), reason="no qemu-system-x86_64 here")
 SMALL = "memory: 32\nvga: none\n"
 ROUTER = Router(rooms.methods())
 ROOT = Identity("root@pam")
@@ -57,7 +50,7 @@ class Bulk:
         pairs = list((given or {}).items())
         self.caller.authorise(match, who, pairs)
         await self.caller.call(match, who, pairs)
-        log = _module.Lines()
+        log = guests_world.Lines()
         await self.works[-1].run(log)
         lines: list[str] = [*log.lines, *log.warnings]
         return lines
@@ -69,7 +62,7 @@ class Bulk:
 
 @pytest.fixture
 async def bulk(tmp_path: Path) -> AsyncIterator[Bulk]:
-    node = _module.Node("n1", tmp_path, _module.MemoryStore("n1"), await _module.qemu_facts())
+    node = guests_world.Node("n1", tmp_path, guests_world.MemoryStore("n1"), await guests_world.qemu_facts())
     await node.store.write("nodes/n1/qemu-server/100.conf", f"{SMALL}onboot: 1\n")
     await node.store.write("nodes/n1/qemu-server/101.conf", SMALL)
     await node.store.write("nodes/n1/qemu-server/102.conf", f"{SMALL}onboot: 1\nlock: backup\n")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import guests_world
 import pytest
+from guests_world import MemoryStore, Node
 
 from kvorum.core.errors import Conflict, OutcomeUnknown, ParameterError
 from kvorum.guests.change import Changes, Wish
@@ -18,15 +18,7 @@ from kvorum.guests.errors import GuestError
 from kvorum.guests.machine.qmp import Monitor
 from kvorum.storage import Storages
 
-_spec = importlib.util.spec_from_file_location("guests_world", Path(__file__).with_name("world.py"))
-assert _spec and _spec.loader
-_module = sys.modules.setdefault("guests_world", importlib.util.module_from_spec(_spec))
-if not hasattr(_module, "World"):
-    _spec.loader.exec_module(_module)
-Node = _module.Node
-MemoryStore = _module.MemoryStore
-
-pytestmark = pytest.mark.skipif(not shutil.which(_module.QEMU), reason="no qemu-system-x86_64 here")
+pytestmark = pytest.mark.skipif(not shutil.which(guests_world.QEMU), reason="no qemu-system-x86_64 here")
 BASE = (
     "memory: 32\nvga: none\nscsihw: virtio-scsi-pci\nide2: none,media=cdrom\nnet0: virtio=BC:24:11:00:00:01\n"
 )
@@ -35,7 +27,7 @@ BASE = (
 @pytest.fixture
 async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Node]:
     monkeypatch.setattr("kvorum.guests.machine.hotplug.UNPLUG_DEADLINE_S", 0.3)
-    node = Node("n1", tmp_path, MemoryStore("n1"), await _module.qemu_facts())
+    node = Node("n1", tmp_path, MemoryStore("n1"), await guests_world.qemu_facts())
     await node.store.write("nodes/n1/qemu-server/100.conf", BASE)
     yield node
     for guest in node.manager.all_running():

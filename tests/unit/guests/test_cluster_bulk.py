@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import shutil
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import guests_world
 import pytest
 
 from kvorum.core.errors import ParameterError, PermissionDenied, Unreachable
@@ -20,13 +19,7 @@ from kvorum.server import rooms
 from kvorum.tasks import TaskRunner
 from kvorum.tasks.archive import Archive
 
-_spec = importlib.util.spec_from_file_location("guests_world", Path(__file__).with_name("world.py"))
-assert _spec and _spec.loader
-_module = sys.modules.setdefault("guests_world", importlib.util.module_from_spec(_spec))
-if not hasattr(_module, "World"):
-    _spec.loader.exec_module(_module)
-
-pytestmark = pytest.mark.skipif(not shutil.which(_module.QEMU), reason="no qemu-system-x86_64 here")
+pytestmark = pytest.mark.skipif(not shutil.which(guests_world.QEMU), reason="no qemu-system-x86_64 here")
 SMALL = "memory: 32\nvga: none\n"
 ROUTER = Router(rooms.methods())
 ROOT, USER = Identity("root@pam"), Identity("user@pve")
@@ -103,7 +96,7 @@ class Daemons(Peers):
 
 @pytest.fixture
 async def daemons(tmp_path: Path) -> AsyncIterator[Daemons]:
-    world = _module.World(tmp_path, await _module.qemu_facts())
+    world = guests_world.World(tmp_path, await guests_world.qemu_facts())
     await world.setup()
     for node, vmid, more in (("n1", 100, ""), ("n2", 101, ""), ("n2", 102, "template: 1\n")):
         await world.shared.write(f"nodes/{node}/qemu-server/{vmid}.conf", SMALL + more)

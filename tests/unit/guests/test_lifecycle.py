@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import logging
 import os
 import shutil
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import guests_world
 import pytest
+from guests_world import MemoryStore, Node
 
 from kvorum.core.errors import NoQuorum
 from kvorum.guests.errors import GuestError, GuestLocked, StartFailed
@@ -20,21 +20,13 @@ from kvorum.guests.machine.process import left_over
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.statistics import read_records
 
-_spec = importlib.util.spec_from_file_location("guests_world", Path(__file__).with_name("world.py"))
-assert _spec and _spec.loader
-_module = sys.modules.setdefault("guests_world", importlib.util.module_from_spec(_spec))
-if not hasattr(_module, "World"):
-    _spec.loader.exec_module(_module)
-Node = _module.Node
-MemoryStore = _module.MemoryStore
-
-pytestmark = pytest.mark.skipif(not shutil.which(_module.QEMU), reason="no qemu-system-x86_64 here")
+pytestmark = pytest.mark.skipif(not shutil.which(guests_world.QEMU), reason="no qemu-system-x86_64 here")
 SMALL = "memory: 32\nvga: none\nserial0: socket\n"
 
 
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    facts = await _module.qemu_facts()
+    facts = await guests_world.qemu_facts()
     node = Node("n1", tmp_path, MemoryStore("n1"), facts)
     yield node
     for guest in node.manager.all_running():
@@ -150,7 +142,7 @@ async def test_without_quorum_nothing_starts(node: Node) -> None:
     await configure(node, SMALL)
     shared = node.store._shared
     shared.set_membership(
-        _module.Membership(cluster="c", members=(), quorate=False, version=2, reason="1 of 3")
+        guests_world.Membership(cluster="c", members=(), quorate=False, version=2, reason="1 of 3")
     )
     with pytest.raises(NoQuorum, match="1 of 3"):
         await node.manager.start(100)

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import shutil
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import guests_world
 import pytest
+from guests_world import World
 
 from kvorum.core.errors import Conflict, NoQuorum, OutcomeUnknown
 from kvorum.guests.errors import MigrationFailed
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.migration.recovery import recover_source, recover_stopped
 
-_spec = importlib.util.spec_from_file_location("guests_world", Path(__file__).with_name("world.py"))
-assert _spec and _spec.loader
-world_module = sys.modules.setdefault("guests_world", importlib.util.module_from_spec(_spec))
-if not hasattr(world_module, "World"):
-    _spec.loader.exec_module(world_module)
-World = world_module.World
-
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not shutil.which(world_module.QEMU), reason="no qemu-system-x86_64 here"),
+    pytest.mark.skipif(not shutil.which(guests_world.QEMU), reason="no qemu-system-x86_64 here"),
 ]
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    world = World(tmp_path, await world_module.qemu_facts())
+    world = World(tmp_path, await guests_world.qemu_facts())
     await world.setup()
     yield world
     await world.close()

@@ -7,14 +7,13 @@ copied, and a next daemon begins on the copy.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import shutil
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from guests_world import Lines, MemoryStore, Node
 from stand_ins import Everything
 
 from kvorum.core.errors import Conflict, OutcomeUnknown
@@ -25,13 +24,6 @@ from kvorum.guests.unfinished import Note, Undertaking, Unfinished
 from kvorum.interface import Context, Identity, Services, Work
 from kvorum.storage import StorageError, Storages, directory, images
 from kvorum.store import Membership
-
-_spec = importlib.util.spec_from_file_location("guests_world", Path(__file__).with_name("world.py"))
-assert _spec and _spec.loader
-_module = sys.modules.setdefault("guests_world", importlib.util.module_from_spec(_spec))
-if not hasattr(_module, "World"):
-    _spec.loader.exec_module(_module)
-Node, MemoryStore, Lines = _module.Node, _module.MemoryStore, _module.Lines
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="no qemu-img here")
 CONF = "nodes/n1/qemu-server/100.conf"
