@@ -161,7 +161,7 @@ def settled(config: GuestConfig, wish: Wish) -> GuestConfig:
     pending = now.pending.stage(wish.changes, wish.delete)
     bare = now.with_pending(Pending())
     destroy = now.pending.forced | (wish.delete if wish.destroy else frozenset())
-    return bare.changed(pending.changes, frozenset(pending.delete), destroy)
+    return keeping_what_waited(now, bare.changed(pending.changes, frozenset(pending.delete), destroy))
 
 
 def staged(config: GuestConfig, wish: Wish) -> GuestConfig:
@@ -182,18 +182,25 @@ def staged(config: GuestConfig, wish: Wish) -> GuestConfig:
             pending = pending.revert({key})
         else:
             pending = pending.stage({}, {key}, force=wish.destroy)
-    return now.with_pending(pending).edit(free, frozenset(gone))
+    return keeping_what_waited(now, now.with_pending(pending).edit(free, frozenset(gone)))
 
 
 def reverted(config: GuestConfig, keys: Set[str]) -> GuestConfig:
     """Without what waits of these settings; a volume that was made for one of them becomes ``unused``."""
-    waiting = config.pending.changes
-    bare = config.with_pending(config.pending.revert(keys))
-    named = {disk.file for disk in (*bare.disks.values(), *bare.unused.values())}
-    for disk in (Disk.parse(waiting[key]) for key in waiting if key in keys and is_disk_key(key)):
-        if disk.file not in named and owned(config.vmid, disk) is not None:
-            bare = bare.keep(disk)
-    return bare
+    return keeping_what_waited(config, config.with_pending(config.pending.revert(keys)))
+
+
+def keeping_what_waited(before: GuestConfig, after: GuestConfig) -> GuestConfig:
+    """With each of the guest's volumes that waited for the next start, and that nothing names any more, as
+    ``unused``.
+    """
+    waiting = before.pending.changes
+    named = {disk.file for disk in (*after.disks.values(), *after.unused.values())}
+    named |= {Disk.parse(value).file for key, value in after.pending.changes.items() if is_disk_key(key)}
+    for disk in (Disk.parse(value) for key, value in sorted(waiting.items()) if is_disk_key(key)):
+        if disk.file not in named and owned(before.vmid, disk) is not None:
+            after = after.keep(disk)
+    return after
 
 
 def promoted(config: GuestConfig, key: str) -> GuestConfig:

@@ -99,3 +99,29 @@ def test_each_row_has_its_value_now_and_the_one_that_waits() -> None:
 def test_what_waits_is_checked_as_the_rest_is() -> None:
     with pytest.raises(GuestConfigError, match="line 3: key 'cores'"):
         parse("cores: 1\n[PENDING]\ncores: many\n")
+
+
+WAITING = "local:100/vm-100-disk-1.raw,size=1G"
+ANEW = "local:100/vm-100-disk-2.raw,size=1G"
+
+
+def test_a_disk_that_waits_and_is_asked_for_anew_leaves_its_first_volume_unused() -> None:
+    """A second ``qm set --sata0 local:4`` makes a second volume: the first stood nowhere then."""
+    waiting = staged(parse(BASE), Wish({"sata0": WAITING}))
+    config = staged(waiting, Wish({"sata0": ANEW}))
+    assert (config.pending.changes["sata0"], config.settings["unused0"]) == (ANEW, WAITING.partition(",")[0])
+    assert "unused0" not in staged(waiting, Wish({"sata0": f"{WAITING},ssd=1"})).settings
+
+
+def test_a_disk_that_waits_and_is_deleted_leaves_its_volume_unused() -> None:
+    waiting = staged(parse(BASE), Wish({"sata0": WAITING}))
+    config = staged(waiting, Wish({}, frozenset({"sata0"})))
+    assert (bool(config.pending), config.settings["unused0"]) == (False, WAITING.partition(",")[0])
+
+
+def test_a_disk_that_waited_and_is_asked_for_anew_once_the_guest_is_off_is_kept_too() -> None:
+    waiting = staged(parse(BASE), Wish({"sata0": WAITING}))
+    config = settled(waiting, Wish({"sata0": ANEW}))
+    assert (config.settings["sata0"], config.settings["unused0"]) == (ANEW, WAITING.partition(",")[0])
+    config = settled(waiting, Wish({"cores": "2"}))
+    assert config.settings["sata0"] == WAITING and "unused0" not in config.settings
