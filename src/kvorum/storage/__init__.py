@@ -4,7 +4,15 @@ from kvorum.storage.config import StorageConfig, StorageEntry
 from kvorum.storage.errors import NoSpace, NotADiskImage, StorageConfigError, StorageError
 from kvorum.storage.half_made import HalfMade
 from kvorum.storage.images import Progress, convert, inspect
-from kvorum.storage.kind import Capabilities, StorageKind, StorageStatus, Volume
+from kvorum.storage.kind import (
+    Capabilities,
+    SnapshotBy,
+    Source,
+    StorageKind,
+    StorageStatus,
+    Volume,
+    snapshot_name,
+)
 from kvorum.storage.statistics import StorageRecord, read_records
 from kvorum.storage.storages import Storages, StorageState
 
@@ -14,6 +22,8 @@ __all__ = [
     "NoSpace",
     "NotADiskImage",
     "Progress",
+    "SnapshotBy",
+    "Source",
     "StorageConfig",
     "StorageConfigError",
     "StorageEntry",
@@ -27,4 +37,5 @@ __all__ = [
     "convert",
     "inspect",
     "read_records",
+    "snapshot_name",
 ]

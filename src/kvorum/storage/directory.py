@@ -11,26 +11,27 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kvorum.core.ids import VolumeId
-from kvorum.storage import attributes, images
+from kvorum.storage import attributes, disk_files, images, qcow2
+from kvorum.storage.disk_names import DiskName
 from kvorum.storage.errors import NoSpace, StorageError
 from kvorum.storage.images import Progress
 from kvorum.storage.kind import (
     Capabilities,
     Reserving,
+    Source,
     StorageKind,
     StorageStatus,
     Volume,
     reserve_silently,
+    snapshot_name,
 )
 
 _FORMATS = ("raw", "qcow2")
-_DISK = re.compile(
-    r"(?P<owner>\d+)/(?P<base>(?:vm|base)-(?P<vmid>\d+)-[A-Za-z0-9_.-]+)\.(?P<format>raw|qcow2)"
-)
 _NUMBER = re.compile(r"(?:vm|base)-\d+-disk-(\d+)")
 _FOLDERS = {
     "iso": "template/iso",
@@ -56,7 +57,7 @@ class DirectoryStorage(StorageKind):
             shared=self.entry.shared,
             formats=_FORMATS,
             snapshots=frozenset({"qcow2"}),
-            clones=frozenset({"qcow2"}),
+            clones=frozenset(_FORMATS),
             thin=True,
         )
 
@@ -72,7 +73,7 @@ class DirectoryStorage(StorageKind):
         make = "0" not in (self.entry.options.get("mkdir"), self.entry.options.get("create-base-path"))
         try:
             if make:
-                make_passable(self.root)
+                disk_files.make_passable(self.root)
             if not self.root.is_dir():
                 raise StorageError(
                     f"unable to activate storage '{self.id}': directory '{self.root}' does not exist"
@@ -83,8 +84,8 @@ class DirectoryStorage(StorageKind):
             ) from error
 
     def path(self, volume: VolumeId) -> Path:
-        if _DISK.fullmatch(volume.name):
-            return self.root / "images" / volume.name
+        if disk := DiskName.parse(volume.name):
+            return self._images / disk.file
         content, _, name = volume.name.partition("/")
         if content in _FOLDERS and name and "/" not in name:
             return self.root / _FOLDERS[content] / name
@@ -94,8 +95,8 @@ class DirectoryStorage(StorageKind):
         )
 
     def format(self, volume: VolumeId) -> str:
-        match = _DISK.fullmatch(volume.name)
-        return match["format"] if match else "raw"
+        disk = DiskName.parse(volume.name)
+        return disk.format if disk else "raw"
 
     async def allocate(
         self,
@@ -119,29 +120,108 @@ class DirectoryStorage(StorageKind):
         return volume
 
     async def free(self, volume: VolumeId) -> bool:
-        path, is_disk = self.path(volume), _DISK.fullmatch(volume.name) is not None
+        path, disk = self.path(volume), DiskName.parse(volume.name)
         if volume.name.startswith("backup/"):
             await asyncio.to_thread(attributes.forget, path, volume)
-        return await asyncio.shield(asyncio.to_thread(_remove, path, is_disk))
+        if resting := await self.clones(volume):
+            raise StorageError(
+                f"'{volume}' can't be removed: {_listed(resting)} rest on it; remove them first, "
+                "or make them whole"
+            )
+        return await asyncio.shield(asyncio.to_thread(disk_files.remove, path, disk is not None))
 
     def handed_to(self, volume: VolumeId, vmid: int) -> VolumeId:
-        match = _DISK.fullmatch(volume.name)
-        if match is None:
-            raise StorageError(f"'{volume}' is no disk of a guest")
-        base = match["base"]
-        if base.startswith("base-"):
+        disk = self._disk(volume)
+        if disk.is_base:
             raise StorageError(
                 f"'{volume}' is a template's disk, and others may rest on it: it keeps its name"
             )
-        if match["vmid"] == match["owner"]:
-            former = f"vm-{match['vmid']}-"
-            base = f"vm-{vmid}-{base.removeprefix(former)}"
-        return VolumeId(volume.storage, f"{vmid}/{base}.{match['format']}")
+        return VolumeId(volume.storage, str(disk.handed_to(vmid)))
 
     async def hand_over(self, volume: VolumeId, vmid: int) -> VolumeId:
         new = self.handed_to(volume, vmid)
-        await asyncio.shield(asyncio.to_thread(_rename, self.path(volume), self.path(new)))
+        await asyncio.shield(asyncio.to_thread(disk_files.rename, self.path(volume), self.path(new)))
         return new
+
+    async def snapshot(self, volume: VolumeId, name: str) -> None:
+        if snapshot_name(name) in await self.snapshots(volume):
+            raise StorageError(f"'{volume}' has a snapshot '{name}' already")
+        await images.make_snapshot(self.path(volume), name)
+
+    async def rollback(self, volume: VolumeId, name: str) -> None:
+        await self.check_rollback(volume, name)
+        await images.apply_snapshot(self.path(volume), name)
+
+    async def delete_snapshot(self, volume: VolumeId, name: str) -> bool:
+        if name not in await self.snapshots(volume):
+            return False
+        await images.delete_snapshot(self.path(volume), name)
+        return True
+
+    async def snapshots(self, volume: VolumeId) -> frozenset[str]:
+        path = self.path(volume)
+        if self.format(volume) not in self.capabilities.snapshots:
+            raise self._no_snapshots(volume)
+        if not await asyncio.to_thread(path.exists):
+            raise StorageError(f"volume '{volume}' does not exist ('{path}')")
+        info = await images.inspect(path, self.format(volume))
+        return frozenset(snapshot.name for snapshot in info.snapshots)
+
+    def parent(self, volume: VolumeId) -> VolumeId | None:
+        disk = DiskName.parse(volume.name)
+        return VolumeId(volume.storage, disk.parent) if disk and disk.parent else None
+
+    def based(self, volume: VolumeId) -> VolumeId:
+        disk = self._disk(volume)
+        if disk.parent:
+            raise StorageError(
+                f"'{volume}' is a linked clone, and nothing can rest on that; copy it whole first"
+            )
+        return VolumeId(volume.storage, str(disk.based()))
+
+    async def make_base(self, volume: VolumeId) -> VolumeId:
+        base = self.based(volume)
+        if base != volume:
+            await asyncio.shield(asyncio.to_thread(disk_files.rename, self.path(volume), self.path(base)))
+        # Every guest that rests on it has a uid of its own and must read it; nobody writes it any more.
+        await asyncio.to_thread(self.path(base).chmod, 0o444)
+        return base
+
+    async def clone(
+        self, volume: VolumeId, snapshot: str | None, vmid: int, reserving: Reserving = reserve_silently
+    ) -> VolumeId:
+        base = self._disk(volume)
+        if snapshot is not None or not base.is_base:
+            raise StorageError(
+                f"storage '{self.id}': linked clones rest on templates alone, and "
+                f"'{volume}' is no template's disk; make a full clone"
+            )
+        if not await asyncio.to_thread(self.path(volume).exists):
+            raise StorageError(f"volume '{volume}' does not exist ('{self.path(volume)}')")
+        self._must_hold("images")
+        made = await asyncio.to_thread(self._reserve, vmid, "qcow2", None, reserving, base)
+        try:
+            await images.overlay(self.path(made), self._disk(made).backing_file, base.format)
+        except BaseException:
+            await self.free(made)
+            raise
+        return made
+
+    async def clones(self, volume: VolumeId) -> tuple[VolumeId, ...]:
+        disk = DiskName.parse(volume.name)
+        if disk is None or not disk.is_base:
+            return ()
+        return tuple(await asyncio.to_thread(self._resting_on, disk))
+
+    @contextlib.asynccontextmanager
+    async def reading(self, volume: VolumeId, snapshot: str | None = None) -> AsyncIterator[Source]:
+        path, disk = self.path(volume), self._disk(volume)
+        if not await asyncio.to_thread(path.exists):
+            raise StorageError(f"volume '{volume}' does not exist ('{path}')")
+        await images.check_own(path, disk.format, disk.backing_file)
+        if snapshot is not None:
+            await self.check_rollback(volume, snapshot)
+        yield Source(path, disk.format, snapshot or "")
 
     async def annotate(self, volume: VolumeId, notes: str | None, protected: bool | None) -> None:
         path = self.path(volume)
@@ -194,6 +274,26 @@ class DirectoryStorage(StorageKind):
             raise
         return volume
 
+    @property
+    def _images(self) -> Path:
+        return self.root / "images"
+
+    def _disk(self, volume: VolumeId) -> DiskName:
+        disk = DiskName.parse(volume.name)
+        if disk is None:
+            raise StorageError(f"'{volume}' is no disk of a guest")
+        return disk
+
+    def _resting_on(self, base: DiskName) -> list[VolumeId]:
+        """The clones of a base, by what the images themselves name."""
+        found = []
+        for path in sorted(self._images.glob("[0-9]*/*.qcow2")):
+            disk = DiskName.parse(f"{path.parent.name}/{path.name}")
+            with contextlib.suppress(OSError):  # it has just gone
+                if disk and disk.on(qcow2.backing_file(path)).parent == base.file:
+                    found.append(VolumeId(self.id, str(replace(disk, parent=base.file))))
+        return found
+
     def _format(self, format: str | None) -> str:
         chosen = format or self.entry.options.get("format") or "raw"
         if chosen not in _FORMATS:
@@ -213,19 +313,22 @@ class DirectoryStorage(StorageKind):
                 f"its content is: {', '.join(self.entry.content)}"
             )
 
-    def _reserve(self, vmid: int, format: str, name: str | None, reserving: Reserving) -> VolumeId:
+    def _reserve(
+        self, vmid: int, format: str, name: str | None, reserving: Reserving, on: DiskName | None = None
+    ) -> VolumeId:
         """Create an empty file under the first free number (or just ``name``) and return its volume id."""
-        folder = self.root / "images" / str(vmid)
+        folder = self._images / str(vmid)
+        parent = f"{on}/" if on else ""
         try:
             for number in range(_MAX_DISKS):
                 base = name or f"vm-{vmid}-disk-{number}.{format}"
                 if name is None and number in self._numbers(folder):
                     continue
-                volume = VolumeId.parse(f"{self.id}:{vmid}/{base}")
+                volume = VolumeId.parse(f"{self.id}:{parent}{vmid}/{base}")
                 if name is not None and self.path(volume).exists():
                     raise StorageError(f"volume '{volume}' already exists")
                 reserving(volume)
-                _make_folder(folder)
+                disk_files.make_folder(folder)
                 try:
                     os.close(os.open(self.path(volume), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
                 except FileExistsError:
@@ -248,11 +351,11 @@ class DirectoryStorage(StorageKind):
         volumes: list[Volume] = []
         if (not content or "images" in content) and "images" in self.entry.content:
             pattern = f"{vmid}/*" if vmid is not None else "[0-9]*/*"
-            for path in (self.root / "images").glob(pattern):
-                name = f"{path.parent.name}/{path.name}"
-                match = _DISK.fullmatch(name)
-                if match:
-                    volumes += self._volume(path, name, "images", match["format"], int(match["owner"]))
+            for path in self._images.glob(pattern):
+                if disk := DiskName.parse(f"{path.parent.name}/{path.name}"):
+                    with contextlib.suppress(OSError):  # it has just gone
+                        disk = disk.on(disk_files.backing(path, disk.format))
+                    volumes += self._volume(path, str(disk), "images", disk.format, disk.folder, disk.parent)
         for kind, folder in _FOLDERS.items():
             if kind in self.entry.content and (not content or kind in content) and vmid is None:
                 for path in (self.root / folder).glob("[!.]*"):
@@ -263,11 +366,13 @@ class DirectoryStorage(StorageKind):
                     )
         return sorted(volumes, key=lambda volume: volume.volid)
 
-    def _volume(self, path: Path, name: str, content: str, format: str, vmid: int | None) -> list[Volume]:
+    def _volume(
+        self, path: Path, name: str, content: str, format: str, vmid: int | None, parent: str = ""
+    ) -> list[Volume]:
         """The entry of one file; none when it has just gone, or is a directory."""
         try:
             stat = path.stat()
-            size = _virtual_size(path, format, stat.st_size)
+            size = disk_files.virtual_size(path, format, stat.st_size)
         except OSError:
             return []
         if not path.is_file():
@@ -282,61 +387,13 @@ class DirectoryStorage(StorageKind):
                 used=used,
                 vmid=vmid,
                 ctime=ctime,
+                parent=f"{self.id}:{parent}" if parent else None,
                 **attributes.read(path, content),
             )
         ]
 
 
-def _virtual_size(path: Path, format: str, file_size: int) -> int:
-    """The size a guest sees: raw is the file's; qcow2 has it at byte 24, big-endian (QEMU's qcow2.txt)."""
-    if format != "qcow2":
-        return file_size
-    with path.open("rb") as file:
-        header = file.read(32)
-    return int.from_bytes(header[24:32], "big") if header[:4] == b"QFI\xfb" else file_size
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a guest's folder, which every guest's uid may pass through and only we may list."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for directory in (folder, folder.parent):
-        if directory.stat().st_uid == os.geteuid():
-            directory.chmod(0o711)
-
-
-def _rename(old: Path, new: Path) -> None:
-    """Move a disk into another guest's folder; an empty folder goes. Broken off, it can be done again."""
-    try:
-        if old.exists():
-            if new.exists():
-                raise StorageError(f"'{new}' is there already: '{old}' keeps its name")
-            _make_folder(new.parent)
-            old.rename(new)
-        elif not new.exists():
-            raise StorageError(f"'{old}' is not there any more")
-        with contextlib.suppress(OSError):
-            old.parent.rmdir()
-    except OSError as error:
-        raise StorageError(f"could not rename '{old}' to '{new}': {error.strerror}") from error
-
-
-def _remove(path: Path, is_disk: bool) -> bool:
-    there = True
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        there = False
-    except OSError as error:
-        raise StorageError(f"could not remove '{path}': {error.strerror}") from error
-    if is_disk:
-        with contextlib.suppress(OSError):
-            path.parent.rmdir()
-    return there
-
-
-def make_passable(path: Path) -> None:
-    """Make a directory and what lacks above it, so that guests' uids can pass whatever our umask is."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    for folder in reversed(missing):
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o755)
+def _listed(volumes: Sequence[VolumeId], most: int = 3) -> str:
+    """A few by name, the others by their number."""
+    more = f" and {len(volumes) - most} more" if len(volumes) > most else ""
+    return ", ".join(f"'{volume}'" for volume in volumes[:most]) + more

@@ -20,6 +20,7 @@ from kvorum.storage.errors import NotADiskImage, StorageError
 
 INFO_TIMEOUT_S = 15.0
 CREATE_TIMEOUT_S = 120.0
+SNAPSHOT_TIMEOUT_S = 600.0
 FORMATS = ("raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc")
 
 Progress = Callable[[float], None]
@@ -29,6 +30,12 @@ _PERCENT = re.compile(rb"\(\s*(\d+(?:\.\d+)?)/100%\)")
 _MAX_ERROR_BYTES = 4000
 
 
+class ImageSnapshot(msgspec.Struct, frozen=True):
+    """One of the snapshots inside an image."""
+
+    name: str
+
+
 class ImageInfo(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """What ``qemu-img info`` says of one file."""
 
@@ -36,6 +43,7 @@ class ImageInfo(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     virtual_size: int
     actual_size: int = 0
     backing_filename: str | None = None
+    snapshots: list[ImageSnapshot] = []
     format_specific: dict[str, object] = {}
 
 
@@ -88,6 +96,22 @@ async def check_importable(path: Path) -> ImageInfo:
     return info
 
 
+async def check_own(path: Path, format: str, backing_file: str) -> None:
+    """Make sure that one of our own images reaches no other file than the backing file it should have.
+
+    Raises ``NotADiskImage`` naming the file that it reaches.
+    """
+    info = await inspect(path, format)
+    named = info.backing_filename or ""
+    if named != backing_file:
+        raise NotADiskImage(
+            f"'{path}' builds on '{named or 'nothing'}', and its name says '{backing_file or 'nothing'}': "
+            "it is not read; make it whole first: qemu-img convert -O qcow2 OLD NEW"
+        )
+    if foreign := _foreign_file(path, info):
+        raise NotADiskImage(f"'{path}' keeps its data in another file ('{foreign}'); convert it to one file")
+
+
 async def create(path: Path, format: str, size_bytes: int, preallocation: str = "off") -> None:
     """Make an empty image; ``path`` may exist and is overwritten. Raises ``StorageError``."""
     options = ["-o", f"preallocation={preallocation}"] if preallocation != "off" else []
@@ -107,6 +131,41 @@ async def grow(path: Path, format: str, size_bytes: int) -> None:
         raise StorageError(f"could not resize '{path}' to {size_bytes} bytes: {error}") from None
 
 
+async def overlay(path: Path, base: str, base_format: str) -> None:
+    """Make a qcow2 image that rests on another, named from its own folder. Raises ``StorageError``."""
+    try:
+        await _run(
+            ["create", "-q", "-f", "qcow2", "-b", base, "-F", base_format, "--", str(path)], CREATE_TIMEOUT_S
+        )
+    except _Failed as error:
+        raise StorageError(f"could not create '{path}' on '{base}': {error}") from None
+
+
+async def make_snapshot(path: Path, name: str) -> None:
+    """Keep a qcow2 image's content inside it under a name that is free. Raises ``StorageError``."""
+    await _snapshot("-c", "make", path, name)
+
+
+async def apply_snapshot(path: Path, name: str) -> None:
+    """Put a qcow2 image back to a snapshot inside it. Raises ``StorageError``."""
+    await _snapshot("-a", "go back to", path, name)
+
+
+async def delete_snapshot(path: Path, name: str) -> None:
+    """Forget a snapshot inside a qcow2 image. Raises ``StorageError``."""
+    await _snapshot("-d", "delete", path, name)
+
+
+async def _snapshot(flag: str, verb: str, path: Path, name: str) -> None:
+    # Broken off in the middle, the image is as before or as after, with clusters lost at worst: QEMU writes
+    # reference counts before the tables that need them.
+    try:
+        image = f"driver=qcow2,file.driver=file,file.filename={str(path).replace(',', ',,')}"
+        await _run(["snapshot", "--image-opts", "-q", flag, name, image], SNAPSHOT_TIMEOUT_S)
+    except _Failed as error:
+        raise StorageError(f"could not {verb} snapshot '{name}' of '{path}': {error}") from None
+
+
 async def convert(
     source: Path,
     source_format: str,
@@ -114,14 +173,18 @@ async def convert(
     *,
     objects: Sequence[str] = (),
     rate_bytes_s: int = 0,
+    snapshot: str = "",
     progress: Progress = lambda fraction: None,
 ) -> None:
     """Copy an image into a target that ``target`` names in qemu-img's words.
 
     ``target`` ends with the target itself, such as ``("-O", "qcow2", "/path")``. Runs as long as it needs;
-    cancelling it ends qemu-img. Raises ``StorageError``.
+    cancelling it ends qemu-img. Raises ``StorageError``. A snapshot inside the image may be copied while QEMU
+    writes to the image: what a snapshot refers to is never written again (QEMU's qcow2.txt).
     """
     arguments = ["convert", "-p", "-f", source_format]
+    if snapshot:
+        arguments += ["-U", "-l", f"snapshot.name={snapshot}"]
     for text in objects:
         arguments += ["--object", text]
     if rate_bytes_s:

@@ -22,7 +22,7 @@ from kvorum.guests.config import GuestConfig
 from kvorum.guests.methods import configuration
 from kvorum.guests.unfinished import Note, Undertaking, Unfinished
 from kvorum.interface import Context, Identity, Services, Work
-from kvorum.storage import StorageError, Storages, directory, images
+from kvorum.storage import StorageError, Storages, disk_files, images
 from kvorum.store import Membership
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="no qemu-img here")
@@ -164,7 +164,7 @@ async def test_whenever_the_daemon_dies_the_next_one_leaves_nothing_half_made(
         around(type(world.store), "transact")
         around(images, "create")
         around(images, "convert")
-        around(directory, "_remove")
+        around(disk_files, "remove")
         await world.do(method, values)
         monkeypatch.undo()
     world.assert_sound()
@@ -266,7 +266,7 @@ async def test_a_destroyed_guests_volume_that_cant_be_removed_is_a_warning_and_t
         raise StorageError(f"could not remove '{path}': Read-only file system")
 
     with monkeypatch.context() as patch:
-        patch.setattr(directory, "_remove", stuck)
+        patch.setattr(disk_files, "remove", stuck)
         await world.do(configuration.destroy, {})
     assert len(world.log.warnings) == 2 and "Read-only file system" in world.log.warnings[0]
     assert world.config() is None and len(world.images) == 2

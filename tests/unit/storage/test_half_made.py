@@ -19,7 +19,7 @@ from kvorum.core.errors import KvorumError
 from kvorum.core.ids import VolumeId
 from kvorum.core.paths import Paths
 from kvorum.interface import Context, Identity, Services
-from kvorum.storage import HalfMade, StorageError, Storages, directory, images
+from kvorum.storage import HalfMade, StorageError, Storages, disk_files, images
 from kvorum.storage.arrival import Arrival
 from kvorum.storage.methods import storages as storage_methods
 from kvorum.storage.methods import volumes
@@ -118,7 +118,7 @@ async def test_whenever_the_daemon_dies_the_next_one_leaves_no_half_of_it(
 
     with monkeypatch.context():
         for kind, name in (
-            (HalfMade, "note"), (HalfMade, "whole"), (directory, "_make_folder"), (images, "create"),
+            (HalfMade, "note"), (HalfMade, "whole"), (disk_files, "make_folder"), (images, "create"),
             (images, "convert"), (Arrival, "_write"), (Arrival, "_rename"),
         ):  # fmt: skip
             around(kind, name)
@@ -166,7 +166,7 @@ async def test_what_cant_be_removed_is_said_and_stays_noted(
         raise StorageError(f"could not remove '{path}': Read-only file system")
 
     with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
-        patch.setattr(directory, "_remove", stuck)
+        patch.setattr(disk_files, "remove", stuck)
         await node.half_made.settle()
     assert "Read-only file system" in caplog.text and "garbage.json" in caplog.text
     assert len(list(node.notes.glob("*.json"))) == 2 and node.volumes == {"vm-100-disk-0.raw"}
