@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kvorum.cluster.following import CorosyncConfiguration
 from kvorum.cluster.host import Host
 from kvorum.cluster.sequence import Journal, State
-from kvorum.corosync import Cfg
 from kvorum.store import Write
 from kvorum.store.client import StoreClient
 
@@ -49,6 +49,7 @@ def around(owner: type, name: str, before: str, after: str) -> None:
 
 
 _save = Journal.save
+_reload = CorosyncConfiguration._reload
 _transact = StoreClient.transact
 
 
@@ -73,9 +74,19 @@ async def transact(self: StoreClient, operations: Any, *args: Any, **named: Any)
     return answer
 
 
+async def reload(self: CorosyncConfiguration) -> None:
+    """The follower's, which need not reload where another node just did, with the points of a new version."""
+    new = self._trial is not None
+    if new:
+        reach("before corosync reloads")
+    await _reload(self)
+    if new:
+        reach("after corosync reloads")
+
+
 if __name__ == "__main__":
     Journal.save = save  # type: ignore[method-assign]
     StoreClient.transact = transact  # type: ignore[method-assign]
     around(Host, "write_configuration", "before it is on disk", "after it is on disk")
-    around(Cfg, "reload", "before corosync reloads", "after corosync reloads")
+    CorosyncConfiguration._reload = reload  # type: ignore[method-assign]
     runpy.run_module("kvorum.server.pvedaemon", run_name="__main__", alter_sys=True)
