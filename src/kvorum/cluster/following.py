@@ -18,6 +18,9 @@ from pathlib import Path
 
 from kvorum.cluster.change import CONFIGURATION, Cluster
 from kvorum.cluster.host import Host, write_whole
+from kvorum.cluster.relink.readdress import stands_aside
+from kvorum.cluster.relink.under_way import FILE as LINK_CHANGE
+from kvorum.cluster.relink.under_way import UnderWay
 from kvorum.cluster.status import look
 from kvorum.cluster.trial import COME_BACK_S, JOIN_S, Seen, Trial, Verdict, decide, taken_back
 from kvorum.core.errors import Conflict, KvorumError
@@ -46,6 +49,8 @@ RELOAD_S = 10.0
 RELOAD_AGAIN_S = 0.05
 STARTS_MOST = 6
 """How often corosync is started with a version that it has not run yet."""
+CUT_OFF_S = 10.0
+"""How long a corosync that runs may be without quorum before the others are asked for their version."""
 ASK_S = 3.0
 ASKED = "/kvorum/cluster/configuration"
 _logger = logging.getLogger(__name__)
@@ -82,6 +87,7 @@ class CorosyncConfiguration:
         self._trial = self._load()
         self._since = time.monotonic()
         self._starts = 0
+        self._quorate_at = time.monotonic()
         self._refused = b""
         """A text that corosync itself refused: not tried again."""
 
@@ -110,6 +116,7 @@ class CorosyncConfiguration:
                 await self.apply_and_tell()
                 await self.try_on()
                 self._note_refusals()
+                await self.stand_aside()
                 await self.catch_up()
                 done, _ = await asyncio.wait([pending], timeout=self._pause())
                 if done:
@@ -121,6 +128,8 @@ class CorosyncConfiguration:
             pending.cancel()
 
     def _pause(self) -> float:
+        if self._aside():
+            return TRIAL_EVERY_S
         if self._trial is None:
             return TELL_EVERY_S
         young = time.monotonic() - self._since < self._trial.patience_s + TELL_EVERY_S
@@ -174,8 +183,8 @@ class CorosyncConfiguration:
             raise KvorumError("; ".join(judgement.errors))
         new = Configuration.read(file.text)
         if new.node(self._store.node) is None:
-            if _by_another_name(old, new, self._store.node):
-                return None  # who renames this node sees to it
+            if _by_another_name(old, new, self._store.node) or self._aside():
+                return None  # who renames this node, or moves its address, sees to it
             raise KvorumError(f"the cluster's configuration no longer has this node '{self._store.node}'")
         if old is not None:
             joins = any(old.node(node.name) is None for node in new.nodes)
@@ -306,11 +315,48 @@ class CorosyncConfiguration:
 
     # Catching up
 
+    def _aside(self) -> bool:
+        """Whether the others list this node no more for a moment, to list it with another address then."""
+        under, file, local = self._store.read(LINK_CHANGE), self._store.read(CONFIGURATION), self._local()
+        if under is None or file is None or local is None:
+            return False
+        try:
+            change, now = UnderWay.read(under.text).change, Configuration.read(file.text)
+        except (ValueError, DocumentError):
+            return False  # who has to end it says so
+        newer = now.config_version > local.config_version and now.cluster_name == local.cluster_name
+        return newer and stands_aside(change, self._store.node, now)
+
+    async def stand_aside(self) -> None:
+        """Stop corosync, which has an address that the others are to know no more."""
+        if not self._aside() or self._changing():
+            return
+        if await asyncio.to_thread(running_version) is None:
+            return
+        _logger.warning(
+            "the cluster gives this node another address: corosync stops until it is listed with it"
+        )
+        try:
+            await self._host.stop_corosync()
+        except (KvorumError, OSError) as error:
+            _logger.error("corosync.conf: %s", error)
+
+    def _cut_off(self) -> bool:
+        """Whether corosync has run here without quorum for a while: the others may have another version."""
+        if self._store.membership.quorate:
+            self._quorate_at = time.monotonic()
+        return time.monotonic() - self._quorate_at >= CUT_OFF_S
+
     async def catch_up(self) -> None:
-        """A node whose corosync ended for its old version takes a peer's newer one and starts it anew."""
+        """A node whose corosync ended for its old version takes a peer's newer one and starts it anew.
+
+        So does one whose corosync runs and meets nobody: the others may expect it at another address.
+        """
+        cut_off = self._cut_off()
         if self._peers is None or not self._host.authkey.exists() or self._changing():
             return
-        if await asyncio.to_thread(running_version) is not None:
+        runs = await asyncio.to_thread(running_version) is not None
+        if runs and (not cut_off or (await asyncio.to_thread(see)).quorate):
             return
         local = self._local()
         if local is None:
@@ -323,11 +369,11 @@ class CorosyncConfiguration:
                 answer = await self._peers.call(node.name, "GET", ASKED, timeout=ASK_S)
                 theirs = Configuration.read(str(answer))
             except KvorumError as error:
-                _logger.info("corosync does not run here; %s was asked for its version: %s", node.name, error)
+                _logger.info("%s was asked for its version of corosync.conf: %s", node.name, error)
                 continue
             if theirs.cluster_name == local.cluster_name and theirs.config_version > best.config_version:
                 best = theirs
-        if best is local and not self._untried(local):
+        if best is local and (runs or not self._untried(local)):
             return
         if best.node(self._store.node) is None:
             if _by_another_name(local, best, self._store.node):
@@ -337,7 +383,7 @@ class CorosyncConfiguration:
         if self._changing():
             return  # it began while the others were asked
         _logger.warning(
-            "corosync does not run; this node has version %d of corosync.conf, the cluster %d: it is started",
+            "corosync meets nobody; this node has version %d of corosync.conf, the cluster %d: it is started",
             local.config_version,
             best.config_version,
         )

@@ -15,6 +15,8 @@ from kvorum.cluster.following import STAGED_KEY, VERSION_KEY, CorosyncConfigurat
 from kvorum.cluster.host import Host
 from kvorum.cluster.methods import votes
 from kvorum.cluster.methods.votes import NewVotes, Votes
+from kvorum.cluster.relink.readdress import Readdress
+from kvorum.cluster.relink.under_way import FILE, UnderWay
 from kvorum.cluster.sequence import State
 from kvorum.cluster.trial import COME_BACK_S, Seen
 from kvorum.core.errors import Conflict, KvorumError, ParameterError, Unreachable
@@ -350,3 +352,92 @@ async def test_votes_stop_where_a_node_does_not_follow(
     with pytest.raises(KvorumError, match="corosync on n2 does not run version 6"):
         await votes.change_votes(store, Votes(node="n1", votes=5), "root@pam", Lines())
     assert stored(store).nodes[0].votes == 3
+
+
+# Another address on link 0
+
+
+def moving() -> Readdress:
+    listed = OLD.node("n1")
+    assert listed is not None
+    return Readdress.of(OLD, listed, "10.0.0.11")
+
+
+ASIDE = OLD.without_node("n1").bumped()
+ANEW = Configuration.read(OLD.text.replace("10.0.0.1\n", "10.0.0.11\n")).with_version(7)
+
+
+@pytest.fixture
+def stopped(cluster: Cluster, corosync: Corosync, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was done to corosync's unit."""
+    done: list[str] = []
+
+    async def stop(self: Host) -> None:
+        done.append("stop")
+        corosync.running = None  # type: ignore[assignment]
+
+    async def restart(self: Host) -> None:
+        done.append("restart")
+        corosync.running = local(cluster).config_version
+
+    monkeypatch.setattr(Host, "stop_corosync", stop)
+    monkeypatch.setattr(Host, "restart_corosync", restart)
+    return done
+
+
+async def test_a_node_stands_aside_until_the_others_list_it_with_its_other_address(
+    store: MemoryStore, cluster: Cluster, corosync: Corosync, stopped: list[str]
+) -> None:
+    others = Others({})
+    follower = CorosyncConfiguration.of(cluster, others)
+    await follower.stand_aside()
+    assert stopped == []
+    await store.write(FILE, UnderWay(moving(), "n2").text())
+    await store.write("corosync.conf", ASIDE.text)
+    await follower.apply_and_tell()
+    await follower.stand_aside()
+    await follower.catch_up()
+    assert stopped == ["stop"] and local(cluster).text == OLD.text
+    assert follower._pause() == following.TRIAL_EVERY_S, "it asks often now"
+    others.answers = {"n2": ASIDE.text}
+    await follower.catch_up()
+    assert stopped == ["stop"]
+    others.answers = {"n2": ANEW.text}
+    await follower.catch_up()
+    await follower.stand_aside()
+    assert stopped == ["stop", "restart"] and local(cluster).text == ANEW.text
+
+
+async def test_a_node_that_is_no_part_of_an_unended_change_stays(
+    store: MemoryStore, cluster: Cluster, corosync: Corosync, stopped: list[str]
+) -> None:
+    listed = OLD.node("n2")
+    assert listed is not None
+    await store.write(FILE, UnderWay(Readdress.of(OLD, listed, "10.0.0.22"), "n1").text())
+    await store.write("corosync.conf", OLD.without_node("n2").bumped().text)
+    await CorosyncConfiguration.of(cluster, None).stand_aside()
+    assert stopped == []
+
+
+async def test_a_corosync_that_meets_nobody_is_started_with_the_version_that_the_others_have(
+    store: MemoryStore,
+    cluster: Cluster,
+    corosync: Corosync,
+    stopped: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The others expect this node at another address, and it never heard of that."""
+    follower = CorosyncConfiguration.of(cluster, Others({"n2": ANEW.text}))
+    store.set_membership(Membership("home", (N1,), quorate=False, version=2, reason="no quorum"))
+    corosync.quorate = False
+    await follower.catch_up()
+    assert stopped == [], "it may only have to wait"
+    begun = following.time.monotonic()
+    monkeypatch.setattr(following.time, "monotonic", lambda: begun + following.CUT_OFF_S + 1)
+    corosync.quorate = True
+    await follower.catch_up()
+    assert stopped == [], "corosync has quorum: the store follows by itself"
+    corosync.quorate = False
+    await CorosyncConfiguration.of(cluster, Others({"n2": OLD.text})).catch_up()
+    await follower.catch_up()
+    assert stopped == ["restart"] and local(cluster).text == ANEW.text

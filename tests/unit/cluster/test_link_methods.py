@@ -139,6 +139,24 @@ async def test_what_can_not_be_changed_is_said_before_anything_is(here: tuple[Co
         await remove_link(ctx, Subtraction(link=1))
 
 
+async def test_another_node_gives_a_node_its_address_on_link_0(here: tuple[Context, Nodes]) -> None:
+    ctx, _ = here
+    store, log = ctx.store, Log()
+    assert isinstance(store, MemoryStore)
+    with pytest.raises(Conflict, match=r"run 'pvecm link set n1 --link0 10.5.0.1' on n2"):
+        await set_link(ctx, Move(node="n1", link0="10.5.0.1"))
+    with pytest.raises(ParameterError) as refused:
+        await set_link(ctx, Move(node="n2", link0="10.5.0.2,priority=7"))
+    assert "the priority of link 0 can't change" in refused.value.errors["link0"]
+    assert configured(store).text == TWO.text
+    await (await set_link(ctx, Move(node="n2", link0="10.5.0.2"))).run(log)
+    assert configured(store).nodes[1].addresses == {0: "10.5.0.2", 1: "10.1.0.2"}
+    assert log.lines[:2] == [
+        "n2 stands aside, and its corosync stops (version 3)",
+        "n2 is listed with 10.5.0.2, and its corosync starts (version 4)",
+    ]
+
+
 async def test_a_node_alone_has_no_links() -> None:
     ctx = Context(MemoryStore("n1"), Services(), Identity("root@pam"), Anything())
     with pytest.raises(NoCluster):

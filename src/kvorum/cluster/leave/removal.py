@@ -13,6 +13,7 @@ from kvorum.cluster.leave import removed
 from kvorum.cluster.leave.removed import Removed
 from kvorum.cluster.leave.traces import FILES, Names, cleaned
 from kvorum.cluster.qdevice.device import misfit
+from kvorum.cluster.relink import under_way
 from kvorum.core.errors import Conflict
 from kvorum.corosync import Configuration
 from kvorum.store import Delete, Expect, Operation, Store, Write
@@ -57,6 +58,7 @@ def draft(store: Store, node: str, who: str, now: float) -> Removal | None:
     if new is not None:
         operations += _remembered(store, node, who, now, expect)
         operations += _tokens_forgotten(store, node, expect)
+        operations += _not_awaited(store, node, expect)
         operations += _emptied(store, f"nodes/{node}")
         lock = f"priv/lock/ha_agent_{node}_lock"
         if lock.rpartition("/")[2] in store.names("priv/lock"):
@@ -134,6 +136,19 @@ def _tokens_forgotten(store: Store, node: str, expect: list[Expect]) -> list[Ope
         return []
     expect.append(Expect.of(file))
     return [Write(join_token.FILE, after.text().encode())]
+
+
+def _not_awaited(store: Store, node: str, expect: list[Expect]) -> list[Operation]:
+    """No change of the node's address goes on that would list it again."""
+    file = store.read(under_way.FILE)
+    try:
+        aside = under_way.UnderWay.read(file.text).change.aside if file is not None else ""
+    except ValueError:
+        return []
+    if file is None or aside != node:
+        return []
+    expect.append(Expect.of(file))
+    return [Delete(under_way.FILE)]
 
 
 def _emptied(store: Store, path: str) -> list[Operation]:

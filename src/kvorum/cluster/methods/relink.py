@@ -10,12 +10,13 @@ from pydantic import Field
 from kvorum.cluster.links import LINK_NUMBERS, PRIORITY_MAX, Link
 from kvorum.cluster.methods.models import Links, configured
 from kvorum.cluster.node_files import local_addresses
-from kvorum.cluster.relink.change import added, moved, removed
+from kvorum.cluster.relink.change import Change, added, moved, removed
 from kvorum.cluster.relink.changer import ADDRESSES, CHECK, CONNECTED, Relinker
 from kvorum.cluster.relink.reach import look_from_here
+from kvorum.cluster.relink.readdress import LINK, Readdress
 from kvorum.cluster.watch.counted import counted
 from kvorum.core.errors import KvorumError, NoQuorum, ParameterError
-from kvorum.corosync import Configuration
+from kvorum.corosync import Configuration, ConfiguredNode
 from kvorum.interface import (
     Boolean,
     Command,
@@ -105,20 +106,21 @@ async def add_link(ctx: Context, p: Addition) -> Work:
     commands=(Command("pvecm link set", "node"),),
 )
 async def set_link(ctx: Context, p: Move) -> Work:
-    """Give a node other addresses on links that are there; one link after another, each there and back."""
+    """Give a node other addresses on links that are there; one link after another, each there and back.
+
+    On link 0 the node stands aside for some seconds: its guests run on, its /etc/pve is read-only meanwhile.
+    Another node than this one has to see to that.
+    """
     relinker = _relinker(ctx)
     links = p.links()
     _, now = configured(ctx.store)
-    listed = now.node(p.node)
-    if listed is None:
-        names = ", ".join(node.name for node in now.nodes)
-        raise ParameterError({"node": f"the cluster has no node '{p.node}', only: {names}"})
+    listed = _listed(now, p.node)
     if not links:
         raise ParameterError({f"link{min(now.links)}": "give at least one link's new address (--link1 …)"})
     await relinker.take_over(_unlogged)
     for number, link in links.items():
         if not _is_there(now, p.node, number, link):
-            await relinker.check(moved(now, number, p.node, link.address, link.priority), force=p.force)
+            await relinker.check(_move(now, listed, number, link), force=p.force)
     who = ctx.identity.name
 
     async def run(log: TaskLog) -> None:
@@ -127,7 +129,7 @@ async def set_link(ctx: Context, p: Move) -> Work:
             if _is_there(current, p.node, number, link):
                 log.line(f"{p.node} has {link.address} on link {number} already")
                 continue
-            change = moved(current, number, p.node, link.address, link.priority)
+            change = _move(current, _listed(current, p.node), number, link)
             await relinker.check(change, force=p.force)
             await relinker.carry_out(change, who, log.line)
             log.line(f"{p.node} has {link.address} on link {number}, and all nodes that are here reach it")
@@ -192,6 +194,26 @@ def _relinker(ctx: Context) -> Relinker:
     if not ctx.store.membership.quorate:
         raise NoQuorum(f"no quorum, so no link can be changed: {ctx.store.membership.reason}")
     return ctx.service(Relinker)
+
+
+def _listed(now: Configuration, name: str) -> ConfiguredNode:
+    listed = now.node(name)
+    if listed is None:
+        names = ", ".join(node.name for node in now.nodes)
+        raise ParameterError({"node": f"the cluster has no node '{name}', only: {names}"})
+    return listed
+
+
+def _move(now: Configuration, listed: ConfiguredNode, number: int, link: Link) -> Change:
+    """The change that gives a node the address; raises ``ParameterError`` for what link 0 does not take."""
+    if number != LINK:
+        return moved(now, number, listed.name, link.address, link.priority)
+    priority = now.link_options(LINK).get("knet_link_priority")
+    if link.priority is not None and str(link.priority) != priority:
+        raise ParameterError(
+            {"link0": f"the priority of link {LINK} can't change while the cluster runs; leave it out"}
+        )
+    return Readdress.of(now, listed, link.address)
 
 
 def _is_there(now: Configuration, node: str, number: int, link: Link) -> bool:

@@ -3,24 +3,20 @@
 Corosync takes up a link and drops one while it runs, but does not move one ("To reconfigure an interface it
 must be deleted and recreated"): an address is changed by dropping the link and adding it anew. Link 0 it
 can't do without: nodes are told apart, and their votes counted, by ring0_addr (seen with 3.1.7:
-"configuration error: nodelist or quorum.expected_votes must be configured").
+"configuration error: nodelist or quorum.expected_votes must be configured"). There a node has another
+address by standing aside for a moment (``readdress``).
 
 So a change is one or two new versions of corosync.conf, each followed by all nodes before the next.
-Invariant: no version moves an address in place, and link 0 stays as it is. Before its end a change can go on
-or be taken back from any version in between: both are the way from what the configuration says now to the
-addresses that it shall have.
+Invariant: no version moves an address in place. Before its end a change can go on or be taken back from any
+version in between: both are the way from what the configuration says now to the addresses that it shall have.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass, field, replace
 
 from kvorum.corosync import MAX_LINKS, Configuration
-
-FILE = "link-change.json"
-"""Where the change under way stands in the store, for whoever has to end it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,33 +40,47 @@ class Change:
         """The nodes whose address on the link is another one, or new."""
         return {node for node, address in self.after.items() if self.before.get(node) != address}
 
+    @property
+    def aside(self) -> str:
+        """The node that stands aside meanwhile, without corosync; mostly none."""
+        return ""
 
-@dataclass(frozen=True, slots=True)
-class UnderWay:
-    """A change that was begun, and by which node: that one ends it, also after its daemon died."""
+    def reached(self, now: Configuration) -> bool:
+        """Whether the configuration is at the change's end."""
+        same = addresses_of(now, self.link) == dict(self.after)
+        return same and now.link_options(self.link) == dict(self.after_options)
 
-    change: Change
-    node: str
+    def next_version(self, now: Configuration) -> Configuration | None:
+        """The next version of corosync.conf on the way to the change's end; ``None`` when that is reached.
 
-    def text(self) -> str:
-        """As it stands in the store."""
-        return json.dumps({"node": self.node, **asdict(self.change)}, indent=1) + "\n"
-
-    @classmethod
-    def read(cls, text: str) -> UnderWay:
-        """Parse it; raises ``ValueError`` when it is none."""
-        try:
-            raw = json.loads(text)
-            change = Change(
-                int(raw["link"]),
-                dict(raw["before"]),
-                dict(raw["after"]),
-                dict(raw["before_options"]),
-                dict(raw["after_options"]),
+        Raises ``ValueError`` when the nodes are no longer those that the change is about.
+        """
+        if self.reached(now):
+            return None
+        if addresses_of(now, self.link):
+            return now.without_link(self.link).bumped()
+        names = {node.name for node in now.nodes}
+        if names != set(self.after):
+            raise ValueError(
+                f"link {self.link} can't be brought back: the cluster has the nodes "
+                f"{', '.join(sorted(names))} now, and the link was one of {', '.join(sorted(self.after))}; "
+                f"give each an address (pvecm link add {self.link} NODE=ADDRESS,…)"
             )
-            return cls(change, str(raw["node"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"'{FILE}' can't be read ({error}): look at it, then remove it") from None
+        return now.with_link(self.link, self.after, self.after_options).bumped()
+
+    def said(self, new: Configuration) -> str:
+        """What a new version on the way is."""
+        return f"link {self.link}: {'taken in' if self.link in new.links else 'taken out'}"
+
+    def without(self, node: str) -> Change:
+        """The change as if the node had never had a part in it: it was removed meanwhile."""
+        before = {name: address for name, address in self.before.items() if name != node}
+        after = {name: address for name, address in self.after.items() if name != node}
+        return replace(self, before=before, after=after)
+
+    def fields(self) -> dict[str, object]:
+        """As it is written to the store."""
+        return asdict(self)
 
 
 def addresses_of(configuration: Configuration, link: int) -> dict[str, str]:
@@ -78,34 +88,9 @@ def addresses_of(configuration: Configuration, link: int) -> dict[str, str]:
     return {n.name: n.addresses[link] for n in configuration.nodes if link in n.addresses}
 
 
-def next_version(now: Configuration, change: Change) -> Configuration | None:
-    """The next version of corosync.conf on the way to the change's end; ``None`` when that is reached.
-
-    Raises ``ValueError`` when the nodes are no longer those that the change is about.
-    """
-    if reached(now, change):
-        return None
-    if addresses_of(now, change.link):
-        return now.without_link(change.link).bumped()
-    names = {node.name for node in now.nodes}
-    if names != set(change.after):
-        raise ValueError(
-            f"link {change.link} can't be brought back: the cluster has the nodes {', '.join(sorted(names))} "
-            f"now, and the link was one of {', '.join(sorted(change.after))}; give each an address "
-            f"(pvecm link add {change.link} NODE=ADDRESS,…)"
-        )
-    return now.with_link(change.link, change.after, change.after_options).bumped()
-
-
 def ending(now: Configuration, change: Change) -> Change:
     """What ends a change that was broken off: nothing where its end was reached, else the way back."""
-    return change if reached(now, change) else change.back
-
-
-def reached(now: Configuration, change: Change) -> bool:
-    """Whether the configuration is at the change's end."""
-    same = addresses_of(now, change.link) == dict(change.after)
-    return same and now.link_options(change.link) == dict(change.after_options)
+    return change if change.reached(now) else change.back
 
 
 def added(now: Configuration, link: int, addresses: Mapping[str, str], priority: int | None) -> Change:
@@ -139,11 +124,10 @@ def refusals(now: Configuration, change: Change, online: Set[str], *, force: boo
     if change.before != addresses_of(now, link) or (not change.before and not change.after):
         known = ", ".join(map(str, now.links))
         return [f"the cluster has no link {link}, only {known}: 'pvecm link add {link} …' makes one"]
-    if change.before and link == 0:
+    if change.before and link == 0 and not change.aside:
         found.append(
-            "link 0 can't be dropped or moved while corosync runs, which knows each node by its address "
-            "there: a node has another one when it leaves and joins again (pvecm leave; pvecm add … --link0 "
-            "ADDRESS)"
+            "link 0 can't be dropped while corosync runs, which knows each node by its address there: "
+            "'pvecm link set NODE --link0 ADDRESS' moves one node's"
         )
     if change.after:
         if strangers := sorted(set(change.after) - names):
@@ -170,11 +154,3 @@ def refusals(now: Configuration, change: Change, online: Set[str], *, force: boo
             "or say --force, and it follows when it is back"
         )
     return found
-
-
-def without_node(under: UnderWay, node: str) -> UnderWay:
-    """The change as if the node had never had a part in it: it was removed meanwhile."""
-    change = under.change
-    before = {name: address for name, address in change.before.items() if name != node}
-    after = {name: address for name, address in change.after.items() if name != node}
-    return replace(under, change=replace(change, before=before, after=after))

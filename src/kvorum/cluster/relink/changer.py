@@ -1,7 +1,7 @@
 """Carries out a change of a link: asks all nodes, writes each version, waits for the link, or goes back.
 
 The change under way stands in the store with the version that it is at, written in one transaction. Whoever
-began it ends it: by itself, or at its daemon's next start; where that node is gone, the next change does.
+began it ends it: by itself, or at its daemon's next start; where that node is off, another one does.
 """
 
 from __future__ import annotations
@@ -11,16 +11,11 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 
 from kvorum.cluster.change import CONFIGURATION, Log
-from kvorum.cluster.relink.change import (
-    FILE,
-    Change,
-    UnderWay,
-    addresses_of,
-    ending,
-    next_version,
-    refusals,
-    without_node,
-)
+from kvorum.cluster.expected import expect_votes, wait_quorate
+from kvorum.cluster.relink import readdress
+from kvorum.cluster.relink.change import Change, ending, refusals
+from kvorum.cluster.relink.readdress import Readdress
+from kvorum.cluster.relink.under_way import FILE, UnderWay
 from kvorum.core.errors import Conflict, KvorumError, OutcomeUnknown
 from kvorum.corosync import Configuration, judge
 from kvorum.interface import Peers
@@ -28,6 +23,8 @@ from kvorum.store import Delete, Expect, File, Operation, Store, Write
 
 CONNECT_S = 15.0
 """How long all nodes have to be connected over the new addresses."""
+ASIDE_TIMES = 3
+"""How many times as long, where a node's corosync starts anew for it."""
 _LOOK_S = 0.3
 _ATTEMPTS = 10
 CHECK = "/kvorum/nodes/{node}/links/check"
@@ -41,8 +38,15 @@ Followed = Callable[[int], Awaitable[list[str]]]
 class Relinker:
     """Changes links, one change at a time."""
 
-    def __init__(self, store: Store, peers: Peers, followed: Followed, connect_s: float = CONNECT_S) -> None:
-        self._store, self._peers, self._followed = store, peers, followed
+    def __init__(
+        self,
+        store: Store,
+        peers: Peers,
+        followed: Followed,
+        connect_s: float = CONNECT_S,
+        expect: Callable[[int], None] = expect_votes,
+    ) -> None:
+        self._store, self._peers, self._followed, self._expect = store, peers, followed, expect
         self._connect_s = connect_s
         self._alone = asyncio.Lock()
 
@@ -52,7 +56,10 @@ class Relinker:
         """Raise ``Conflict`` with everything that stands against a change, as all nodes see it."""
         _, now = self._configured()
         online = self._online()
-        if found := refusals(now, change, online, force=force):
+        found = refusals(now, change, online, force=force)
+        if isinstance(change, Readdress):
+            found += readdress.refusals(now, change, self._store.node, set(self._ids_online().values()))
+        if found:
             raise Conflict("\n".join(found))
         self._nobody_else()
         if change.after:
@@ -131,10 +138,17 @@ class Relinker:
             try:
                 async with self._alone:
                     under = self.under_way()
-                    if under is not None and under.node == self._store.node:
+                    if under is not None and self._ends(under):
                         await self._recover(under, log)
             except KvorumError as error:
                 log(f"a change of links that was broken off can't be ended yet: {error}")
+
+    def _ends(self, under: UnderWay) -> bool:
+        """Whether this node ends it: what it began itself, and the first node what one began that is off."""
+        online = self._online()
+        return under.node == self._store.node or (
+            under.node not in online and self._store.node == min(online, default="")
+        )
 
     def under_way(self) -> UnderWay | None:
         """The change that was begun and has not ended; raises ``KvorumError`` when it can't be read."""
@@ -154,11 +168,12 @@ class Relinker:
     async def _recover(self, under: UnderWay, log: Log) -> None:
         _, now = self._configured()
         names = {node.name for node in now.nodes}
-        for gone in sorted((set(under.change.before) | set(under.change.after)) - names):
-            under = without_node(under, gone)
-        way = ending(now, under.change)
-        what = "it was done" if way is under.change else "taking it back"
-        log(f"an unfinished change of link {under.change.link} was found: {what}")
+        change = under.change
+        for gone in sorted((set(change.before) | set(change.after)) - names - {change.aside}):
+            change = change.without(gone)
+        way = ending(now, change)
+        what = "it was done" if way is change else "taking it back"
+        log(f"an unfinished change of link {change.link} was found: {what}")
         try:
             await self._go(way, "pvecm link", log, back=True)
         except ValueError as error:
@@ -179,12 +194,13 @@ class Relinker:
         """One version after the other, each followed by all present nodes; on the way back, who can."""
         for _ in range(_ATTEMPTS):
             file, now = self._configured()
-            new = next_version(now, change)
+            new = change.next_version(now)
             if new is None:
                 return
-            there = change.link in new.links
-            log(f"link {change.link}: {'taken in' if there else 'taken out'} (version {new.config_version})")
-            await self._write(file, now, new, change if begins else None, who)
+            log(f"{change.said(new)} (version {new.config_version})")
+            if back:
+                await self._quorate_without(change, now)
+            await self._write(file, now, new, change, who, begins=begins)
             begins = False
             if late := await self._followed(new.config_version):
                 said = (
@@ -197,15 +213,15 @@ class Relinker:
         raise Conflict("corosync.conf changed at every attempt; try again")
 
     async def _write(
-        self, file: File, now: Configuration, new: Configuration, begun: Change | None, who: str
+        self, file: File, now: Configuration, new: Configuration, change: Change, who: str, *, begins: bool
     ) -> None:
-        present = {member.nodeid for member in self._store.membership.members if member.online}
-        if errors := judge(now, new.text, present, kept=True).errors:
+        present = readdress.counted_present(change, new, self._ids_online())
+        if errors := judge(now, new.text, present, kept=not change.aside).errors:
             raise Conflict("; ".join(errors))
         operations: list[Operation] = [Write(CONFIGURATION, new.text.encode())]
         expect = [Expect.of(file)]
-        if begun is not None:
-            operations.append(Write(FILE, UnderWay(begun, self._store.node).text().encode()))
+        if begins:
+            operations.append(Write(FILE, UnderWay(change, self._store.node).text().encode()))
             expect.append(Expect(FILE, None))
         try:
             await self._store.transact(operations, expect, who=who)
@@ -224,23 +240,25 @@ class Relinker:
         if not change.after:
             return
         loop = asyncio.get_running_loop()
-        until = loop.time() + self._connect_s
+        patience_s = self._connect_s * (ASIDE_TIMES if change.aside else 1)
+        until = loop.time() + patience_s
         while True:
             _, now = self._configured()
-            if addresses_of(now, change.link) != dict(change.after):
+            if not change.reached(now):
                 raise KvorumError(f"corosync.conf was changed meanwhile, and link {change.link} with it")
             online = self._online()
-            lacking = [
+            lacking = [f"{change.aside} is not back"] if change.aside and change.aside not in online else []
+            lacking += [
                 f"{node} and {other}"
                 for node, connected in (await self._connections(online)).items()
                 for other in sorted(online - {node})
                 if node < other and change.link not in connected.get(other, set())
             ]
-            if not lacking:
+            if not lacking and self._store.membership.quorate:
                 return
             if loop.time() > until:
                 raise KvorumError(
-                    f"link {change.link} does not connect {'; '.join(lacking)} within {self._connect_s:g} s "
+                    f"link {change.link} does not connect {'; '.join(lacking)} within {patience_s:g} s "
                     f"(UDP port {5405 + change.link} between its addresses must be open)"
                 )
             await asyncio.sleep(_LOOK_S)  # corosync tells no event of a link
@@ -258,8 +276,22 @@ class Relinker:
 
         return dict(await asyncio.gather(*(ask(node) for node in sorted(online))))
 
+    async def _quorate_without(self, change: Change, now: Configuration) -> None:
+        """Of two nodes the one that stays has quorum only with the other listed no more, or not expected.
+
+        As ``withdrawing`` does it: whoever stands aside has no majority by any version (``judge``).
+        """
+        if self._store.membership.quorate or not change.aside or change.aside in self._online():
+            return
+        listed = now.node(change.aside)
+        await asyncio.to_thread(self._expect, now.total_votes - (listed.votes if listed is not None else 0))
+        await wait_quorate(self._store)
+
     def _online(self) -> set[str]:
-        return {member.name for member in self._store.membership.members if member.online}
+        return set(self._ids_online())
+
+    def _ids_online(self) -> dict[str, int]:
+        return {member.name: member.nodeid for member in self._store.membership.members if member.online}
 
     def _configured(self) -> tuple[File, Configuration]:
         file = self._store.read(CONFIGURATION)

@@ -69,9 +69,12 @@ class World(Peers):
         self.down: set[int] = set()
         self.asked: list[tuple[str, str, str]] = []
         self.log: list[str] = []
+        self.online: Sequence[str] = NODES
+        self.expected = 99
 
-    async def begin(self, links: int = 2, online: Sequence[str] = NODES) -> None:
-        await self.store.write("corosync.conf", configuration(links).text)
+    async def begin(self, links: int = 2, online: Sequence[str] = NODES, text: str = "") -> None:
+        await self.store.write("corosync.conf", text or configuration(links).text)
+        self.online = online
         self.members(online)
 
     def members(self, online: Sequence[str]) -> None:
@@ -79,7 +82,18 @@ class World(Peers):
             Member(node.name, node.nodeid, node.addresses[min(node.addresses)], node.name in online)
             for node in self.now.nodes
         )
-        self.store.set_membership(Membership("home", members, quorate=True, version=1, config_version=1))
+        here = sum(node.votes for node in self.now.nodes if node.name in online)
+        quorate = here >= min(self.now.quorum, self.expected // 2 + 1)
+        self.store.set_membership(Membership("home", members, quorate=quorate, version=1, config_version=1))
+
+    def meet(self) -> None:
+        """Who is listed at an address that it can use is here, after a while."""
+        usable = [n.name for n in self.now.nodes if n.addresses[0] not in self.unusable]
+        self.members([name for name in self.online if name in usable])
+
+    def expect(self, votes: int) -> None:
+        self.expected = votes
+        self.meet()
 
     @property
     def now(self) -> Configuration:
@@ -89,10 +103,11 @@ class World(Peers):
 
     def relinker(self) -> Relinker:
         """A daemon's: another one after each power cut."""
-        return Relinker(self.store, self, self.followed, connect_s=0.0)
+        return Relinker(self.store, self, self.followed, connect_s=0.0, expect=self.expect)
 
     async def followed(self, version: int) -> list[str]:
         self.store.moment()
+        self.meet()
         return self.late
 
     async def call(

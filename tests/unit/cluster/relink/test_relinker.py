@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import pytest
 from relink_world import PowerCut, World, configuration
 
-from kvorum.cluster.relink.change import FILE, Change, UnderWay, added, addresses_of, moved, removed
+from kvorum.cluster.relink.change import Change, added, addresses_of, moved, removed
+from kvorum.cluster.relink.under_way import FILE, UnderWay
 from kvorum.core.errors import Conflict, KvorumError
 from kvorum.store import Operation, Write
 
