@@ -19,9 +19,22 @@ FOLLOWED = (
     "before corosync reloads",
     "after corosync reloads",
 )
-CHANGES = ("create", "join one", "votes", "edit", "join", "leave", "delnode", "leave two")
+LISTED_ANEW = ("before it is listed anew", "after it is listed anew")
+"""The second version of another address on link 0, whose first one drops the node."""
+CHANGES = (
+    "create",
+    "join one",
+    "votes",
+    "edit",
+    "address two",
+    "join",
+    "address",
+    "leave",
+    "delnode",
+    "leave two",
+)
 """In the order in which each finds what the one before has left."""
-WAITING = ("join one", "join", "leave", "leave two")
+WAITING = ("join one", "address two", "join", "address", "leave", "leave two")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,9 @@ def cases(change: str) -> Iterator[Case]:
             points += [("T", point) for point in STORED] + [("P", point) for point in FOLLOWED]
         case "votes" | "delnode":
             points += [("T", point) for point in STORED + FOLLOWED] + [("P", point) for point in FOLLOWED]
+        case "address":
+            points += [("T", point) for point in STORED + FOLLOWED + LISTED_ANEW]
+            points += [("P", point) for point in FOLLOWED[:2]]
         case "edit":
             points += [(node, point) for node in "TP" for point in FOLLOWED]
     for at, point in points:
@@ -66,7 +82,7 @@ def cases(change: str) -> Iterator[Case]:
 def sample(seed: int, count: int, changes: Sequence[str] = CHANGES) -> list[Case]:
     """Some cases by a seed, of as many changes as can be, in the order of ``CHANGES``; none lasts minutes.
 
-    A node that joins or leaves waits a minute for others that stay away.
+    A node that joins or leaves waits a minute for others that stay away, as does another address.
     """
     chance = random.Random(seed)
     chosen = sorted(chance.sample(range(len(changes)), min(count, len(changes))))

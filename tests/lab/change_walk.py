@@ -23,11 +23,21 @@ WHOLE_S = 120.0
 COMMAND_S = 240.0
 SHORT_S = 3.0
 """A partition that corosync notices and a command outlives."""
+SECOND = """[Unit]
+Description=Another address of this machine
+Before=corosync.service
+[Service]
+Type=oneshot
+ExecStart=/usr/sbin/ip address replace {0}/25 dev eth0
+[Install]
+WantedBy=multi-user.target
+"""
 TRY = "date 2>/dev/null > /etc/pve/walked-$(hostname) && rm /etc/pve/walked-$(hostname)"
 """Whether /etc/pve can be written."""
 
 LOOK = """
 import json, os, re, subprocess
+UNENDED = ("/var/lib/kvorum/cluster-change.json", "/etc/pve/link-change.json")
 def text(path):
     try:
         return open(path).read()
@@ -40,10 +50,12 @@ except (OSError, ValueError):
     seen = {}
 running = subprocess.run(["corosync-cmapctl", "-g", "totem.config_version"], capture_output=True, text=True)
 nodes = dict(re.findall(r"name: (\\S+).*?quorum_votes: (\\d+)", store or "", flags=re.S))
+addresses = dict(re.findall(r"name: (\\S+)[^}]*?ring0_addr: (\\S+)", store or ""))
 active = lambda unit: subprocess.run(["systemctl", "is-active", "-q", unit]).returncode == 0
 cluster = seen.get("cluster", {})
 print(json.dumps({
     "votes": nodes if store is not None else None,
+    "addresses": addresses,
     "version": re.findall(r"config_version: (\\d+)", store or ""),
     "on disk": store == disk,
     "runs": re.findall(r"= (\\d+)", running.stdout),
@@ -53,7 +65,7 @@ print(json.dumps({
     "certificate": os.path.exists(f"/etc/pve/nodes/{os.uname().nodename}/pve-ssl.pem"),
     "online": sorted(n for n, node in seen.get("nodelist", {}).items() if node["online"]),
     "quorate": cluster.get("quorate", 1 if seen else 0),
-    "unfinished": os.path.exists("/var/lib/kvorum/cluster-change.json"),
+    "unfinished": any(map(os.path.exists, UNENDED)),
     "daemons": active("pve-cluster") and active("pvedaemon") and active("pveproxy"),
 }))
 """
@@ -69,6 +81,15 @@ class Walk:
 
     def __post_init__(self) -> None:
         hold_daemons(self.cluster, ("n1", "n2", "n3"))
+        unit = "/etc/systemd/system/second-address.service"
+        self.cluster.say("n2", "sh", "-c", f"cat > {unit}", input=SECOND.format(self._places[1]))
+        self.cluster.say("n2", "systemctl", "enable", "--now", "second-address")
+
+    @property
+    def _places(self) -> tuple[str, str]:
+        """n2's two addresses on link 0."""
+        first = address(self.cluster.lab, "n2", 0)
+        return first, f"{first}2"
 
     # One case
 
@@ -76,7 +97,7 @@ class Walk:
         """Make the fault, look at all nodes, try again, look again; returns what the first try said."""
         self.bring(case.change)
         doer, other = self.roles(case.change)
-        before = self.look(doer)["votes"]
+        before = self._state(self.look(doer))
         command = self.command(case.change, doer, other)
         target = doer if case.at == "T" else other
         with ThreadPoolExecutor(1) as pool:
@@ -148,6 +169,10 @@ class Walk:
                 return list(edit(doer, self._wanted(doer)))
             case "delnode":
                 return ["pvecm", "delnode", "n3"]
+            case "address":
+                first, second = self._places
+                there = self.look(doer)["addresses"]["n2"]  # type: ignore[index]
+                return ["pvecm", "link", "set", "n2", "--link0", second if there == first else first]
         raise AssertionError(change)
 
     def _wanted(self, node: str) -> int:
@@ -217,6 +242,10 @@ class Walk:
             members -= {doer} if kind == "leave" else {"n3"}
         return members
 
+    def _state(self, seen: dict[str, object]) -> object:
+        """What a change of votes or of an address changes."""
+        return seen["votes"], seen["addresses"]
+
     def _fits(
         self, case: Case, node: str, doer: str, seen: dict[str, object], before: object, done: bool
     ) -> bool:
@@ -233,7 +262,7 @@ class Walk:
             and seen["runs"] == seen["version"]
             and set(seen["online"]) == members - ({"n3"} if kind == "delnode" else set())  # type: ignore[call-overload]
             and not (kind == "join" and node == doer == seen["mark"])
-            and (kind not in ("votes", "edit") or (seen["votes"] == before) != done)
+            and (kind not in ("votes", "edit", "address") or (self._state(seen) == before) != done)
         )
 
     # From one case to the next
@@ -246,6 +275,7 @@ class Walk:
             "join": ["n1", "n2"],
             "votes": ["n1", "n2"],
             "edit": ["n1", "n2"],
+            "address two": ["n1", "n2"],
             "leave two": ["n1", "n2"],
         }.get(change, ["n1", "n2", "n3"])
         for node in [node for node in reversed(self.members) if node not in wanted]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from kvorum.cluster.following import CorosyncConfiguration
 from kvorum.cluster.host import Host
+from kvorum.cluster.relink.under_way import FILE
 from kvorum.cluster.sequence import Journal, State
 from kvorum.store import Write
 from kvorum.store.client import StoreClient
@@ -65,12 +66,14 @@ def save(self: Journal, kind: str, state: State, notes: Mapping[str, str]) -> No
 
 async def transact(self: StoreClient, operations: Any, *args: Any, **named: Any) -> int:
     """The store's, with the points of a change of corosync.conf."""
-    changes = any(isinstance(one, Write) and one.path == "corosync.conf" for one in operations)
-    if changes:
-        reach("before the store has it")
+    written = {one.path for one in operations if isinstance(one, Write)}
+    if "corosync.conf" not in written:
+        return await _transact(self, operations, *args, **named)
+    anew = FILE not in written and self.read(FILE) is not None
+    what = "it is listed anew" if anew else "the store has it"
+    reach(f"before {what}")
     answer = await _transact(self, operations, *args, **named)
-    if changes:
-        reach("after the store has it")
+    reach(f"after {what}")
     return answer
 
 
