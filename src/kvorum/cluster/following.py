@@ -337,7 +337,7 @@ class CorosyncConfiguration:
             "the cluster gives this node another address: corosync stops until it is listed with it"
         )
         try:
-            await self._host.stop_corosync()
+            await self._host.pause_corosync()
         except (KvorumError, OSError) as error:
             _logger.error("corosync.conf: %s", error)
 

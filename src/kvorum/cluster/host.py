@@ -165,6 +165,11 @@ class Host:
             await systemd.reset_failed(COROSYNC_UNIT)
             await systemd.restart(COROSYNC_UNIT)
 
+    async def pause_corosync(self) -> None:
+        """End Corosync for now; it starts at boot as ever."""
+        async with Systemd() as systemd:
+            await systemd.stop(COROSYNC_UNIT)
+
     async def stop_corosync(self) -> None:
         """End Corosync, and don't start it at boot."""
         async with Systemd() as systemd:

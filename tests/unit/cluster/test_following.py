@@ -372,15 +372,16 @@ def stopped(cluster: Cluster, corosync: Corosync, monkeypatch: pytest.MonkeyPatc
     """What was done to corosync's unit."""
     done: list[str] = []
 
-    async def stop(self: Host) -> None:
-        done.append("stop")
+    async def pause(self: Host) -> None:
+        """It starts at boot as ever, also after a power cut in between."""
+        done.append("pause")
         corosync.running = None  # type: ignore[assignment]
 
     async def restart(self: Host) -> None:
         done.append("restart")
         corosync.running = local(cluster).config_version
 
-    monkeypatch.setattr(Host, "stop_corosync", stop)
+    monkeypatch.setattr(Host, "pause_corosync", pause)
     monkeypatch.setattr(Host, "restart_corosync", restart)
     return done
 
@@ -397,15 +398,15 @@ async def test_a_node_stands_aside_until_the_others_list_it_with_its_other_addre
     await follower.apply_and_tell()
     await follower.stand_aside()
     await follower.catch_up()
-    assert stopped == ["stop"] and local(cluster).text == OLD.text
+    assert stopped == ["pause"] and local(cluster).text == OLD.text
     assert follower._pause() == following.TRIAL_EVERY_S, "it asks often now"
     others.answers = {"n2": ASIDE.text}
     await follower.catch_up()
-    assert stopped == ["stop"]
+    assert stopped == ["pause"]
     others.answers = {"n2": ANEW.text}
     await follower.catch_up()
     await follower.stand_aside()
-    assert stopped == ["stop", "restart"] and local(cluster).text == ANEW.text
+    assert stopped == ["pause", "restart"] and local(cluster).text == ANEW.text
 
 
 async def test_a_node_that_is_no_part_of_an_unended_change_stays(
