@@ -15,7 +15,6 @@ from kvorum.node.facts import Sampler
 from kvorum.node.history import Databases, Recorder
 from kvorum.node.host_files import HostFiles
 from kvorum.node.services import ServiceControl
-from kvorum.node.terminal import Consoles
 from kvorum.store import Store
 
 log = logging.getLogger(__name__)
@@ -30,7 +29,6 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
     services.add(Sampler, sampler)
     services.add(Recorder, recorder)
     services.add(ServiceControl, control)
-    services.add(Consoles, Consoles())
     files = HostFiles()
     services.add(HostFiles, files)
     work = [

@@ -11,12 +11,13 @@ from kvorum.interface import Services
 from kvorum.store import ClusterLog, Severity, Store
 from kvorum.tasks.archive import Archive
 from kvorum.tasks.cluster_tasks import TaskNews
+from kvorum.tasks.consoles import Consoles
 from kvorum.tasks.runner import TaskRunner
 
 
 @asynccontextmanager
 async def running(services: Services, store: Store, paths: Paths) -> AsyncIterator[None]:
-    """Register the ``TaskRunner``; at the end running tasks are cancelled and get time to clean up."""
+    """Register the ``TaskRunner`` and ``Consoles``; at the end running tasks are cancelled in peace."""
     changed = asyncio.Event()
     archive = Archive(paths.log / "tasks")
     told = ClusterLog(store, "pvedaemon")
@@ -27,6 +28,7 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
     runner = TaskRunner(store.node, archive, changed.set, note)
     await asyncio.to_thread(runner.recover)
     services.add(TaskRunner, runner)
+    services.add(Consoles, Consoles())
     services.add(Archive, archive)
     services.add(ClusterLog, told)
     telling = [

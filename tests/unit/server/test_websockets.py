@@ -11,8 +11,9 @@ from aiohttp import WSMsgType
 
 from kvorum.core.errors import KvorumError
 from kvorum.node.methods import terminal
-from kvorum.node.terminal import Consoles, consoles
+from kvorum.node.terminal import session
 from kvorum.tasks import TaskRunner
+from kvorum.tasks.consoles import Consoles, Wanted
 
 
 def url(cluster: Any, path: str) -> str:
@@ -62,9 +63,7 @@ async def test_what_is_wrong_is_said_before_it_opens(cluster: Any, node: str) ->
 def shells(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both nodes give terminals, with a plain shell on them."""
     assert terminal, "its import declares the methods, before the nodes are started"
-    monkeypatch.setattr(consoles, "command", lambda user: ["/bin/sh"])
-    for node in (cluster.n1, cluster.n2):
-        node.services.add(Consoles, Consoles())
+    monkeypatch.setattr(session, "command", lambda user: ["/bin/sh"])
 
 
 async def ask(cluster: Any, headers: dict[str, str], node: str = "n2") -> dict[str, Any]:
@@ -173,10 +172,10 @@ async def test_a_client_that_speaks_otherwise_is_told(cluster: Any, shells: None
 
 def test_consoles_come_to_an_end() -> None:
     async def reserve() -> None:
-        held = Consoles()
+        held, nothing = Consoles(), Wanted("/nodes/n1", lambda socket: session.shell(socket, "root@pam"))
         for _ in range(100):
-            held.reserve("root@pam")
+            held.reserve("root@pam", nothing)
         with pytest.raises(KvorumError, match="100 consoles are open"):
-            held.reserve("root@pam")
+            held.reserve("root@pam", nothing)
 
     asyncio.run(reserve())

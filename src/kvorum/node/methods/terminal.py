@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal
 
 from pydantic import Field
 
-from kvorum.access import Authentication
-from kvorum.core.errors import AuthenticationError, KvorumError, NotImplementedHere, ParameterError
-from kvorum.interface import (
-    Boolean,
-    Context,
-    Conversation,
-    NodeName,
-    Parameters,
-    Privilege,
-    WebSocket,
-    Where,
-    Work,
-    method,
-)
-from kvorum.node.terminal import Consoles
-from kvorum.tasks import TaskRunner
+from kvorum.core.errors import NotImplementedHere, ParameterError
+from kvorum.interface import Boolean, Context, Conversation, NodeName, Parameters, Privilege, Where, method
+from kvorum.node.terminal import shell
+from kvorum.tasks.consoles import ConsoleOffer, SocketQuestion, Wanted, offer, taken
 
 _CONSOLE = Privilege("/nodes/{node}", "Sys.Console")
 
@@ -32,19 +20,8 @@ class ShellParameters(Parameters):
     cmd_opts: str = Field("", alias="cmd-opts", description="Parameters for it; login takes none.")
 
 
-class SocketParameters(Parameters):
+class SocketParameters(SocketQuestion):
     node: NodeName
-    port: int = Field(ge=5900, le=5999, description="The number that the request for a console gave.")
-    vncticket: str = Field(max_length=512, description="The console's ticket.")
-
-
-class ConsoleOffer(TypedDict):
-    """How to come to a console."""
-
-    port: int
-    ticket: str
-    upid: str
-    user: str
 
 
 @method("POST", "/nodes/{node}/termproxy", permission=_CONSOLE, where=Where.NODE, protected=True)
@@ -54,16 +31,8 @@ async def terminal(ctx: Context, p: ShellParameters) -> ConsoleOffer:
         raise ParameterError({"cmd": f"'{p.cmd}' is not had here; use 'login'"})
     if p.cmd_opts:
         raise ParameterError({"cmd-opts": "login takes no options"})
-    user, consoles = ctx.identity.name, ctx.service(Consoles)
-    ticket = ctx.service(Authentication).console_ticket(user, _path(p.node))
-    console = consoles.reserve(user)
-    try:
-        work = Work("vncshell", "", lambda log: consoles.serve(console, log))
-        upid = ctx.service(TaskRunner).start(work, user)
-    except BaseException:
-        consoles.release(console)
-        raise
-    return ConsoleOffer(port=console.port, ticket=ticket, upid=upid, user=user)
+    user = ctx.identity.name
+    return offer(ctx, Wanted(_path(p.node), lambda socket: shell(socket, user), task="vncshell"))
 
 
 class VncShellParameters(ShellParameters):
@@ -99,23 +68,7 @@ def _not_had(kind: str, node: str) -> NotImplementedHere:
 )
 async def websocket(ctx: Context, p: SocketParameters) -> Conversation:
     """Opens a websocket for VNC traffic."""
-    user, authentication = ctx.identity.name, ctx.service(Authentication)
-    if not authentication.console_ticket_valid(p.vncticket, user, _path(p.node)):
-        raise AuthenticationError("permission denied - invalid PVEVNC ticket")
-    console = ctx.service(Consoles).find(p.port, user)
-
-    async def talk(socket: WebSocket) -> None:
-        greeting = (await socket.receive() or b"").decode("utf-8", "replace").rstrip("\n")
-        name, _, ticket = greeting.partition(":")
-        if name != user or not authentication.console_ticket_valid(ticket, user, _path(p.node)):
-            raise KvorumError("permission denied - invalid PVEVNC ticket")
-        if console.came.done():
-            raise KvorumError(f"another client has the console on port {p.port}")
-        await socket.send(b"OK")
-        console.came.set_result(socket)
-        await console.ended.wait()
-
-    return talk
+    return taken(ctx, p, _path(p.node))
 
 
 def _path(node: str) -> str:

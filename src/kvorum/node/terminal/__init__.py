@@ -1,5 +1,5 @@
 """A node's shell for a browser's or a client's terminal."""
 
-from kvorum.node.terminal.consoles import Console, Consoles
+from kvorum.node.terminal.session import shell
 
-__all__ = ["Console", "Consoles"]
+__all__ = ["shell"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvorum.node.terminal.frames import BadFrame, Frames, Resized, Typed
+from kvorum.core.terminal_frames import BadFrame, Frames, Resized, Typed
 
 SENT = b"0:3:a:b1:80:24:20:0:20:2:\r\n"
 MEANT = [Typed(b"a:b"), Resized(80, 24), Typed(b""), Typed(b"\r\n")]
