@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
+from kvorum.guests.console import SerialPorts
 from kvorum.guests.machine.commandline import NodeFacts
 from kvorum.guests.machine.facts import BINARY, find_facts
 from kvorum.guests.machine.guest import RunningGuest, Workshop
@@ -49,6 +50,7 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         incoming = Incoming(manager, storages, paths.state)
         services.add(GuestManager, manager)
         services.add(Incoming, incoming)
+        services.add(SerialPorts, SerialPorts(manager))
         unfinished = Unfinished(manager, storages, paths.state / "unfinished")
         services.add(Unfinished, unfinished)
         waiting = await manager.attach()

@@ -18,6 +18,8 @@ from kvorum.guests.errors import GuestConfigError
 from kvorum.guests.machine.cpu import cpu_argument
 
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+CONSOLES = "none,share=force-shared"
+"""VNC that listens nowhere: who may look is handed in over QMP."""
 MONITORS = ("qmp", "mon")
 """Two QMP sockets a guest: one for pvedaemon, one for ``qm monitor`` and rescue."""
 AGENT = "qga"
@@ -128,6 +130,7 @@ def command_line(
     acpi = "" if config.flag("acpi", True) else ",acpi=off"
     arguments = [facts.binary, "-name", f"{config.name.replace(',', ',,')},debug-threads=on"]
     arguments += ["-no-user-config", "-nodefaults", "-display", "none", "-S", "-sandbox", SANDBOX]
+    arguments += ["-vnc", CONSOLES]
     for name in MONITORS:
         arguments += _socket(wiring, name)
         arguments += ["-mon", f"chardev={name},mode=control"]

@@ -202,8 +202,7 @@ class Hotplug:
             netdev: dict[str, object] = {"type": "user" if link.fd is None else "tap", "id": key}
             for name, descriptor in (("fd", link.fd), ("vhostfd", link.vhost_fd)):
                 if descriptor is not None:
-                    self._monitor.send_descriptor(descriptor)
-                    await self._monitor.execute("getfd", {"fdname": f"{key}-{name}"})
+                    await self._monitor.give(descriptor, "getfd", {"fdname": f"{key}-{name}"})
                     netdev[name] = f"{key}-{name}"
             if link.vhost_fd is not None:
                 netdev["vhost"] = True

@@ -70,6 +70,7 @@ class Monitor:
         self._subscriptions: set[Subscription] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = asyncio.Lock()
+        self._giving = asyncio.Lock()
 
     @classmethod
     async def connect(cls, name: str, address: str, deadline_s: float = DEADLINE_S) -> Monitor:
@@ -118,9 +119,14 @@ class Monitor:
         except (ExecInterruptedError, QMPError, OSError, EOFError) as error:
             raise QmpLost(f"{self.name}: QEMU went away during '{command}'") from error
 
-    def send_descriptor(self, descriptor: int) -> None:
-        """Hand a descriptor over with the next command (``getfd``, ``add-fd``); it stays open here too."""
-        self._client.send_fd_scm(descriptor)
+    async def give(self, descriptor: int, command: str, arguments: Mapping[str, object]) -> Any:
+        """Hand a descriptor over with a command (``getfd``, ``add-fd``); it stays open here too.
+
+        One at a time: QEMU keeps only the descriptor that came last. Raises as ``execute``.
+        """
+        async with self._giving:
+            self._client.send_fd_scm(descriptor)
+            return await self.execute(command, arguments)
 
     @contextlib.asynccontextmanager
     async def listen(self, *names: str) -> AsyncIterator[Subscription]:

@@ -92,7 +92,10 @@ async def index(ctx: Context, p: ListParameters) -> Encoded[list[Row]]:
 @method("GET", _BASE, permission=LoggedIn())
 async def directory(ctx: Context, p: GuestPath) -> list[Row]:
     """Directory index of a virtual machine."""
-    names = ("agent", "config", "migrate", "monitor", "pending", "resize", "sendkey", "status", "unlink")
+    names = (
+        *("agent", "config", "migrate", "monitor", "pending", "resize", "sendkey", "spiceproxy", "status"),
+        *("termproxy", "unlink", "vncproxy", "vncwebsocket"),
+    )
     return [{"subdir": name} for name in names]
 
 

@@ -237,8 +237,7 @@ class Incoming:
         with socket.socket(family, socket.SOCK_STREAM) as server:
             server.bind((address, 0))
             server.listen(16)
-            monitor.send_descriptor(server.fileno())
-            await monitor.execute("getfd", {"fdname": "nbd-listen"})
+            await monitor.give(server.fileno(), "getfd", {"fdname": "nbd-listen"})
             port = int(server.getsockname()[1])
         await monitor.execute(
             "nbd-server-start",
