@@ -124,7 +124,7 @@ declare -gA _kvorum_next=(
     ['pveum user token modify']=''
     ['pveum user token permissions']=''
     ['pveum user token remove']=''
-    ['qm']='config create destroy disk guest list migrate monitor pending reboot reset resume sendkey set showcmd shutdown start status stop suspend unlock'
+    ['qm']='config create destroy disk guest list migrate monitor pending reboot reset resume sendkey set showcmd shutdown start status stop suspend terminal unlock vncproxy wait'
     ['qm config']=''
     ['qm create']=''
     ['qm destroy']=''
@@ -151,7 +151,10 @@ declare -gA _kvorum_next=(
     ['qm status']=''
     ['qm stop']=''
     ['qm suspend']=''
+    ['qm terminal']=''
     ['qm unlock']=''
+    ['qm vncproxy']=''
+    ['qm wait']=''
 )
 declare -gA _kvorum_options=(
     ['ha-manager config']='--type --help --output-format'
@@ -254,7 +257,10 @@ declare -gA _kvorum_options=(
     ['qm status']='--help --output-format'
     ['qm stop']='--keepActive --overrule-shutdown --skiplock --timeout --help --output-format'
     ['qm suspend']='--skiplock --statestorage --todisk --help --output-format'
+    ['qm terminal']='--serial --help --output-format'
     ['qm unlock']='--help --output-format'
+    ['qm vncproxy']='--generate-password --websocket --help --output-format'
+    ['qm wait']='--timeout --help --output-format'
 )
 declare -gA _kvorum_arguments=(
     ['ha-manager config']=''
@@ -357,6 +363,9 @@ declare -gA _kvorum_arguments=(
     ['qm status']='vmid'
     ['qm stop']='vmid'
     ['qm suspend']='vmid'
+    ['qm terminal']='vmid'
     ['qm unlock']='vmid'
+    ['qm vncproxy']='vmid'
+    ['qm wait']='vmid'
 )
 complete -F _kvorum ha-manager pvecm pvesh pvesm pvesr pveum qm

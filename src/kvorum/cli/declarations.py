@@ -60,7 +60,11 @@ def build(methods: Iterable[Method]) -> dict[str, Any]:
         program, _, name = local.name.partition(" ")
         key = f"{VERB} {local.source}"
         entries[key] = {"summary": local.summary}
-        _enter(commands, program, name, {"method": key})
+        entry: dict[str, Any] = {"method": key}
+        if local.parameters:
+            entries[key]["parameters"] = {name: dict(part) for name, part in local.parameters.items()}
+            entry["arguments"] = list(local.arguments)
+        _enter(commands, program, name, entry)
     return {"methods": entries, "commands": commands, "aliases": aliases}
 
 

@@ -116,7 +116,7 @@ class _Run:
             return 0
         given = parse(entry, rest, {"node": local_node()})
         if entry.method.verb == local.VERB:
-            print(local.text(entry.method.path).rstrip("\n"))
+            print(local.text(entry.method.path, given.parameters), end="")
             return 0
         client = Client(places().daemon_socket)
         if any(parameter.ask or parameter.confirm for parameter in entry.method.parameters.values()):
@@ -126,6 +126,10 @@ class _Run:
             given.parameters |= missing_answers(entry.method, given.parameters)
         path, others = fill(entry.method, given.parameters)
         answer = client.call(entry.method.verb, path, others)
+        if entry.output == "console":
+            from kvorum.cli import console
+
+            return console.talk(client.path, path, answer)
         shown = replace(given.presentation, columns=entry.method.columns)
         return self._finish(client, entry, answer, shown)
 

@@ -55,9 +55,13 @@ def printer(entry: Entry) -> Printer:
     return found
 
 
+CONSOLE = "console"
+"""Not printed but talked over: the answer offers a console, see ``kvorum.cli.console``."""
+
+
 def known(output: str) -> bool:
     """Whether a declaration may name this output."""
-    return not output or output.replace("_", " ").replace("-", " ") in _PRINTERS
+    return output in ("", CONSOLE) or output.replace("_", " ").replace("-", " ") in _PRINTERS
 
 
 def render(entry: Entry, answer: object, shown: Presentation) -> str:
