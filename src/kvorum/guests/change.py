@@ -115,6 +115,7 @@ class Changes:
                 raise GuestError(f"shrinking disks is not supported: {key} would go from {shown}")
             guest = self._manager.running(vmid)
             if wanted > present and guest is not None:
+                await kind.before_growing(volume, wanted)
                 await guest.monitor.execute("block_resize", {"node-name": node_name(key), "size": wanted})
             elif wanted > present:
                 await kind.grow(volume, wanted)

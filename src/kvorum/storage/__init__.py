@@ -1,6 +1,7 @@
 """Storages and their volumes: storage.cfg, the kinds of storage, disk images."""
 
-from kvorum.storage.config import StorageConfig, StorageEntry
+from kvorum.storage.config import StorageConfig
+from kvorum.storage.entry import StorageEntry
 from kvorum.storage.errors import NoSpace, NotADiskImage, StorageConfigError, StorageError
 from kvorum.storage.half_made import HalfMade
 from kvorum.storage.images import Progress, convert, inspect

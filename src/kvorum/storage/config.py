@@ -12,64 +12,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from kvorum.core import ids, property_string
+from kvorum.core import ids
+from kvorum.storage.entry import StorageEntry, flag, words
 from kvorum.storage.errors import StorageConfigError, StorageError
+from kvorum.storage.kinds import KINDS
 
 FILE = "storage.cfg"
 CONTENT_TYPES = ("images", "rootdir", "vztmpl", "iso", "backup", "snippets", "import", "none")
 
 _HEADER = re.compile(r"(?P<type>[a-z][a-z0-9]*):\s*(?P<id>\S+)\s*")
-_KEYS = {
-    "dir": ("path", "content", "nodes", "shared", "disable", "format", "preallocation", "mkdir",
-            "create-base-path", "create-subdirs", "is_mountpoint", "content-dirs", "prune-backups",
-            "maxfiles", "max-protected-backups", "bwlimit", "snapshot-as-volume-chain"),
-}  # fmt: skip
-"""The keys of each kind that we support."""
+_COMMON = ("content", "nodes", "disable", "bwlimit")
+"""The keys that every kind has."""
 _BOOLEANS = frozenset({"shared", "disable", "mkdir", "create-base-path", "create-subdirs", "nocow", "sparse"})
-
-
-@dataclass(frozen=True, slots=True)
-class StorageEntry:
-    """One storage as storage.cfg describes it; ``options`` holds every key but the id and the type."""
-
-    type: str
-    id: str
-    options: Mapping[str, str]
-    comments: tuple[str, ...] = ()
-    """Comment lines that stand before the section, kept as they are."""
-    line: int = field(default=0, compare=False)
-    """Where it begins in storage.cfg; 0: it is not there yet."""
-    wrong: str = field(default="", compare=False)
-    """What is wrong with it, a sentence with file, line, key and what is allowed; empty: nothing."""
-
-    @property
-    def path(self) -> str:
-        """The directory of a kind that has one; empty otherwise."""
-        return self.options.get("path", "")
-
-    @property
-    def content(self) -> tuple[str, ...]:
-        """What may be kept there, sorted; ``images`` and ``rootdir`` where nothing is said."""
-        return tuple(sorted(_words(self.options.get("content", "images,rootdir"))))
-
-    @property
-    def nodes(self) -> frozenset[str]:
-        """The nodes that have this storage; empty means all."""
-        return frozenset(_words(self.options.get("nodes", "")))
-
-    @property
-    def shared(self) -> bool:
-        """Whether all its nodes see the same data."""
-        return _is_on(self.options.get("shared"))
-
-    @property
-    def disabled(self) -> bool:
-        """Whether the admin switched it off."""
-        return _is_on(self.options.get("disable"))
-
-    def available_on(self, node: str) -> bool:
-        """Whether this node is meant to have the storage, switched on."""
-        return not self.disabled and (not self.nodes or node in self.nodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,43 +136,29 @@ def _check_entry(entry: StorageEntry, lines: Mapping[str, int], header_line: int
         ids.storage_name(entry.id)
     except ValueError as error:
         raise wrong("id", str(error), "letters, digits, '-', '_', '.'") from None
-    known = _KEYS.get(entry.type)
+    kind = KINDS.get(entry.type)
+    known = (*kind.keys, *_COMMON) if kind is not None else tuple(entry.options)
     for key in entry.options:
-        if known is not None and key not in known:
+        if key not in known:
             near = difflib.get_close_matches(key, known, 1)
             cause = f"it is unknown, '{near[0]}' is not" if near else "it is unknown"
             raise wrong(key, cause, ", ".join(known))
-    if entry.type == "dir" and not entry.path.startswith("/"):
-        raise wrong("path", f"'{entry.path}' is no absolute path", "a path that begins with '/'")
+    if kind is not None and (found := kind.wrong(entry)) is not None:
+        raise wrong(found.key, found.cause, found.allowed)
     if any(ord(c) < 32 for value in entry.options.values() for c in value):
         raise wrong("value", "holds a control character", "printable characters")
-    for word in _words(entry.options.get("content", "")):
+    for word in words(entry.options.get("content", "")):
         if word not in CONTENT_TYPES:
             raise wrong("content", f"'{word}' is no content type", ", ".join(CONTENT_TYPES))
-    for word in _words(entry.options.get("nodes", "")):
+        if kind is not None and word not in (*kind.holds, "none"):
+            raise wrong("content", f"a {entry.type} storage holds no '{word}'", ", ".join(kind.holds))
+    for word in words(entry.options.get("nodes", "")):
         try:
             ids.node_name(word)
         except ValueError as error:
             raise wrong("nodes", str(error), "node names, separated by commas") from None
     for key in _BOOLEANS & entry.options.keys():
         try:
-            _flag(entry.options[key])
+            flag(entry.options[key])
         except ValueError as error:
             raise wrong(key, str(error), "1, 0, or the key alone for 1") from None
-
-
-def _words(text: str) -> list[str]:
-    return [word for word in re.split(r"[,;\s]+", text) if word]
-
-
-def _flag(text: str | None) -> bool:
-    """A boolean option: absent is false, the bare key is true."""
-    return False if text is None else text == "" or property_string.boolean(text)
-
-
-def _is_on(text: str | None) -> bool:
-    """A boolean option, off also where its value is wrong (``StorageEntry.wrong`` says so)."""
-    try:
-        return _flag(text)
-    except ValueError:
-        return False

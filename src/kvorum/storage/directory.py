@@ -10,29 +10,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from kvorum.core.ids import VolumeId
 from kvorum.storage import attributes, disk_files, images, qcow2
 from kvorum.storage.disk_names import DiskName
-from kvorum.storage.errors import NoSpace, StorageError
-from kvorum.storage.images import Progress
+from kvorum.storage.disks import DiskStorage, keeps_its_name, no_base, numbers, only_on_bases, still_needed
+from kvorum.storage.entry import StorageEntry
+from kvorum.storage.errors import StorageError
 from kvorum.storage.kind import (
     Capabilities,
     Reserving,
     Source,
-    StorageKind,
     StorageStatus,
     Volume,
+    Wrong,
     reserve_silently,
     snapshot_name,
 )
 
+FOLDER_KEYS = (
+    "path", "format", "preallocation", "mkdir", "create-base-path", "create-subdirs", "is_mountpoint",
+    "content-dirs", "prune-backups", "maxfiles", "max-protected-backups",
+)  # fmt: skip
+"""The settings of every kind that keeps its content in a directory."""
+
 _FORMATS = ("raw", "qcow2")
-_NUMBER = re.compile(r"(?:vm|base)-\d+-disk-(\d+)")
 _FOLDERS = {
     "iso": "template/iso",
     "vztmpl": "template/cache",
@@ -40,11 +46,20 @@ _FOLDERS = {
     "snippets": "snippets",
     "import": "import",
 }
-_MAX_DISKS = 10_000
 
 
-class DirectoryStorage(StorageKind):
+class DirectoryStorage(DiskStorage):
     """A directory of files."""
+
+    type = "dir"
+    keys: ClassVar[tuple[str, ...]] = (*FOLDER_KEYS, "shared", "snapshot-as-volume-chain")
+    holds = ("images", "rootdir", *_FOLDERS)
+
+    @classmethod
+    def wrong(cls, entry: StorageEntry) -> Wrong | None:
+        if entry.path.startswith("/"):
+            return None
+        return Wrong("path", f"'{entry.path}' is no absolute path", "a path that begins with '/'")
 
     @property
     def root(self) -> Path:
@@ -98,44 +113,18 @@ class DirectoryStorage(StorageKind):
         disk = DiskName.parse(volume.name)
         return disk.format if disk else "raw"
 
-    async def allocate(
-        self,
-        vmid: int,
-        size_bytes: int,
-        format: str | None = None,
-        name: str | None = None,
-        reserving: Reserving = reserve_silently,
-    ) -> VolumeId:
-        chosen = self._format(format)
-        self._must_hold("images")
-        if size_bytes <= 0:
-            raise StorageError(f"storage '{self.id}': a disk of {size_bytes} bytes can't be made")
-        await self.activate()
-        volume = await asyncio.to_thread(self._reserve, vmid, chosen, name, reserving)
-        try:
-            await images.create(self.path(volume), chosen, size_bytes, self._preallocation(chosen))
-        except BaseException:
-            await self.free(volume)
-            raise
-        return volume
-
     async def free(self, volume: VolumeId) -> bool:
         path, disk = self.path(volume), DiskName.parse(volume.name)
         if volume.name.startswith("backup/"):
             await asyncio.to_thread(attributes.forget, path, volume)
         if resting := await self.clones(volume):
-            raise StorageError(
-                f"'{volume}' can't be removed: {_listed(resting)} rest on it; remove them first, "
-                "or make them whole"
-            )
+            raise still_needed(volume, resting)
         return await asyncio.shield(asyncio.to_thread(disk_files.remove, path, disk is not None))
 
     def handed_to(self, volume: VolumeId, vmid: int) -> VolumeId:
         disk = self._disk(volume)
         if disk.is_base:
-            raise StorageError(
-                f"'{volume}' is a template's disk, and others may rest on it: it keeps its name"
-            )
+            raise keeps_its_name(volume)
         return VolumeId(volume.storage, str(disk.handed_to(vmid)))
 
     async def hand_over(self, volume: VolumeId, vmid: int) -> VolumeId:
@@ -174,9 +163,7 @@ class DirectoryStorage(StorageKind):
     def based(self, volume: VolumeId) -> VolumeId:
         disk = self._disk(volume)
         if disk.parent:
-            raise StorageError(
-                f"'{volume}' is a linked clone, and nothing can rest on that; copy it whole first"
-            )
+            raise no_base(volume)
         return VolumeId(volume.storage, str(disk.based()))
 
     async def make_base(self, volume: VolumeId) -> VolumeId:
@@ -192,14 +179,11 @@ class DirectoryStorage(StorageKind):
     ) -> VolumeId:
         base = self._disk(volume)
         if snapshot is not None or not base.is_base:
-            raise StorageError(
-                f"storage '{self.id}': linked clones rest on templates alone, and "
-                f"'{volume}' is no template's disk; make a full clone"
-            )
+            raise only_on_bases(self.id, volume)
         if not await asyncio.to_thread(self.path(volume).exists):
             raise StorageError(f"volume '{volume}' does not exist ('{self.path(volume)}')")
         self._must_hold("images")
-        made = await asyncio.to_thread(self._reserve, vmid, "qcow2", None, reserving, base)
+        made = await self._reserve(vmid, "qcow2", 0, None, reserving, base=str(base))
         try:
             await images.overlay(self.path(made), self._disk(made).backing_file, base.format)
         except BaseException:
@@ -232,47 +216,11 @@ class DirectoryStorage(StorageKind):
     def list_blocking(self, vmid: int | None = None, content: Sequence[str] = ()) -> list[Volume]:
         return self._list(vmid, frozenset(content))
 
-    async def size(self, volume: VolumeId) -> int:
-        path = self.path(volume)
-        if not await asyncio.to_thread(path.exists):
-            raise StorageError(f"volume '{volume}' does not exist ('{path}')")
-        return (await images.inspect(path, self.format(volume))).virtual_size
-
-    async def grow(self, volume: VolumeId, size_bytes: int) -> None:
-        await images.grow(self.path(volume), self.format(volume), size_bytes)
-
     def status_blocking(self) -> StorageStatus:
         self._activate()
         info = os.statvfs(self.root)
         total, free, avail = (count * info.f_frsize for count in (info.f_blocks, info.f_bfree, info.f_bavail))
         return StorageStatus(total=total, used=total - free, avail=avail)
-
-    async def import_disk(
-        self,
-        vmid: int,
-        source: Path,
-        format: str | None = None,
-        progress: Progress = lambda fraction: None,
-        reserving: Reserving = reserve_silently,
-    ) -> VolumeId:
-        chosen = self._format(format)
-        self._must_hold("images")
-        info = await images.check_importable(source)
-        await self.activate()
-        room = await asyncio.to_thread(self.status_blocking)
-        if info.actual_size > room.avail:
-            raise NoSpace(
-                f"storage '{self.id}' has {room.avail} bytes free; '{source}' needs {info.actual_size}"
-            )
-        volume = await asyncio.to_thread(self._reserve, vmid, chosen, None, reserving)
-        try:
-            await images.convert(
-                source, info.format, ("-O", chosen, str(self.path(volume))), progress=progress
-            )
-        except BaseException:
-            await self.free(volume)
-            raise
-        return volume
 
     @property
     def _images(self) -> Path:
@@ -294,65 +242,26 @@ class DirectoryStorage(StorageKind):
                     found.append(VolumeId(self.id, str(replace(disk, parent=base.file))))
         return found
 
-    def _format(self, format: str | None) -> str:
-        chosen = format or self.entry.options.get("format") or "raw"
-        if chosen not in _FORMATS:
-            raise StorageError(
-                f"storage '{self.id}' can't keep the format '{chosen}'; allowed: {', '.join(_FORMATS)}"
-            )
-        return chosen
+    # How its disks are made
 
-    def _preallocation(self, format: str) -> str:
-        wanted = self.entry.options.get("preallocation", "off")
-        return "off" if format == "raw" and wanted == "metadata" else wanted
+    def _disk_name(self, vmid: int, base: str, format: str) -> str:
+        suffix = "" if base.endswith(tuple(f".{known}" for known in _FORMATS)) else f".{format}"
+        return f"{vmid}/{base}{suffix}"
 
-    def _must_hold(self, content: str) -> None:
-        if content not in self.entry.content:
-            raise StorageError(
-                f"storage '{self.id}' does not hold '{content}'; "
-                f"its content is: {', '.join(self.entry.content)}"
-            )
-
-    def _reserve(
-        self, vmid: int, format: str, name: str | None, reserving: Reserving, on: DiskName | None = None
-    ) -> VolumeId:
-        """Create an empty file under the first free number (or just ``name``) and return its volume id."""
+    def _taken(self, vmid: int) -> frozenset[int]:
         folder = self._images / str(vmid)
-        parent = f"{on}/" if on else ""
-        try:
-            for number in range(_MAX_DISKS):
-                base = name or f"vm-{vmid}-disk-{number}.{format}"
-                if name is None and number in self._numbers(folder):
-                    continue
-                volume = VolumeId.parse(f"{self.id}:{parent}{vmid}/{base}")
-                if name is not None and self.path(volume).exists():
-                    raise StorageError(f"volume '{volume}' already exists")
-                reserving(volume)
-                disk_files.make_folder(folder)
-                try:
-                    os.close(os.open(self.path(volume), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-                except FileExistsError:
-                    reserving(None)
-                    if name is None:
-                        continue
-                    raise StorageError(f"volume '{volume}' already exists") from None
-                return volume
-        except OSError as error:
-            raise StorageError(f"storage '{self.id}': {error.strerror}: '{folder}'") from error
-        raise StorageError(f"storage '{self.id}': VM {vmid} has {_MAX_DISKS} disks there already")
+        return numbers(entry.name for entry in folder.iterdir()) if folder.is_dir() else frozenset()
 
-    @staticmethod
-    def _numbers(folder: Path) -> frozenset[int]:
-        entries = folder.iterdir() if folder.is_dir() else ()
-        matches = (_NUMBER.match(entry.name) for entry in entries)
-        return frozenset(int(match[1]) for match in matches if match)
+    def _claim(self, volume: VolumeId, size_bytes: int) -> None:
+        path = self.path(volume)
+        disk_files.make_folder(path.parent)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
     def _list(self, vmid: int | None, content: frozenset[str]) -> list[Volume]:
         volumes: list[Volume] = []
         if (not content or "images" in content) and "images" in self.entry.content:
-            pattern = f"{vmid}/*" if vmid is not None else "[0-9]*/*"
-            for path in self._images.glob(pattern):
-                if disk := DiskName.parse(f"{path.parent.name}/{path.name}"):
+            for path in self._image_files(vmid):
+                if disk := DiskName.parse(self._image_name(path)):
                     with contextlib.suppress(OSError):  # it has just gone
                         disk = disk.on(disk_files.backing(path, disk.format))
                     volumes += self._volume(path, str(disk), "images", disk.format, disk.folder, disk.parent)
@@ -365,6 +274,14 @@ class DirectoryStorage(StorageKind):
                         path, f"{kind}/{path.name}", kind, path.suffix.lstrip(".") or "raw", None
                     )
         return sorted(volumes, key=lambda volume: volume.volid)
+
+    def _image_files(self, vmid: int | None) -> Iterable[Path]:
+        """Where images lie, of one guest or of all."""
+        return self._images.glob(f"{'[0-9]*' if vmid is None else vmid}/*")
+
+    def _image_name(self, path: Path) -> str:
+        """What the disk that lies there is called."""
+        return f"{path.parent.name}/{path.name}"
 
     def _volume(
         self, path: Path, name: str, content: str, format: str, vmid: int | None, parent: str = ""
@@ -391,9 +308,3 @@ class DirectoryStorage(StorageKind):
                 **attributes.read(path, content),
             )
         ]
-
-
-def _listed(volumes: Sequence[VolumeId], most: int = 3) -> str:
-    """A few by name, the others by their number."""
-    more = f" and {len(volumes) - most} more" if len(volumes) > most else ""
-    return ", ".join(f"'{volume}'" for volume in volumes[:most]) + more

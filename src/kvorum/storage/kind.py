@@ -13,12 +13,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TypeAlias
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import msgspec
 
 from kvorum.core.ids import VolumeId
-from kvorum.storage.config import StorageEntry
+from kvorum.storage.entry import StorageEntry
 from kvorum.storage.errors import StorageError
 from kvorum.storage.images import Progress
 
@@ -109,8 +109,28 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     """A protected backup is not removed."""
 
 
+class Wrong(NamedTuple):
+    """What is wrong with a storage's settings."""
+
+    key: str
+    cause: str
+    allowed: str
+
+
 class StorageKind(ABC):
     """One storage on this node."""
+
+    type: ClassVar[str]
+    """The kind's name in storage.cfg."""
+    keys: ClassVar[tuple[str, ...]]
+    """Its settings there, beside those that every kind has."""
+    holds: ClassVar[tuple[str, ...]]
+    """The content types that it can hold."""
+
+    @classmethod
+    def wrong(cls, entry: StorageEntry) -> Wrong | None:
+        """What is wrong with an entry's settings of this kind; ``None``: nothing. Touches nothing."""
+        return None
 
     def __init__(self, entry: StorageEntry) -> None:
         self.entry = entry
@@ -263,6 +283,10 @@ class StorageKind(ABC):
     @abstractmethod
     async def grow(self, volume: VolumeId, size_bytes: int) -> None:
         """Make a volume that no guest has open larger; raises ``StorageError``, also for a smaller size."""
+
+    async def before_growing(self, volume: VolumeId, size_bytes: int) -> None:
+        """What has to be done before a running QEMU makes its volume larger; for files nothing."""
+        return
 
     @abstractmethod
     def status_blocking(self) -> StorageStatus:

@@ -9,17 +9,16 @@ from pathlib import Path
 from kvorum.core.errors import Conflict
 from kvorum.core.ids import VolumeId
 from kvorum.core.paths import Paths
-from kvorum.storage.config import FILE, StorageConfig, StorageEntry
-from kvorum.storage.directory import DirectoryStorage
+from kvorum.storage.config import FILE, StorageConfig
+from kvorum.storage.entry import StorageEntry
 from kvorum.storage.errors import StorageConfigError, StorageError
 from kvorum.storage.kind import StorageKind, StorageStatus, Volume
+from kvorum.storage.kinds import KINDS
 from kvorum.storage.probe import Answer, Probe
 from kvorum.store import Expect, Store, Write, expect_digest
 
 STATUS_DEADLINE_S = 2.0
 CONTENT_DEADLINE_S = 10.0
-
-_KINDS: dict[str, type[StorageKind]] = {"dir": DirectoryStorage}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +64,17 @@ class Storages:
         if not entry.available_on(node):
             allowed = ", ".join(sorted(entry.nodes))
             raise StorageError(f"storage '{entry.id}' is not available on node '{node}'; it is on: {allowed}")
-        kind = _KINDS.get(entry.type)
+        kind = KINDS.get(entry.type)
         if kind is None:
             raise StorageError(
                 f"{FILE}{f' line {entry.line}' if entry.line else ''}: storage '{entry.id}' is of the kind "
-                f"'{entry.type}', which is not supported here; supported: {', '.join(sorted(_KINDS))}"
+                f"'{entry.type}', which is not supported here; supported: {', '.join(sorted(KINDS))}"
             )
         return kind(entry)
 
     def kinds(self) -> tuple[str, ...]:
         """The kinds of storage that can be used."""
-        return tuple(sorted(_KINDS))
+        return tuple(sorted(KINDS))
 
     def of(self, volume: VolumeId) -> StorageKind:
         """The storage that a volume lies on."""
@@ -87,7 +86,7 @@ class Storages:
             kind = self.open(entry)
         except StorageError as error:
             return StorageState(entry, None, str(error))
-        key = (entry.id, entry.type, entry.path)
+        key = (entry.id, entry.type, tuple(sorted(entry.options.items())))
         probe = self._probes.setdefault(key, Probe(f"storage '{entry.id}'", kind.status_blocking))
         answer: Answer[StorageStatus] = await probe.ask(deadline_s)
         return StorageState(entry, answer.value, answer.error, answer.age_s)
@@ -114,4 +113,4 @@ class Storages:
         await self._store.transact([Write(FILE, config.render().encode())], [expect], who=who)
 
 
-StorageEntryKey = tuple[str, str, str]
+StorageEntryKey = tuple[str, str, tuple[tuple[str, str], ...]]

@@ -60,6 +60,28 @@ def test_a_wrong_setting_is_named_at_its_storage_and_the_others_can_be_used(
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
+        ("zfspool: a1\n\tsparse 1\n", ("line 1", "'pool'", "tank")),
+        ("zfspool: a1\n\tpool ../x\n", ("line 2", "'pool'", "'../x'", "tank")),
+        ("zfspool: a1\n\tpool -r\n", ("line 2", "'pool'", "'-r'")),
+        ("zfspool: a1\n\tpool t\n\tblocksize 3k\n", ("line 3", "'blocksize'", "power of two")),
+        ("zfspool: a1\n\tpool t\n\tmountpoint t\n", ("line 3", "'mountpoint'", "begins with '/'")),
+        ("zfspool: a1\n\tpool t\n\tcontent iso\n", ("line 3", "'content'", "images, rootdir")),
+        ("zfspool: a1\n\tpool t\n\tpath /x\n", ("line 3", "'path'", "pool, sparse")),
+        ("btrfs: a1\n\tpath x\n", ("line 2", "'path'", "begins with '/'")),
+        ("btrfs: a1\n\tpath /x\n\tnocow maybe\n", ("line 3", "'nocow'", "1, 0")),
+    ],
+)
+def test_each_kind_names_its_own_wrong_settings(text: str, parts: tuple[str, ...]) -> None:
+    entry = StorageConfig.parse(text).get("a1")
+    for part in ("storage.cfg", *parts):
+        assert part in entry.wrong
+    with pytest.raises(StorageConfigError):
+        StorageConfig(()).add(entry)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
         ("dir: a1\n\tpath /x\n\tpath /y\n", ("line 3", "'path'", "twice")),
         ("dir: a1\n\tpath /x\ndir: a1\n\tpath /x\n", ("line 3", "defined twice")),
         ("rubbish\n", ("line 1", "TYPE: NAME")),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 from kvorum.cli.arguments import Presentation
 from kvorum.cli.output.boxes import table
 
 
 def status(value: object, shown: Presentation) -> str:
-    """``pvesm status``: a line for each storage, sizes in KiB."""
+    """``pvesm status``: a line for each storage, sizes in KiB; why one can't be used goes to stderr."""
     rows = [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
     if not rows:
         return ""
@@ -18,6 +20,8 @@ def status(value: object, shown: Presentation) -> str:
         share = f"{used * 100 / total:.2f}%" if total else "0.00%" if state == "active" else "N/A"
         sizes = [str(n >> 10) for n in (total, used, free)] if state != "disabled" else ["N/A"] * 3
         cells.append([str(row.get("storage")), str(row.get("type")), state, *sizes, share])
+        if state == "inactive" and row.get("error"):
+            sys.stderr.write(f"{row['error']}\n")
     return _columns(cells[0 if shown.header else 1 :], left=2)
 
 

@@ -25,7 +25,8 @@ from kvorum.interface import (
     Work,
     method,
 )
-from kvorum.storage.config import FILE, StorageEntry
+from kvorum.storage.config import FILE
+from kvorum.storage.entry import StorageEntry
 from kvorum.storage.errors import StorageError
 from kvorum.storage.half_made import HalfMade
 from kvorum.storage.kind import Volume
@@ -355,6 +356,8 @@ def _state(state: StorageState) -> Row:
     }
     if room and room.total:
         row["used_fraction"] = room.used / room.total
+    if state.error:
+        row["error"] = state.error
     return row
 
 

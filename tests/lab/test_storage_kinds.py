@@ -1,0 +1,132 @@
+"""The kinds of storage on real file systems: a directory, btrfs, and ZFS in user space, which has no zvols.
+
+What every kind owes is asked in tests/unit/storage/test_kinds.py; here are the real programs and calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from lab_cluster import Cluster, Maker
+
+KINDS = ("local", "bt", "zp")
+
+
+@pytest.fixture(scope="module")
+def kinds(formed: Cluster) -> Iterator[Cluster]:
+    """A cluster whose nodes have a storage of each kind."""
+    content = ("--content", "images,iso,backup,import")
+    formed.say("n1", "pvesm", "add", "btrfs", "bt", "--path", "/mnt/btrfs", *content)
+    formed.say("n1", "pvesm", "add", "zfspool", "zp", "--pool", "tank", "--sparse", "1")
+    yield formed
+    for name in ("bt", "zp"):
+        formed.say("n1", "pvesm", "remove", name)
+
+
+def left(cluster: Cluster, node: str, vmid: int) -> list[str]:
+    """What of a guest's disks is on a node, on any storage."""
+    script = (
+        f"ls -d /var/lib/vz/images/{vmid}/* /mnt/btrfs/images/{vmid} /mnt/btrfs/images/{vmid}/* "
+        f"/tank/*-{vmid}-* 2>/dev/null; zfs list -H -o name -t filesystem,snapshot | grep -e '-{vmid}-'; true"
+    )
+    return cluster.say(node, "sh", "-c", script).split()
+
+
+def test_each_kind_says_its_room_and_one_that_can_not_be_used_says_why(kinds: Cluster) -> None:
+    kinds.say("n1", "pvesm", "add", "zfspool", "nopool", "--pool", "void")
+    kinds.say("n1", "pvesm", "add", "btrfs", "nobtrfs", "--path", "/var/lib/vz")
+    try:
+        shown = kinds.run("n1", "pvesm", "status")
+        rows = {line.split()[0]: line.split() for line in shown.stdout.splitlines()}
+        for name in KINDS:
+            assert rows[name][2] == "active" and int(rows[name][3]) > 1 << 20, rows[name]
+        assert (rows["nopool"][2], rows["nobtrfs"][2]) == ("inactive", "inactive")
+        assert "there is no ZFS pool 'void' on this node" in shown.stderr
+        assert "'/var/lib/vz' is not on btrfs" in shown.stderr
+        assert "no ZFS pool 'void'" in kinds.fails("n1", "pvesm", "alloc", "nopool", "8900", "", "1M")
+    finally:
+        for name in ("nopool", "nobtrfs"):
+            kinds.say("n1", "pvesm", "remove", name)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("zfspool", "wrong"), "'pool'"),
+        (("zfspool", "wrong", "--pool", "tank", "--blocksize", "3k"), "a power of two"),
+        (("btrfs", "wrong", "--path", "mnt"), "a path that begins with '/'"),
+        (("zfspool", "wrong", "--pool", "tank", "--content", "iso"), "a zfspool storage holds no 'iso'"),
+        (("zfs-pool", "wrong"), "btrfs, dir, zfspool"),
+    ],
+)
+def test_wrong_settings_are_refused_with_what_is_allowed(
+    kinds: Cluster, given: tuple[str, ...], said: str
+) -> None:
+    assert said in kinds.fails("n1", "pvesm", "add", *given)
+
+
+def test_a_guest_runs_on_all_kinds_its_disks_grow_and_go_with_it(kinds: Cluster, guest: Maker) -> None:
+    drives = [word for n, name in enumerate(KINDS) for word in (f"--scsi{n}", f"{name}:0.01")]
+    vmid = guest("n1", *drives)
+    names = {
+        "bt": f"bt:{vmid}/vm-{vmid}-disk-0.raw",
+        "zp": f"zp:vm-{vmid}-disk-0",
+    }
+    for name, volume in names.items():
+        shown = kinds.say("n1", "pvesm", "list", name, "--vmid", str(vmid)).split()
+        assert volume in shown
+        assert kinds.say("n1", "pvesm", "path", volume).strip() in {
+            f"/mnt/btrfs/images/{vmid}/vm-{vmid}-disk-0/disk.raw", f"/tank/vm-{vmid}-disk-0/disk.raw",
+        }  # fmt: skip
+    kinds.say("n1", "btrfs", "subvolume", "show", f"/mnt/btrfs/images/{vmid}/vm-{vmid}-disk-0")
+    kinds.say("n1", "qm", "start", str(vmid))
+    for n, name in enumerate(KINDS):
+        kinds.say("n1", "qm", "disk", "resize", str(vmid), f"scsi{n}", "16M")
+        assert f"{16 << 20}" in kinds.say("n1", "pvesm", "list", name, "--vmid", str(vmid))
+    kinds.say("n1", "qm", "stop", str(vmid))
+    for n in range(3):
+        kinds.say("n1", "qm", "disk", "resize", str(vmid), f"scsi{n}", "+1M")
+        assert f"scsi{n}: " in kinds.say("n1", "qm", "config", str(vmid))
+    assert left(kinds, "n1", vmid)
+    kinds.say("n1", "qm", "destroy", str(vmid))
+    assert left(kinds, "n1", vmid) == []
+
+
+def test_a_running_guest_takes_its_disks_from_any_kind_to_any_other(kinds: Cluster, guest: Maker) -> None:
+    vmid = guest("n1", "--scsi0", "bt:0.01", "--scsi1", "zp:0.01", "--scsi2", "local:0.01,format=qcow2")
+    kinds.say("n1", "qm", "start", str(vmid))
+    storages = "bt:zp,zp:local,local:bt"
+    kinds.say("n1", "qm", "migrate", str(vmid), "n2", "--online", "--with-local-disks",
+              "--targetstorage", storages)  # fmt: skip
+    shown = kinds.say("n2", "qm", "config", str(vmid))
+    for line in (f"scsi0: zp:vm-{vmid}-disk-0", f"scsi1: local:{vmid}/vm-", f"scsi2: bt:{vmid}/vm-"):
+        assert line in shown, shown
+    assert kinds.status("n2", vmid) == "running"
+    assert left(kinds, "n1", vmid) == []
+    kinds.say("n2", "qm", "stop", str(vmid))
+    kinds.say("n2", "qm", "migrate", str(vmid), "n1", "--targetstorage", "bt")
+    assert kinds.say("n1", "qm", "config", str(vmid)).count(": bt:") == 3
+    assert left(kinds, "n2", vmid) == []
+
+
+def test_a_reserved_disk_takes_its_space_at_once_and_a_sparse_one_does_not(kinds: Cluster) -> None:
+    kinds.say("n1", "pvesm", "add", "zfspool", "thick", "--pool", "tank", "--blocksize", "16k")
+    try:
+        for name, number in (("thick", 0), ("zp", 1)):
+            kinds.say("n1", "pvesm", "alloc", name, "8901", "", "64M")
+            dataset = f"tank/vm-8901-disk-{number}"
+            reserved = kinds.say("n1", "zfs", "get", "-Hp", "-o", "value", "refreservation", dataset)
+            assert int(reserved) == (64 << 20 if name == "thick" else 0)
+        size = kinds.say("n1", "zfs", "get", "-Hp", "-o", "value", "recordsize", "tank/vm-8901-disk-0")
+        assert int(size) == 16 << 10
+        text = kinds.fails("n1", "pvesm", "alloc", "thick", "8901", "", "100G")
+        assert "out of space" in text
+    finally:
+        for number in (0, 1):
+            kinds.run("n1", "pvesm", "free", f"zp:vm-8901-disk-{number}")
+        kinds.say("n1", "pvesm", "remove", "thick")
+    assert left(kinds, "n1", 8901) == []
