@@ -231,6 +231,20 @@ def running(cluster: Cluster, vmid: int) -> None:
         cluster.say("n2", "qm", "start", str(vmid))
 
 
+def movable_stopped(cluster: Cluster, vmid: int) -> None:
+    """A guest whose first disk is qcow2."""
+    if f"vm-{vmid}-disk-0.qcow2," not in (config(cluster, vmid) or ""):
+        cluster.remove(vmid)
+    if "unused" in (config(cluster, vmid) or ""):
+        cluster.remove(vmid)
+    stopped(cluster, vmid)
+
+
+def movable(cluster: Cluster, vmid: int) -> None:
+    movable_stopped(cluster, vmid)
+    running(cluster, vmid)
+
+
 def importable(cluster: Cluster, vmid: int) -> None:
     stopped(cluster, vmid)
     cluster.say("n2", "sh", "-c", _IMAGE)
@@ -316,6 +330,14 @@ KINDS = {
     "add a disk": Kind("POST /nodes/{node}/qemu/{vmid}/config", _VM + "/config", {
         "scsi2": "local:0.01,format=qcow2", "scsi3": "local:0.01",
     }, 0.06, importable, whole("scsi2: local:", "scsi3: local:")),
+    "move a disk": Kind("POST /nodes/{node}/qemu/{vmid}/move_disk", _VM + "/move_disk", {
+        "disk": "scsi0", "storage": "local", "format": "raw", "delete": 1,
+    }, 0.3, movable, whole("scsi0: local:", "-disk-2.raw")),
+    "move a disk, switched off": Kind("POST /nodes/{node}/qemu/{vmid}/move_disk", _VM + "/move_disk", {
+        "disk": "scsi0", "storage": "local", "format": "raw",
+    }, 0.2, movable_stopped, whole("scsi0: local:", "unused0: local:", "-disk-2.raw")),
+    "look for disks": Kind("POST /kvorum/nodes/{node}/rescan", "/kvorum/nodes/n2/rescan", {}, 0.05,
+                           stopped, whole("scsi0: local:")),
     "destroy": Kind("DELETE /nodes/{node}/qemu/{vmid}", _VM, {}, 0.03, stopped, gone),
     "start": Kind("POST /nodes/{node}/qemu/{vmid}/status/start", _VM + "/status/start", {}, 0.25, stopped,
                   power("running")),

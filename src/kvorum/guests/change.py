@@ -18,7 +18,7 @@ from kvorum.guests.config.drives import is_disk_key, owned
 from kvorum.guests.config.pending import Pending
 from kvorum.guests.disks import Making
 from kvorum.guests.errors import GuestError
-from kvorum.guests.machine.commandline import node_name
+from kvorum.guests.machine import nodes
 from kvorum.guests.machine.hotplug import Hotplug, Way, way
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.unfinished import Unfinished
@@ -116,7 +116,8 @@ class Changes:
             guest = self._manager.running(vmid)
             if wanted > present and guest is not None:
                 await kind.before_growing(volume, wanted)
-                await guest.monitor.execute("block_resize", {"node-name": node_name(key), "size": wanted})
+                node = await nodes.current(guest.monitor, key)
+                await guest.monitor.execute("block_resize", {"node-name": node, "size": wanted})
             elif wanted > present:
                 await kind.grow(volume, wanted)
             say(f"{key}: '{volume}' has {render_size(wanted)}")

@@ -20,6 +20,7 @@ from kvorum.guests.machine.runtime import RunFiles
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.migration.recovery import recover_source, recover_stopped
 from kvorum.guests.migration.target import Incoming
+from kvorum.guests.move.truth import Truth
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Services
 from kvorum.storage import HalfMade, Storages
@@ -53,6 +54,7 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         services.add(SerialPorts, SerialPorts(manager))
         unfinished = Unfinished(manager, storages, paths.state / "unfinished")
         services.add(Unfinished, unfinished)
+        unfinished.before_removing(Truth(manager, storages).restore)
         waiting = await manager.attach()
         if isinstance(launcher, SystemLauncher):
             await asyncio.to_thread(_end_left_over)

@@ -14,7 +14,7 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 FREE_DEADLINE_S = 30.0
 RETRY_S = 60.0
 CREATE_LOCK = "create"
+Restore = Callable[[int, list[VolumeId]], Awaitable[None]]
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,8 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str
     volumes: tuple[str, ...] = ()
     """Volumes that may have been made, or are to be removed."""
+    handed: tuple[tuple[str, str], ...] = ()
+    """Volumes that are this guest's, under the second name, once its configuration names that."""
     created: bool = False
     """The guest itself is being created: while its configuration is locked so, it is no guest."""
 
@@ -53,7 +56,7 @@ class Undertaking:
     @property
     def noted(self) -> bool:
         """Whether there is anything to settle."""
-        return bool(self.note.volumes) or self.note.created
+        return bool(self.note.volumes or self.note.handed) or self.note.created
 
     def reserving(self, volume: VolumeId | None) -> None:
         """Note a volume before it is made; ``None`` takes the last one back: it was there already. Blocks."""
@@ -83,8 +86,14 @@ class Unfinished:
         self._directory = directory
         self._under_way: set[Path] = set()
         self._left = asyncio.Event()
+        self._before_removing: list[Restore] = []
         self._told: set[Path] = set()
         """What could not be settled and was said so once."""
+
+    def before_removing(self, restore: Restore) -> None:
+        """Have what a QEMU still uses let go first: told the guest and the volumes noted, it raises
+        ``KvorumError`` while none of them may be removed."""
+        self._before_removing.append(restore)
 
     @contextlib.asynccontextmanager
     async def undertaking(
@@ -93,16 +102,24 @@ class Unfinished:
         purpose: str,
         *,
         volumes: Iterable[VolumeId] = (),
+        handed: Iterable[tuple[VolumeId, VolumeId]] = (),
         created: bool = False,
         log: TaskLog | None = None,
     ) -> AsyncIterator[Undertaking]:
-        """Hold what is made, or to be removed (``volumes``), to what the store says when the block is left.
+        """Hold what is made, or to be removed (``volumes``), or the guest's from then on (``handed``: old and
+        new name), to what the store says when the block is left.
 
         The caller holds the guest (``GuestManager.exclusive``), and ends with the write that decides. What is
         removed is said in ``log``, and what can't be removed now is a warning there.
         """
         file = self._directory / f"{vmid}-{secrets.token_hex(8)}.json"
-        note = Note(vmid=vmid, purpose=purpose, volumes=tuple(map(str, volumes)), created=created)
+        note = Note(
+            vmid=vmid,
+            purpose=purpose,
+            volumes=tuple(map(str, volumes)),
+            handed=tuple((str(old), str(new)) for old, new in handed),
+            created=created,
+        )
         under_way = Undertaking(file, note)
         said = log or _DaemonLog()
         self._under_way.add(file)
@@ -175,11 +192,14 @@ class Unfinished:
             if not decided:
                 # Acknowledged after all that was sent before it: what is not here now never will be.
                 await self._store.transact((), who="root@pam")
+                for restore in self._before_removing:
+                    await restore(note.vmid, [VolumeId.parse(name) for name in note.volumes])
             if note.created and await self._remove_configuration(note.vmid):
                 said.line(f"{what} was not finished; the configuration is removed")
         except KvorumError as error:
             said.warn(f"{what}: cleaning up has to wait: {error}")
             return note
+        waiting = [pair for pair in note.handed if not await self._hand_over(what, note.vmid, *pair, said)]
         left = []
         for name in note.volumes:
             if self._owned(VolumeId.parse(name)):
@@ -193,7 +213,24 @@ class Unfinished:
                 why = str(error) or f"its storage did not answer within {FREE_DEADLINE_S:g} s"
                 said.warn(f"{what}: could not remove '{name}': {why}; it is tried again every minute")
                 left.append(name)
-        return msgspec.structs.replace(note, volumes=tuple(left), created=False) if left else None
+        if not (left or waiting):
+            return None
+        return msgspec.structs.replace(note, volumes=tuple(left), handed=tuple(waiting), created=False)
+
+    async def _hand_over(self, what: str, vmid: int, old: str, new: str, said: TaskLog) -> bool:
+        """Give the guest a volume as its configuration names it; whether there is no more to do."""
+        if not self._owned(VolumeId.parse(new)):
+            return True
+        try:
+            volume = VolumeId.parse(old)
+            async with asyncio.timeout(FREE_DEADLINE_S):
+                await self._storages.of(volume).hand_over(volume, vmid, _rest(new, vmid))
+        except (KvorumError, TimeoutError) as error:
+            why = str(error) or f"its storage did not answer within {FREE_DEADLINE_S:g} s"
+            said.warn(f"{what}: '{old}' is not '{new}' yet: {why}; it is tried again every minute")
+            return False
+        said.line(f"{what}: '{old}' is '{new}' now")
+        return True
 
     async def _remove_configuration(self, vmid: int) -> bool:
         """Remove the configuration of a guest that was not created to its end."""
@@ -216,6 +253,11 @@ class Unfinished:
                 if file is not None and named.search(file.text):
                     return True
         return False
+
+
+def _rest(volume: str, vmid: int) -> str:
+    """What of a volume's name stands behind its guest's id: ``disk-3``."""
+    return volume.rpartition(f"-{vmid}-")[2].partition(".")[0]
 
 
 class _DaemonLog:

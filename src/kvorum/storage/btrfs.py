@@ -73,10 +73,10 @@ class BtrfsStorage(DirectoryStorage):
             return await super().free(volume)
         return await asyncio.shield(asyncio.to_thread(_remove, self._top(volume)))
 
-    async def hand_over(self, volume: VolumeId, vmid: int) -> VolumeId:
+    async def hand_over(self, volume: VolumeId, vmid: int, rest: str = "") -> VolumeId:
         if not _is_subvolume(volume):
-            return await super().hand_over(volume, vmid)
-        new = self.handed_to(volume, vmid)
+            return await super().hand_over(volume, vmid, rest)
+        new = self.handed_to(volume, vmid, rest)
         await asyncio.shield(asyncio.to_thread(_rename, self._top(volume), self._top(new)))
         return new
 
@@ -237,7 +237,10 @@ def _rename(old: Path, new: Path) -> None:
                 raise StorageError(f"'{new}' is there already: '{old}' keeps its name")
             make_folder(new.parent)
             for each in _snapshots(old):
-                each.rename(_snapshot(new, each.name.partition("@")[2]))
+                # What may only be read can't get into another directory; its content can.
+                with contextlib.suppress(FileExistsError):
+                    subvolumes.snapshot(each, _snapshot(new, each.name.partition("@")[2]), read_only=True)
+                subvolumes.delete(each)
             old.rename(new)
         elif not new.exists():
             raise StorageError(f"'{old}' is not there any more")

@@ -121,14 +121,14 @@ class DirectoryStorage(DiskStorage):
             raise still_needed(volume, resting)
         return await asyncio.shield(asyncio.to_thread(disk_files.remove, path, disk is not None))
 
-    def handed_to(self, volume: VolumeId, vmid: int) -> VolumeId:
+    def handed_to(self, volume: VolumeId, vmid: int, rest: str = "") -> VolumeId:
         disk = self._disk(volume)
         if disk.is_base:
             raise keeps_its_name(volume)
-        return VolumeId(volume.storage, str(disk.handed_to(vmid)))
+        return VolumeId(volume.storage, str(disk.handed_to(vmid, rest)))
 
-    async def hand_over(self, volume: VolumeId, vmid: int) -> VolumeId:
-        new = self.handed_to(volume, vmid)
+    async def hand_over(self, volume: VolumeId, vmid: int, rest: str = "") -> VolumeId:
+        new = self.handed_to(volume, vmid, rest)
         await asyncio.shield(asyncio.to_thread(disk_files.rename, self.path(volume), self.path(new)))
         return new
 

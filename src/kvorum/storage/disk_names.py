@@ -60,10 +60,10 @@ class DiskName:
         """As a base."""
         return replace(self, is_base=True)
 
-    def handed_to(self, vmid: int) -> DiskName:
-        """As another guest's; a file that was named for somebody else keeps its name."""
-        named = vmid if self.vmid == self.folder else self.vmid
-        return replace(self, folder=vmid, vmid=named)
+    def handed_to(self, vmid: int, rest: str = "") -> DiskName:
+        """As another guest's; a file that was named for somebody else keeps its name, unless it gets one."""
+        named = vmid if rest or self.vmid == self.folder else self.vmid
+        return replace(self, folder=vmid, vmid=named, rest=rest or self.rest)
 
     def on(self, backing_file: str) -> DiskName:
         """With the base that the image itself names, when that is a base of the same storage."""

@@ -178,15 +178,16 @@ class StorageKind(ABC):
         Raises ``StorageError`` for a base on which clones rest.
         """
 
-    def handed_to(self, volume: VolumeId, vmid: int) -> VolumeId:
+    def handed_to(self, volume: VolumeId, vmid: int, rest: str = "") -> VolumeId:
         """What a guest's volume is called once another guest has it; raises ``StorageError`` if it can't be.
 
-        A guest's base image, on which others may rest, stays with its name.
+        ``rest`` is a new end of the name, such as ``disk-3``. A guest's base image, on which others may rest,
+        stays with its name.
         """
         raise StorageError(f"storage '{self.id}' can't give '{volume}' to another guest")
 
-    async def hand_over(self, volume: VolumeId, vmid: int) -> VolumeId:
-        """Give a volume to another guest; done already, nothing happens.
+    async def hand_over(self, volume: VolumeId, vmid: int, rest: str = "") -> VolumeId:
+        """Give a volume to another guest, named as ``handed_to`` says; done already, nothing happens.
 
         Raises ``StorageError`` when the new name is taken, or neither is there.
         """

@@ -40,7 +40,8 @@ def run(*arguments: str, patient: bool = False) -> str:
         try:
             return _run(arguments)
         except StorageError as error:
-            if not patient or "busy" not in str(error) or time.monotonic() > end:
+            late = "busy" in str(error) or (arguments[0] == "rollback" and "I/O error" in str(error))
+            if not patient or not late or time.monotonic() > end:
                 raise
         time.sleep(_BUSY_PAUSE_S)
 

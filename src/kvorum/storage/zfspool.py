@@ -155,14 +155,14 @@ class ZfsPoolStorage(DiskStorage):
             raise still_needed(volume, resting)
         return await asyncio.shield(asyncio.to_thread(self._destroy, self._dataset(volume)))
 
-    def handed_to(self, volume: VolumeId, vmid: int) -> VolumeId:
+    def handed_to(self, volume: VolumeId, vmid: int, rest: str = "") -> VolumeId:
         match = self._checked(volume)
         if match["kind"] == "base":
             raise keeps_its_name(volume)
-        return VolumeId(volume.storage, f"{_above(match)}vm-{vmid}-{match['rest']}")
+        return VolumeId(volume.storage, f"{_above(match)}vm-{vmid}-{rest or match['rest']}")
 
-    async def hand_over(self, volume: VolumeId, vmid: int) -> VolumeId:
-        new = self.handed_to(volume, vmid)
+    async def hand_over(self, volume: VolumeId, vmid: int, rest: str = "") -> VolumeId:
+        new = self.handed_to(volume, vmid, rest)
         await asyncio.shield(asyncio.to_thread(self._rename, self._dataset(volume), self._dataset(new)))
         return new
 

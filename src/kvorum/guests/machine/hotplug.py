@@ -12,6 +12,7 @@ from enum import Enum, auto
 from kvorum.guests.config import Disk, GuestConfig, Nic
 from kvorum.guests.config.devices import THROTTLES
 from kvorum.guests.errors import GuestError, QmpError
+from kvorum.guests.machine import nodes
 from kvorum.guests.machine.commandline import (
     blockdev,
     buses,
@@ -179,9 +180,10 @@ class Hotplug:
 
     async def _forget(self, key: str) -> None:
         """Close a drive's file; nothing to do for one that was empty."""
-        nodes = await self._monitor.execute("query-named-block-nodes", {"flat": True})
-        if any(node["node-name"] == node_name(key) for node in nodes):
-            await self._monitor.execute("blockdev-del", {"node-name": node_name(key)})
+        present = await nodes.present(self._monitor)
+        for name in nodes.names(key):
+            if name in present:
+                await self._monitor.execute("blockdev-del", {"node-name": name})
 
     # Network cards
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kvorum.guests.errors import GuestError, MigrationFailed, QmpError
+from kvorum.guests.machine import nodes
 from kvorum.guests.machine.commandline import node_name
 from kvorum.guests.machine.qmp import Monitor
 from kvorum.guests.migration import secret
@@ -163,12 +164,13 @@ async def mirror_disks(
 
     Raises ``MigrationFailed`` when a copy breaks off.
     """
+    on = {key: await nodes.current(monitor, key) for key in keys}
     async with monitor.listen("BLOCK_JOB_READY", "BLOCK_JOB_COMPLETED", "BLOCK_JOB_ERROR") as events:
         for key in keys:
             server = {"type": "inet", "host": answer.address, "port": str(answer.disk_port)}
             node = {"driver": "nbd", "node-name": _job(key), "server": server, "export": node_name(key)}
             await monitor.execute("blockdev-add", {**node, "tls-creds": secret.OBJECT, "discard": "unmap"})
-            job: dict[str, object] = {"job-id": _job(key), "device": node_name(key), "target": _job(key)}
+            job: dict[str, object] = {"job-id": _job(key), "device": on[key], "target": _job(key)}
             if rate_kib_s:
                 job["speed"] = rate_kib_s * 1024
             await monitor.execute("blockdev-mirror", {**job, "sync": "full", "copy-mode": "background"})
