@@ -43,7 +43,7 @@ def test_a_wrong_line_in_the_file_is_named_with_what_is_allowed(
     [
         ("dir: broken\n\tpath\n", ["storage.cfg line", "'path'"]),
         ("dir: broken\n\tpath /mnt/x\n\tpaht /y\n", ["storage.cfg line", "'paht'", "'path'"]),
-        ("dri: broken\n\tpath /mnt/x\n", ["storage.cfg line", "'dri'", "supported: dir"]),
+        ("dri: broken\n\tpath /mnt/x\n", ["storage.cfg line", "'dri'", "supported: btrfs, dir, zfspool"]),
     ],
 )
 def test_a_wrong_storage_is_named_and_the_others_work(
