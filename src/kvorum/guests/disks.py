@@ -17,7 +17,7 @@ from kvorum.guests.config import Disk, GuestConfig, Nic
 from kvorum.guests.config.devices import render_size
 from kvorum.guests.config.drives import is_disk_key, owned
 from kvorum.guests.unfinished import Undertaking
-from kvorum.storage import Storages, inspect
+from kvorum.storage import Part, Storages, inspect, part
 
 _SIZE_DEADLINE_S = 20.0
 MAC_PREFIX = "BC:24:11"
@@ -77,7 +77,7 @@ class Making:
         format, reserving = disk.options.get("format"), self._under_way.reserving
         size_gib = disk.new_size_gib
         if "import-from" in disk.options:
-            source = self._source(disk.options["import-from"])
+            source = await asyncio.to_thread(self._source, disk.options["import-from"])
             made = await kind.import_disk(self._vmid, source, format, reserving=reserving)
         elif size_gib is not None:
             size_bytes = _whole_kib(size_gib * (1 << 30))
@@ -89,11 +89,11 @@ class Making:
         self._log(f"{key}: successfully created disk '{made},size={render_size(size)}'")
         return disk.with_volume(made, size)
 
-    def _source(self, text: str) -> Path:
-        if text.startswith("/"):
-            return Path(text)
-        volume = VolumeId.parse(text)
-        return self._storages.of(volume).path(volume)
+    def _source(self, text: str) -> Path | Part:
+        if not text.startswith("/"):
+            return self._storages.importable(VolumeId.parse(text))
+        path = Path(text)
+        return part(path.parent, path.name) if path.parent.suffix == ".ova" else path
 
 
 def own_volumes(config: GuestConfig) -> list[VolumeId]:

@@ -14,14 +14,21 @@ from kvorum.storage.kind import (
     Volume,
     snapshot_name,
 )
+from kvorum.storage.ova import Part, part
+from kvorum.storage.ova import read as read_appliance
+from kvorum.storage.ovf import Appliance, NotAnAppliance
+from kvorum.storage.ovf import settings as machine_settings
 from kvorum.storage.statistics import StorageRecord, read_records
 from kvorum.storage.storages import Storages, StorageState
 
 __all__ = [
+    "Appliance",
     "Capabilities",
     "HalfMade",
     "NoSpace",
     "NotADiskImage",
+    "NotAnAppliance",
+    "Part",
     "Progress",
     "SnapshotBy",
     "Source",
@@ -37,6 +44,9 @@ __all__ = [
     "Volume",
     "convert",
     "inspect",
+    "machine_settings",
+    "part",
+    "read_appliance",
     "read_records",
     "snapshot_name",
 ]

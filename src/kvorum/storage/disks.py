@@ -18,6 +18,7 @@ from kvorum.storage import images
 from kvorum.storage.errors import NoSpace, StorageError
 from kvorum.storage.images import Progress
 from kvorum.storage.kind import Reserving, StorageKind, reserve_silently
+from kvorum.storage.ova import Part
 
 MAX_DISKS = 10_000
 _NUMBER = re.compile(r"(?:vm|base)-\d+-disk-(\d+)")
@@ -75,7 +76,7 @@ class DiskStorage(StorageKind):
     async def import_disk(
         self,
         vmid: int,
-        source: Path,
+        source: Path | Part,
         format: str | None = None,
         progress: Progress = lambda fraction: None,
         reserving: Reserving = reserve_silently,

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from kvorum.storage.errors import NotADiskImage, StorageError
+from kvorum.storage.ova import Part
 
 INFO_TIMEOUT_S = 15.0
 CREATE_TIMEOUT_S = 120.0
@@ -65,17 +66,20 @@ async def inspect(path: Path, format: str | None = None, *, timeout: float = INF
         raise NotADiskImage(f"'{path}' can't be read as a disk image: {error}") from None
 
 
-async def check_importable(path: Path) -> ImageInfo:
+async def check_importable(path: Path | Part) -> ImageInfo:
     """Make sure that a file of unknown origin is a disk image that stands alone; read only.
 
     Raises ``NotADiskImage`` with the reason: no regular file, no known format, a reference to another file,
     or raw bytes without a partition table or file system.
     """
-    if not await asyncio.to_thread(_is_readable_image_file, path):
+    if isinstance(path, Part):
+        info = await _inspect_part(path)
+    elif not await asyncio.to_thread(_is_readable_image_file, path):
         raise NotADiskImage(
             f"'{path}' is no file or block device that can be read; give the path of an image"
         )
-    info = await inspect(path)
+    else:
+        info = await inspect(path)
     if info.format not in FORMATS:
         raise NotADiskImage(f"'{path}' has the format '{info.format}'; allowed: {', '.join(FORMATS)}")
     if info.backing_filename is not None:
@@ -94,6 +98,33 @@ async def check_importable(path: Path) -> ImageInfo:
             "a partition table nor a file system"
         )
     return info
+
+
+async def _inspect_part(part: Part) -> ImageInfo:
+    """Look at an image in an OVA. Only what begins as an image that has all its data in itself."""
+    head = await asyncio.to_thread(_head, part, 128)
+    if not head.startswith((b"KDMV", b"QFI\xfb", b"vhdxfile")) and head[0x40:0x44] != b"\x7f\x10\xda\xbe":
+        if head.startswith(b"# Disk DescriptorFile"):
+            raise NotADiskImage(f"'{part}' keeps its data in another file; only whole images are taken in")
+        if not await asyncio.to_thread(_looks_like_a_disk, part):
+            raise NotADiskImage(f"'{part}' is no disk image: no known image format, and no raw disk")
+    try:
+        options = ",".join(_options(part))
+        output = await _run(["info", "--output=json", "-U", "--image-opts", options], INFO_TIMEOUT_S)
+        return msgspec.json.decode(output, type=ImageInfo)
+    except msgspec.MsgspecError as error:
+        raise StorageError(f"'{part}': qemu-img gave an answer that was not understood: {error}") from error
+    except _Failed as error:
+        raise NotADiskImage(f"'{part}' can't be read as a disk image: {error}") from None
+
+
+def _options(part: Part, prefix: str = "file.") -> Iterator[str]:
+    """Part of a file as QEMU takes it; a comma in a path is doubled."""
+    yield f"{prefix}driver=raw"
+    yield f"{prefix}offset={part.offset}"
+    yield f"{prefix}size={_sectors(part)}"
+    yield f"{prefix}file.driver=file"
+    yield f"{prefix}file.filename={str(part.path).replace(',', ',,')}"
 
 
 async def check_own(path: Path, format: str, backing_file: str) -> None:
@@ -167,7 +198,7 @@ async def _snapshot(flag: str, verb: str, path: Path, name: str) -> None:
 
 
 async def convert(
-    source: Path,
+    source: Path | Part,
     source_format: str,
     target: Sequence[str],
     *,
@@ -182,14 +213,19 @@ async def convert(
     cancelling it ends qemu-img. Raises ``StorageError``. A snapshot inside the image may be copied while QEMU
     writes to the image: what a snapshot refers to is never written again (QEMU's qcow2.txt).
     """
-    arguments = ["convert", "-p", "-f", source_format]
+    arguments, named = ["convert", "-p"], str(source)
+    if isinstance(source, Part):
+        arguments.append("--image-opts")
+        named = ",".join((f"driver={source_format}", *_options(source)))
+    else:
+        arguments += ["-f", source_format]
     if snapshot:
         arguments += ["-U", "-l", f"snapshot.name={snapshot}"]
     for text in objects:
         arguments += ["--object", text]
     if rate_bytes_s:
         arguments += ["-r", str(rate_bytes_s)]
-    arguments += [*target[:-1], str(source), target[-1]]
+    arguments += [*target[:-1], named, target[-1]]
     try:
         async with _process(arguments) as process:
             assert process.stdout is not None and process.stderr is not None
@@ -263,7 +299,7 @@ def _is_readable_image_file(path: Path) -> bool:
         return False
 
 
-def _foreign_file(path: Path, info: ImageInfo) -> str | None:
+def _foreign_file(path: Path | Part, info: ImageInfo) -> str | None:
     """The name of another file that holds the image's data (qcow2 data-file, VMDK extents), if any."""
     data = info.format_specific.get("data")
     if not isinstance(data, dict):
@@ -271,9 +307,37 @@ def _foreign_file(path: Path, info: ImageInfo) -> str | None:
     if data.get("data-file"):
         return str(data["data-file"])
     for extent in data.get("extents", ()):
-        if isinstance(extent, dict) and Path(str(extent.get("filename", path))) != path:
+        if isinstance(extent, dict) and not _is_itself(path, str(extent.get("filename", path))):
             return str(extent["filename"])
     return None
+
+
+def _is_itself(source: Path | Part, named: str) -> bool:
+    """Whether what an image names as the place of its data is its own; a part's is told as JSON."""
+    if not isinstance(source, Part):
+        return Path(named) == source
+    try:
+        told = msgspec.json.decode(named.removeprefix("json:"), type=_PartTold, strict=False)
+    except msgspec.MsgspecError:
+        return False
+    return (told.offset, told.size, told.file.filename) == (source.offset, _sectors(source), str(source.path))
+
+
+def _sectors(part: Part) -> int:
+    """A part's size as QEMU takes it, which is whole sectors; a tar fills the last one up."""
+    return -(-part.size // 512) * 512
+
+
+class _FileTold(msgspec.Struct):
+    filename: str
+
+
+class _PartTold(msgspec.Struct):
+    """How QEMU names part of a file."""
+
+    offset: int
+    size: int
+    file: _FileTold
 
 
 _SIGNATURES: tuple[tuple[int, bytes], ...] = (
@@ -288,11 +352,25 @@ _SIGNATURES: tuple[tuple[int, bytes], ...] = (
 )
 
 
-def _looks_like_a_disk(path: Path) -> bool:
+def _head(source: Path | Part, length: int) -> bytes:
+    """The first bytes of a file, or of a part of one."""
+    at, size = (source.offset, source.size) if isinstance(source, Part) else (0, length)
+    try:
+        with (source.path if isinstance(source, Part) else source).open("rb") as file:
+            file.seek(at)
+            return file.read(min(length, size))
+    except OSError as error:
+        raise NotADiskImage(f"'{source}' can't be read: {error.strerror}") from error
+
+
+def _looks_like_a_disk(path: Path | Part) -> bool:
     """Whether raw bytes begin as disks do, or are all zero (a blank disk) in their first MiB."""
-    with path.open("rb") as file:
-        head = file.read(1 << 20)
-        size = file.seek(0, 2)
+    head = _head(path, 1 << 20)
+    if isinstance(path, Part):
+        size = path.size
+    else:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
     if not head or size % 512:
         return False
     return not any(head) or any(head[at : at + len(mark)] == mark for at, mark in _SIGNATURES)

@@ -21,6 +21,7 @@ from kvorum.core.ids import VolumeId
 from kvorum.storage.entry import StorageEntry
 from kvorum.storage.errors import StorageError
 from kvorum.storage.images import Progress
+from kvorum.storage.ova import Part
 
 Reserving: TypeAlias = Callable[[VolumeId | None], None]
 """Told the id of a volume just before it is made, so that whoever wants it can note it; ``None`` when the
@@ -297,7 +298,7 @@ class StorageKind(ABC):
     async def import_disk(
         self,
         vmid: int,
-        source: Path,
+        source: Path | Part,
         format: str | None = None,
         progress: Progress = lambda fraction: None,
         reserving: Reserving = reserve_silently,

@@ -9,11 +9,13 @@ from pathlib import Path
 from kvorum.core.errors import Conflict
 from kvorum.core.ids import VolumeId
 from kvorum.core.paths import Paths
+from kvorum.storage import ova
 from kvorum.storage.config import FILE, StorageConfig
 from kvorum.storage.entry import StorageEntry
 from kvorum.storage.errors import StorageConfigError, StorageError
 from kvorum.storage.kind import StorageKind, StorageStatus, Volume
 from kvorum.storage.kinds import KINDS
+from kvorum.storage.ova import Part
 from kvorum.storage.probe import Answer, Probe
 from kvorum.store import Expect, Store, Write, expect_digest
 
@@ -79,6 +81,18 @@ class Storages:
     def of(self, volume: VolumeId) -> StorageKind:
         """The storage that a volume lies on."""
         return self.get(volume.storage)
+
+    def importable(self, volume: VolumeId) -> Path | Part:
+        """What a disk is imported from: a volume, or a file in an OVA, ``STORAGE:import/x.ova/NAME``.
+
+        It blocks. Raises ``StorageError`` where there is no such thing.
+        """
+        kind = self.of(volume)
+        folder, _, rest = volume.name.partition("/")
+        archive, slash, name = rest.partition("/")
+        if folder == "import" and slash and archive.endswith(".ova"):
+            return ova.part(kind.path(VolumeId(volume.storage, f"import/{archive}")), name)
+        return kind.path(volume)
 
     async def state(self, entry: StorageEntry, deadline_s: float = STATUS_DEADLINE_S) -> StorageState:
         """How much room a storage has; a dead one costs ``deadline_s`` seconds at most."""

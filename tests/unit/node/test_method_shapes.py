@@ -144,8 +144,11 @@ QUERY = {
     "timeframe": "hour",
     "schedule": "*/15",
     "ds": "cpu",
+    "volume": "local:import/x.ova",
 }
-ABSENT = re.compile(r".*(\{(id|sid|group|rule|iface|volume)\}|/included_volumes|/config/join)")
+ABSENT = re.compile(
+    r".*(\{(id|sid|group|rule|iface|volume)\}|/included_volumes|/config/join|/import-metadata)"
+)
 """Asking for what does not exist is refused with a sentence."""
 NEEDS = re.compile(r".*/services.*|.*/(journal|syslog)|.*/rrd")
 """What the machine of the tests may not have: a systemd to talk to, a journal, a history."""

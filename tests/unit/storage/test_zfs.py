@@ -35,7 +35,7 @@ def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("cannot open 'x': dataset does not exist", zfs.NoDataset, "does not exist"),
         ("cannot create 'x': dataset already exists", zfs.DatasetExists, "already exists"),
         ("cannot create 'x': out of space", NoSpace, "out of space"),
-        ("connect: No such file\nPlease make sure that the zfs-fuse daemon is running.\ninternal error: failed "
+        ("connect: No such file\nPlease make sure that the zfs-fuse daemon is running.\nerror: failed "
          "to initialize ZFS library", StorageError, "ZFS does not run"),
         ("The ZFS modules are not loaded.\nTry running modprobe", StorageError, "ZFS does not run"),
         ("cannot destroy 'x': filesystem has dependent clones\nuse '-R'", StorageError, "clones$"),

@@ -1,5 +1,5 @@
 """The storage room's methods."""
 
-from kvorum.storage.methods import prune, storages, transfer, volumes
+from kvorum.storage.methods import appliance, prune, storages, transfer, volumes
 
-__all__ = ["prune", "storages", "transfer", "volumes"]
+__all__ = ["appliance", "prune", "storages", "transfer", "volumes"]
