@@ -180,11 +180,6 @@ class BtrfsStorage(DirectoryStorage):
         except OSError as error:
             raise StorageError(f"'{volume}': {error.strerror}: '{error.filename}'") from error
 
-    async def _must_exist(self, volume: VolumeId) -> None:
-        path = self.path(volume)
-        if not await asyncio.to_thread(path.exists):
-            raise StorageError(f"volume '{volume}' does not exist ('{path}')")
-
 
 def _is_subvolume(volume: VolumeId) -> bool:
     disk = DiskName.parse(volume.name)

@@ -151,8 +151,7 @@ class DirectoryStorage(DiskStorage):
         path = self.path(volume)
         if self.format(volume) not in self.capabilities.snapshots:
             raise self._no_snapshots(volume)
-        if not await asyncio.to_thread(path.exists):
-            raise StorageError(f"volume '{volume}' does not exist ('{path}')")
+        await self._must_exist(volume)
         info = await images.inspect(path, self.format(volume))
         return frozenset(snapshot.name for snapshot in info.snapshots)
 
@@ -180,8 +179,7 @@ class DirectoryStorage(DiskStorage):
         base = self._disk(volume)
         if snapshot is not None or not base.is_base:
             raise only_on_bases(self.id, volume)
-        if not await asyncio.to_thread(self.path(volume).exists):
-            raise StorageError(f"volume '{volume}' does not exist ('{self.path(volume)}')")
+        await self._must_exist(volume)
         self._must_hold("images")
         made = await self._reserve(vmid, "qcow2", 0, None, reserving, base=str(base))
         try:
@@ -200,8 +198,7 @@ class DirectoryStorage(DiskStorage):
     @contextlib.asynccontextmanager
     async def reading(self, volume: VolumeId, snapshot: str | None = None) -> AsyncIterator[Source]:
         path, disk = self.path(volume), self._disk(volume)
-        if not await asyncio.to_thread(path.exists):
-            raise StorageError(f"volume '{volume}' does not exist ('{path}')")
+        await self._must_exist(volume)
         await images.check_own(path, disk.format, disk.backing_file)
         if snapshot is not None:
             await self.check_rollback(volume, snapshot)

@@ -100,13 +100,16 @@ class DiskStorage(StorageKind):
         return volume
 
     async def size(self, volume: VolumeId) -> int:
-        path = self.path(volume)
-        if not await asyncio.to_thread(path.exists):
-            raise StorageError(f"volume '{volume}' does not exist ('{path}')")
-        return (await images.inspect(path, self.format(volume))).virtual_size
+        await self._must_exist(volume)
+        return (await images.inspect(self.path(volume), self.format(volume))).virtual_size
 
     async def grow(self, volume: VolumeId, size_bytes: int) -> None:
         await images.grow(self.path(volume), self.format(volume), size_bytes)
+
+    async def _must_exist(self, volume: VolumeId) -> None:
+        path = self.path(volume)
+        if not await asyncio.to_thread(path.exists):
+            raise StorageError(f"volume '{volume}' does not exist ('{path}')")
 
     def _format(self, format: str | None) -> str:
         formats = self.capabilities.formats

@@ -11,14 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import secrets
-import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from kvorum.core.ids import VolumeId
 from kvorum.storage import zfs
+from kvorum.storage.datasets import BASE, READING, Datasets, end_reading, reading_name
 from kvorum.storage.disks import DiskStorage, keeps_its_name, no_base, numbers, only_on_bases, still_needed
 from kvorum.storage.entry import StorageEntry, flag
 from kvorum.storage.errors import StorageError
@@ -43,10 +42,6 @@ _DISK = re.compile(
     r"(?:(?P<parent>base-\d+-[A-Za-z0-9_.-]+)/)?"
     r"(?P<base>(?P<kind>vm|base)-(?P<vmid>\d+)-(?P<rest>[A-Za-z0-9_.-]+))"
 )
-_BASE = "__base__"
-"""The snapshot of a template's disk on which its clones rest."""
-_READING = "reading-"
-"""What a dataset is called that lives while a snapshot is read."""
 _BLOCK_SIZE = re.compile(r"(?P<number>\d+)(?P<unit>[kKmM]?)")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20}
 _LARGEST_BLOCK = 1 << 20
@@ -54,10 +49,6 @@ _DEVICE_S = 10.0
 _DEVICE_PAUSE_S = 0.02
 _WHOLE = 1 << 20
 """A zvol's size is a multiple of its block size; a multiple of this is one of every block size."""
-_MOUNTING = threading.Lock()
-"""Held while a dataset is unmounted for a moment, so that no activation mounts it meanwhile."""
-_BEING_READ: set[str] = set()
-"""The datasets that live while a snapshot is read by this daemon; any other is an earlier one's."""
 
 
 class ZfsPoolStorage(DiskStorage):
@@ -110,17 +101,7 @@ class ZfsPoolStorage(DiskStorage):
     async def activate(self) -> None:
         await asyncio.to_thread(self._activate)
         if not self.zvols:
-            await asyncio.to_thread(self._mount_all)
-
-    def _mount_all(self) -> None:
-        """Mount what a killed daemon has left unmounted in the middle of a rename or a rollback."""
-        found = zfs.properties(("mounted",), self.pool, below=True)
-        if any(told["mounted"] == "no" and _DISK.fullmatch(name.removeprefix(f"{self.pool}/"))
-               for name, told in found.items()):  # fmt: skip
-            with _MOUNTING:
-                for name in zfs.children(self.pool):
-                    if _DISK.fullmatch(name):
-                        self._mount(f"{self.pool}/{name}")
+            await asyncio.to_thread(self._datasets.mount_all, _is_disk)
 
     def _activate(self) -> None:
         try:
@@ -153,7 +134,7 @@ class ZfsPoolStorage(DiskStorage):
     async def free(self, volume: VolumeId) -> bool:
         if resting := await self.clones(volume):
             raise still_needed(volume, resting)
-        return await asyncio.shield(asyncio.to_thread(self._destroy, self._dataset(volume)))
+        return await asyncio.shield(asyncio.to_thread(self._datasets.destroy, self._dataset(volume)))
 
     def handed_to(self, volume: VolumeId, vmid: int, rest: str = "") -> VolumeId:
         match = self._checked(volume)
@@ -163,7 +144,9 @@ class ZfsPoolStorage(DiskStorage):
 
     async def hand_over(self, volume: VolumeId, vmid: int, rest: str = "") -> VolumeId:
         new = self.handed_to(volume, vmid, rest)
-        await asyncio.shield(asyncio.to_thread(self._rename, self._dataset(volume), self._dataset(new)))
+        await asyncio.shield(
+            asyncio.to_thread(self._datasets.rename, self._dataset(volume), self._dataset(new))
+        )
         return new
 
     async def snapshot(self, volume: VolumeId, name: str) -> None:
@@ -187,13 +170,13 @@ class ZfsPoolStorage(DiskStorage):
 
     async def rollback(self, volume: VolumeId, name: str) -> None:
         await self.check_rollback(volume, name)
-        await asyncio.shield(asyncio.to_thread(self._roll_back, self._dataset(volume), name))
+        await asyncio.shield(asyncio.to_thread(self._datasets.roll_back, self._dataset(volume), name))
 
     async def delete_snapshot(self, volume: VolumeId, name: str) -> bool:
         if name not in await self.snapshots(volume):
             return False
         snapshot = f"{self._dataset(volume)}@{name}"
-        return await asyncio.shield(asyncio.to_thread(self._destroy, snapshot))
+        return await asyncio.shield(asyncio.to_thread(self._datasets.destroy, snapshot))
 
     async def snapshots(self, volume: VolumeId) -> frozenset[str]:
         return frozenset(await asyncio.to_thread(self._snapshots, volume))
@@ -210,7 +193,9 @@ class ZfsPoolStorage(DiskStorage):
 
     async def make_base(self, volume: VolumeId) -> VolumeId:
         base = self.based(volume)
-        await asyncio.shield(asyncio.to_thread(self._make_base, self._dataset(volume), self._dataset(base)))
+        await asyncio.shield(
+            asyncio.to_thread(self._datasets.make_base, self._dataset(volume), self._dataset(base))
+        )
         return base
 
     async def clone(
@@ -221,7 +206,7 @@ class ZfsPoolStorage(DiskStorage):
             raise only_on_bases(self.id, volume)
         await self._must_exist(volume)
         self._must_hold("images")
-        origin = f"{self._dataset(volume)}@{_BASE}"
+        origin = f"{self._dataset(volume)}@{BASE}"
 
         def claim(made: VolumeId) -> None:
             try:
@@ -244,14 +229,13 @@ class ZfsPoolStorage(DiskStorage):
             return
         if snapshot not in await self.snapshots(volume):
             raise StorageError(f"'{volume}' has no snapshot '{snapshot}'")
-        name = f"{_READING}{secrets.token_hex(8)}"
-        _BEING_READ.add(name)
+        name = reading_name()
         try:
             origin = f"{self._dataset(volume)}@{snapshot}"
             await asyncio.shield(asyncio.to_thread(zfs.run, "clone", origin, f"{self.pool}/{name}"))
             yield Source(self._place(name), "raw")
         finally:
-            await asyncio.shield(asyncio.to_thread(_let_go, f"{self.pool}/{name}", name))
+            await asyncio.shield(asyncio.to_thread(end_reading, self.pool, name))
 
     async def grow(self, volume: VolumeId, size_bytes: int) -> None:
         await self.before_growing(volume, size_bytes)
@@ -334,6 +318,10 @@ class ZfsPoolStorage(DiskStorage):
     # Below
 
     @property
+    def _datasets(self) -> Datasets:
+        return Datasets(self.pool, mounted=not self.zvols)
+
+    @property
     def _mountpoint(self) -> Path:
         return Path(self.entry.options.get("mountpoint", f"/{self.pool}"))
 
@@ -350,18 +338,13 @@ class ZfsPoolStorage(DiskStorage):
         """Where the disk of a dataset is."""
         return Path("/dev/zvol") / self.pool / name if self.zvols else self._mountpoint / name / _FILE
 
-    async def _must_exist(self, volume: VolumeId) -> None:
-        path = self.path(volume)
-        if not await asyncio.to_thread(path.exists):
-            raise StorageError(f"volume '{volume}' does not exist ('{path}')")
-
     def _snapshots(self, volume: VolumeId) -> list[str]:
         """The names of a disk's snapshots, the oldest first."""
         try:
             found = zfs.snapshots(self._dataset(volume))
         except zfs.NoDataset:
             raise StorageError(f"volume '{volume}' does not exist ('{self.path(volume)}')") from None
-        return [name for name in found if name != _BASE]
+        return [name for name in found if name != BASE]
 
     def _clones(self, volume: VolumeId) -> list[VolumeId]:
         """The disks that rest on a base."""
@@ -372,41 +355,14 @@ class ZfsPoolStorage(DiskStorage):
         return [
             VolumeId(self.id, self._called(name, told["origin"]))
             for name, told in sorted(origins.items())
-            if told["origin"].startswith(mine) and _READING not in name
+            if told["origin"].startswith(mine) and READING not in name
         ]
-
-    def _roll_back(self, dataset: str, name: str) -> None:
-        with _MOUNTING:
-            self._unmount(dataset)  # so that nothing of before stays in the kernel's memory
-            try:
-                zfs.run("rollback", f"{dataset}@{name}", patient=True)
-            finally:
-                self._mount(dataset)
-
-    def _make_base(self, dataset: str, base: str) -> None:
-        if dataset != base:
-            self._rename(dataset, base)
-        if _BASE not in zfs.snapshots(base):
-            zfs.run("snapshot", f"{base}@{_BASE}")
-
-    def _destroy(self, dataset: str) -> bool:
-        """Destroy a disk or a snapshot, and first what a killed daemon was reading of it."""
-        origins = zfs.properties(("origin",), self.pool, below=True)
-        for name, told in origins.items():
-            last = name.rpartition("/")[2]
-            if last.startswith(_READING) and last not in _BEING_READ and _is_of(told["origin"], dataset):
-                zfs.run("destroy", name, patient=True)
-        try:
-            zfs.run("destroy", "-r", dataset, patient=True)
-        except zfs.NoDataset:
-            return False
-        return True
 
     def _called(self, dataset: str, origin: str) -> str:
         """A disk's name: a clone's has its base's in front. No disk's name for what is none."""
         name = dataset.removeprefix(f"{self.pool}/")
         base, at, snapshot = origin.removeprefix(f"{self.pool}/").partition("@")
-        return f"{base}/{name}" if at and snapshot == _BASE else name
+        return f"{base}/{name}" if at and snapshot == BASE else name
 
     def _size_of(self, name: str, told: dict[str, str]) -> int | None:
         """A disk's size as the guest sees it; ``None`` when it is no disk, or has just gone."""
@@ -417,46 +373,14 @@ class ZfsPoolStorage(DiskStorage):
         except OSError:
             return None
 
-    def _rename(self, old: str, new: str) -> None:
-        """Rename a disk; done already, nothing happens. A dataset is busy while it is mounted."""
-        names = [f"{self.pool}/{name}" for name in zfs.children(self.pool)]
-        here, there = old in names, new in names
-        if here and there:
-            raise StorageError(f"'{new}' is there already: '{old}' keeps its name")
-        if not here and not there:
-            raise StorageError(f"'{old}' is not there any more")
-        with _MOUNTING:
-            if here:
-                self._unmount(old)
-                zfs.run("rename", old, new, patient=True)
-            self._mount(new)
 
-    def _unmount(self, dataset: str) -> None:
-        """Take a disk's dataset out of the file system; fails while someone has the disk open."""
-        if not self.zvols and zfs.properties(("mounted",), dataset)[dataset]["mounted"] == "yes":
-            zfs.run("unmount", dataset, patient=True)
-
-    def _mount(self, dataset: str) -> None:
-        if not self.zvols and zfs.properties(("mounted",), dataset)[dataset]["mounted"] == "no":
-            zfs.run("mount", dataset)
+def _is_disk(name: str) -> bool:
+    """Whether a dataset's last name is a disk's."""
+    return _DISK.fullmatch(name) is not None
 
 
 def _above(match: re.Match[str]) -> str:
     return f"{match['parent']}/" if match["parent"] else ""
-
-
-def _is_of(origin: str, dataset: str) -> bool:
-    """Whether a snapshot is this one, or one of this dataset."""
-    return dataset in (origin, origin.partition("@")[0])
-
-
-def _let_go(dataset: str, name: str) -> None:
-    """End the reading of a snapshot."""
-    try:
-        with contextlib.suppress(zfs.NoDataset):
-            zfs.run("destroy", dataset, patient=True)
-    finally:
-        _BEING_READ.discard(name)
 
 
 def _await_device(path: Path) -> None:

@@ -28,6 +28,7 @@ from kvorum.storage import Storages
 
 READY_DEADLINE_S = 30.0
 ATTACH_DEADLINE_S = 5.0
+_BLOCK_BYTES = 4096
 _STATUS_EVENTS = {
     "STOP": "paused",
     "RESUME": "running",
@@ -228,7 +229,7 @@ class Workshop:
             kind = self.storages.of(volume)
             await asyncio.wait_for(kind.activate(), READY_DEADLINE_S)
             path, format = kind.path(volume), kind.format(volume)
-        direct = await asyncio.to_thread(_direct_io, path)
+        direct = await asyncio.to_thread(_direct_io, path, format)
         if direct is None:
             raise GuestError(f"VM {vmid}: {key}: volume '{disk.file}' does not exist ('{path}')")
         if not disk.is_cdrom:
@@ -236,10 +237,15 @@ class Workshop:
         return Drive(str(path), format, direct)
 
 
-def _direct_io(path: Path) -> bool | None:
-    """Whether a file can be opened with O_DIRECT; ``None`` when there is no file."""
+def _direct_io(path: Path, format: str) -> bool | None:
+    """Whether QEMU can use a file with O_DIRECT; ``None`` when there is no file.
+
+    Where a file system takes whole blocks only, QEMU refuses raw data that do not end with one.
+    """
     if not path.exists():
         return None
+    if format == "raw" and path.is_file() and path.stat().st_size % _BLOCK_BYTES:
+        return False
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC))
     except OSError:
