@@ -168,9 +168,11 @@ def fill(
 ) -> tuple[str, dict[str, str | list[str]]]:
     """The path with its placeholders filled, and the parameters that are left.
 
-    Raises ``UsageFailure`` when a placeholder has no value.
+    A volume's id names its storage. Raises ``UsageFailure`` when a placeholder has no value.
     """
     others, parts = dict(parameters), []
+    if "{storage}" in method.path and isinstance(volume := others.get("volume"), str) and ":" in volume:
+        others.setdefault("storage", volume.partition(":")[0])
     for part in method.path.split("/")[1:]:
         if part.startswith("{"):
             value = others.pop(part[1:-1], None)

@@ -8,7 +8,7 @@ import pytest
 from kvorum.cli import table as table_module
 from kvorum.cli.ask import missing_answers
 from kvorum.cli.failures import UsageFailure
-from kvorum.cli.main import local_node, main
+from kvorum.cli.main import fill, local_node, main
 from kvorum.cli.table import Table
 
 from kvorum.cli import pvesh  # isort: skip
@@ -102,3 +102,9 @@ def test_a_command_imports_little(api, tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, env=os.environ
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_volume_s_id_names_its_storage_for_the_path() -> None:
+    method = table_module.MethodEntry("DELETE", "/nodes/{node}/storage/{storage}/content/{volume}")
+    filled = fill(method, {"node": "n1", "volume": "zp:vm-100-disk-0"})
+    assert filled == ("/nodes/n1/storage/zp/content/zp%3Avm-100-disk-0", {})
