@@ -247,18 +247,23 @@ class Relinker:
             if not change.reached(now):
                 raise KvorumError(f"corosync.conf was changed meanwhile, and link {change.link} with it")
             online = self._online()
-            lacking = [f"{change.aside} is not back"] if change.aside and change.aside not in online else []
-            lacking += [
+            away = bool(change.aside) and change.aside not in online
+            lacking = [
                 f"{node} and {other}"
                 for node, connected in (await self._connections(online)).items()
                 for other in sorted(online - {node})
                 if node < other and change.link not in connected.get(other, set())
             ]
-            if not lacking and self._store.membership.quorate:
+            if not lacking and not away and self._store.membership.quorate:
                 return
             if loop.time() > until:
+                what = (
+                    f"node '{change.aside}' is not back"
+                    if away
+                    else f"link {change.link} does not connect {'; '.join(lacking) or 'a quorum'}"
+                )
                 raise KvorumError(
-                    f"link {change.link} does not connect {'; '.join(lacking)} within {patience_s:g} s "
+                    f"{what} within {patience_s:g} s "
                     f"(UDP port {5405 + change.link} between its addresses must be open)"
                 )
             await asyncio.sleep(_LOOK_S)  # corosync tells no event of a link
