@@ -18,14 +18,15 @@ from kvorum.lab import Lab
 from kvorum.lab.plan import Plan
 
 NODES = ("n1", "n2")
+QNETD = "198.18.10.201"
 SEEN_MS = 2000
 """How soon a page shows a node that has joined (W11)."""
 
 
 @pytest.fixture
 def two(make_lab: Callable[[Plan], Lab]) -> Cluster:
-    """Two nodes of their own."""
-    return Cluster(make_lab(Plan(2)))
+    """Two nodes of their own, and a machine for QNetd."""
+    return Cluster(make_lab(Plan(2, plain=1)))
 
 
 @pytest.fixture
@@ -195,4 +196,28 @@ def test_two_nodes_become_a_cluster_by_the_clicks_of_the_how_to(
     expect(n1.locator(".kv-banners")).to_be_empty()
     lab.heal()
     expect(banner).to_be_empty()
+
+    # W16: a QDevice instead of the second vote, by the how-to's preparations on its machine
+    n2.goto(f"{pages['n2']}/#/datacenter/cluster")
+    press(n2, "Change the votes of n1")
+    n2.get_by_role("dialog").get_by_label("Votes", exact=True).fill("1")
+    in_dialog(n2, "Set votes")
+    expect(row.locator(".kv-vote")).to_have_text("1")
+    two.say("p1", "sh", "-c", "apt-get update && apt-get install -y corosync-qnetd", timeout_s=120)
+    press(n2, "Set Up QDevice")
+    dialog.get_by_label("Address", exact=True).fill(QNETD)
+    dialog.get_by_label("Password of root there", exact=True).fill(lab.password)
+    in_dialog(n2, "Continue")
+    expect(dialog).to_contain_text(
+        two.say("p1", "ssh-keygen", "-lf", "/etc/ssh/ssh_host_ed25519_key.pub").split()[1]
+    )
+    in_dialog(n2, "It is the same: set up")
+    expect(n2.get_by_role("log")).to_contain_text("votes: 3 votes, quorum 2", timeout=60_000)
+    device = n2.get_by_role("region", name="QDevice")
+    expect(device).to_contain_text(f"{QNETD}:5403")
+    expect(device).to_contain_text("Connected")
+    assert "Qdevice" in two.say("n1", "pvecm", "status")
+    press(n2, "Remove QDevice")
+    in_dialog(n2, "Remove QDevice")
+    expect(device).to_contain_text("There is no QDevice.", timeout=60_000)
     assert complaints == []

@@ -342,6 +342,8 @@ class TestDevice:
         dialog = press(tab, "Set Up QDevice")
         dialog.get_by_label("Address", exact=True).fill("10.0.0.99")
         dialog.get_by_label("Password of root there", exact=True).fill("secret")
+        dialog.get_by_label("How it decides", exact=True).select_option("lms")
+        dialog.get_by_label("Command to prefer a side").fill("/usr/bin/ping -c 1 192.0.2.1")
         submit(dialog, "Continue")
         expect(dialog.get_by_role("alert")).to_contain_text("does not answer by SSH")
         dialog.get_by_label("Address", exact=True).fill("10.0.0.50")
@@ -353,6 +355,7 @@ class TestDevice:
         expect(device).to_contain_text("10.0.0.50:5403")
         expect(device).to_contain_text("Connected")
         form = {"address": "10.0.0.50", "password": "secret", "hostkey": "SHA256:" + "k" * 43, "install": "1"}
+        form |= {"algorithm": "lms", "heuristics": "/usr/bin/ping -c 1 192.0.2.1"}
         assert changes(server) == [("POST", "/kvorum/cluster/qdevice", form)]
 
     def test_by_hand_the_commands_are_shown_and_their_answer_is_taken(self, tab: Page, server: Any) -> None:

@@ -76,13 +76,23 @@ export interface DeviceSetup {
   password?: string;
   hostkey?: string;
   install?: boolean;
+  /** how QNetd decides; without it by the count of nodes */
+  algorithm?: string;
+  /** a command that must succeed on a node for its side to be preferred */
+  heuristics?: string;
   /** print the commands for the other machine / what the last of them printed */
   manual?: boolean;
   answer?: string;
 }
 
-export const setUpDevice = ({ install, manual, ...given }: DeviceSetup): Promise<string> =>
-  change("POST", DEVICE, { ...given, install: install ? 1 : undefined, manual: manual ? 1 : undefined });
+export const setUpDevice = ({ install, manual, algorithm, heuristics, ...given }: DeviceSetup): Promise<string> =>
+  change("POST", DEVICE, {
+    ...given,
+    install: install ? 1 : undefined,
+    manual: manual ? 1 : undefined,
+    algorithm: algorithm || undefined,
+    heuristics: heuristics || undefined,
+  });
 export const removeDevice = (): Promise<string> => change("DELETE", DEVICE);
 
 async function change<T>(verb: "POST" | "DELETE", path: string, parameters: Parameters = {}): Promise<T> {

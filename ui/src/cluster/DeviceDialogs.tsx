@@ -1,7 +1,7 @@
 /** The QDevice: set up by SSH (the host key is compared first) or by hand, and removed. */
 
 import { useState } from "react";
-import { Checkbox, Button, ClipboardCopy, FormGroup, Radio } from "@patternfly/react-core";
+import { Checkbox, Button, ClipboardCopy, FormGroup, FormSelect, FormSelectOption, Radio } from "@patternfly/react-core";
 import { removeDevice, setUpDevice, shownHostKey } from "../api/cluster";
 import { useTaskNews } from "../api/taskStream";
 import { useText } from "../i18n/text";
@@ -21,10 +21,13 @@ export function SetupDialog({ onClose }: { onClose: () => void }) {
   const [bySsh, setBySsh] = useState(true);
   const [password, setPassword] = useState("");
   const [install, setInstall] = useState(true);
+  const [algorithm, setAlgorithm] = useState("");
+  const [heuristics, setHeuristics] = useState("");
   const [hostkey, setHostkey] = useState<string>();
   const [printed, setPrinted] = useState<string>();
   const [answer, setAnswer] = useState("");
-  const { errors, attempt, ...state } = useAttempt("address", "password", "hostkey", "answer");
+  const { errors, attempt, ...state } = useAttempt("address", "password", "hostkey", "answer", "heuristics");
+  const decides = { algorithm, heuristics: heuristics.trim() };
 
   const begin = (setup: Parameters<typeof setUpDevice>[0]) =>
     attempt(async () => {
@@ -38,11 +41,11 @@ export function SetupDialog({ onClose }: { onClose: () => void }) {
     });
   const step = !bySsh
     ? printed !== undefined
-      ? { word: t.device.finish, ready: answer.trim() !== "", act: () => begin({ address, answer: answer.trim(), install }) }
+      ? { word: t.device.finish, ready: answer.trim() !== "", act: () => begin({ address, answer: answer.trim(), install, ...decides }) }
       : { word: t.device.commands, ready: address !== "", act: print }
     : hostkey === undefined
       ? { word: t.device.next, ready: address !== "" && password !== "", act: compare }
-      : { word: t.device.submit, ready: true, act: () => begin({ address, password, hostkey, install }) };
+      : { word: t.device.submit, ready: true, act: () => begin({ address, password, hostkey, install, ...decides }) };
   const back = () => {
     setHostkey(undefined);
     setPrinted(undefined);
@@ -99,6 +102,25 @@ export function SetupDialog({ onClose }: { onClose: () => void }) {
         />
       )}
       {!asked && (
+        <FormGroup label={t.device.algorithm} fieldId="algorithm">
+          <FormSelect id="algorithm" value={algorithm} onChange={(_, value) => setAlgorithm(value)}>
+            <FormSelectOption value="" label={t.device.byCount} />
+            <FormSelectOption value="ffsplit" label={t.device.ffsplit} />
+            <FormSelectOption value="lms" label={t.device.lms} />
+          </FormSelect>
+        </FormGroup>
+      )}
+      {!asked && (
+        <Field
+          id="heuristics"
+          label={t.device.heuristics}
+          value={heuristics}
+          onChange={setHeuristics}
+          hint={t.device.heuristicsHint}
+          error={errors.heuristics}
+        />
+      )}
+      {!asked && (
         <Checkbox id="install" label={t.device.install} isChecked={install} onChange={(_, on) => setInstall(on)} />
       )}
       {hostkey !== undefined && (
@@ -108,7 +130,7 @@ export function SetupDialog({ onClose }: { onClose: () => void }) {
           <ClipboardCopy isReadOnly hoverTip={t.cluster.copy} clickTip={t.cluster.copied}>
             {ON_THE_HOST}
           </ClipboardCopy>
-          <Help id="hostkey" error={errors.hostkey ?? errors.password} />
+          <Help id="hostkey" error={errors.hostkey ?? errors.password ?? errors.heuristics} />
         </>
       )}
       {printed !== undefined && (

@@ -103,7 +103,8 @@ async def test_a_node_that_does_not_come_back_has_its_former_address_again(old: 
     world = World()
     await world.begin(text=old.text)
     world.unusable.add(NEW_ADDRESS)
-    with pytest.raises(KvorumError, match=r"node 'n3' is not back within .*UDP port 5405.*set back as it was"):
+    said = r"node 'n3' is not back within .*UDP port 5405.*set back as it was"
+    with pytest.raises(KvorumError, match=said):
         await world.relinker().carry_out(moving(old), "root@pam", world.log.append)
     assert has(world, "10.0.0.3", old) and world.store.read(FILE) is None
     assert world.expected == (1 if old is TWO else 99)
