@@ -203,7 +203,9 @@ def test_two_nodes_become_a_cluster_by_the_clicks_of_the_how_to(
     n2.get_by_role("dialog").get_by_label("Votes", exact=True).fill("1")
     in_dialog(n2, "Set votes")
     expect(vote).to_have_text("1")
-    two.say("p1", "sh", "-c", "apt-get update && apt-get install -y corosync-qnetd", timeout_s=120)
+    for machine in (*NODES, "p1"):
+        two.say(machine, "apt-get", "update", timeout_s=120)
+    two.say("p1", "apt-get", "install", "-y", "corosync-qnetd", timeout_s=120)
     press(n2, "Set Up QDevice")
     dialog.get_by_label("Address", exact=True).fill(QNETD)
     dialog.get_by_label("Password of root there", exact=True).fill(lab.password)
@@ -212,7 +214,10 @@ def test_two_nodes_become_a_cluster_by_the_clicks_of_the_how_to(
         two.say("p1", "ssh-keygen", "-lf", "/etc/ssh/ssh_host_ed25519_key.pub").split()[1]
     )
     in_dialog(n2, "It is the same: set up")
-    expect(n2.get_by_role("log")).to_contain_text("votes: 3 votes, quorum 2", timeout=60_000)
+    expect(dialog.get_by_role("alert")).to_contain_text("'PermitRootLogin yes' is missing there")
+    two.say("p1", "sh", "-c", "echo PermitRootLogin yes >> /etc/ssh/sshd_config && systemctl restart ssh")
+    in_dialog(n2, "It is the same: set up")
+    expect(n2.get_by_role("log")).to_contain_text("votes: 3 votes, quorum 2", timeout=90_000)
     device = n2.get_by_role("region", name="QDevice")
     expect(device).to_contain_text(f"{QNETD}:5403")
     expect(device).to_contain_text("Connected")
