@@ -371,6 +371,15 @@ class TestDevice:
         assert printed == {"address": "10.0.0.50", "manual": "1"}
         assert answered == {"address": "10.0.0.50", "answer": "LINE", "install": "1"}
 
+    def test_its_daemon_is_looked_at_while_it_is_on_the_screen(self, tab: Page, server: Any) -> None:
+        """No event tells of it: it comes up some seconds after the setup, and may lose its host."""
+        server.world.device = {"QNetd host": "10.0.0.50:5403", "State": "Connecting"}
+        tab.reload()
+        device = tab.get_by_role("region", name="QDevice")
+        expect(device).to_contain_text("Connecting")
+        server.world.device["State"] = "Connected"
+        expect(device).to_contain_text("Connected", timeout=30_000)
+
     def test_it_is_removed_by_a_second_click(self, tab: Page, server: Any) -> None:
         server.world.device = {"QNetd host": "10.0.0.50:5403", "State": "Connected"}
         dialog = press(tab, "Remove QDevice")

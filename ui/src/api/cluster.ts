@@ -20,7 +20,9 @@ const DEVICE = "/kvorum/cluster/qdevice";
 export const useNetwork = (node: string) => useLive<NetworkRow[]>(["network", node], `${nodePath(node)}/network`);
 export const useJoinAnswer = () => useLive<JoinAnswer>(["join"], "/cluster/config/join");
 export const useJoinTokens = () => useLive<JoinToken[]>(["tokens"], TOKENS);
-export const useDevice = () => useLive<DeviceStatus>(["device"], "/cluster/config/qdevice", { missing: NO_DEVICE });
+/** Its daemon comes up, and loses QNetd, without an event. */
+export const useDevice = () =>
+  useLive<DeviceStatus>(["device"], "/cluster/config/qdevice", { missing: NO_DEVICE, untold: true });
 export const usePageCertificate = (node: string) =>
   useLive<PageCertificate | null>(["certificate", node], certificatePath(node), { missing: null });
 

@@ -109,8 +109,15 @@ export const useVersion = () =>
     staleTime: Infinity,
   });
 
-/** Asks for a path when something makes it old; `missing` stands in where this server has no such method. */
-export function useLive<T>(key: readonly unknown[], path: string, optional?: { missing: T }): Live<T> {
+/**
+ * Asks for a path when something makes it old; `missing` stands in where this server has no such method, and
+ * what no event tells of (`untold`) is asked for while it is on the screen.
+ */
+export function useLive<T>(
+  key: readonly unknown[],
+  path: string,
+  optional?: { missing: T; untold?: boolean },
+): Live<T> {
   const poll = useFeed(pollMs);
   return useQuery({
     queryKey: key,
@@ -122,8 +129,10 @@ export function useLive<T>(key: readonly unknown[], path: string, optional?: { m
         throw error;
       }
     },
-    refetchInterval: (query) =>
-      optional && query.state.data === optional.missing && poll !== false ? ABSENT_MS : poll,
+    refetchInterval: (query) => {
+      if (optional && query.state.data === optional.missing && poll !== false) return ABSENT_MS;
+      return optional?.untold && poll === false ? LINKS_MS : poll;
+    },
   });
 }
 
