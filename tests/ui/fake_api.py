@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import fake_guests
 from aiohttp import web
+from fake_guests import TICKET, Consoles, Inside
 
 PAGE = Path(__file__).parents[2] / "src" / "kvorum" / "server" / "page"
 PASSWORD = "kvorum"
@@ -108,11 +111,21 @@ class World:
     """How many streams are open."""
     opened: list[str] = field(default_factory=list)
     """The Last-Event-ID of each stream that was opened."""
+    inside: dict[int, Inside] = field(default_factory=dict)
+    """The settings and snapshots of guests."""
+    consoles: Consoles = field(default_factory=Consoles)
+    refuse_settings: dict[str, str] = field(default_factory=dict)
+    """When set, changes and new guests are refused with these errors by parameter."""
 
     def reset(self) -> None:
         """Begin anew; tasks still under way belong to the old world and change nothing here."""
         kept = {"epoch": self.epoch + 1, "streams": self.streams}
         self.__dict__.update(new_world().__dict__ | kept)
+
+    def inside_of(self, vmid: int, guest: Json) -> Inside:
+        if vmid not in self.inside:
+            self.inside[vmid] = Inside(fake_guests.first_settings(vmid, guest["name"]))
+        return self.inside[vmid]
 
     @property
     def quorate(self) -> bool:
@@ -311,7 +324,7 @@ def guest_row(vmid: int, guest: Json) -> Json:
     row |= {
         "node": guest["node"],
         "status": guest["status"],
-        "template": 0,
+        "template": guest.get("template", 0),
         "maxcpu": 2,
         "cpu": 0.034 * running,
     }
@@ -481,7 +494,8 @@ async def network(request: web.Request) -> web.Response:
         | {"cidr": f"10.{n}.0.9/24"}
         for n in (0, 1, 2)
     ]
-    return data([*rows, {"iface": "eno9", "type": "eth", "active": 0}])
+    bridge = {"iface": "vmbr0", "type": "bridge", "active": 1}
+    return data([*rows, {"iface": "eno9", "type": "eth", "active": 0}, bridge])
 
 
 async def certificate(request: web.Request) -> web.Response:
@@ -603,17 +617,197 @@ async def guest_status(request: web.Request) -> web.Response:
     )
 
 
-async def guest_config(request: web.Request) -> web.Response:
+def inside_of(request: web.Request) -> Inside:
     vmid, guest = guest_of(request)
+    return request.app[WORLD].inside_of(vmid, guest)
+
+
+async def guest_config(request: web.Request) -> web.Response:
+    _, guest = guest_of(request)
+    return data(inside_of(request).settings | {"name": guest["name"], "digest": "0" * 40})
+
+
+async def guest_pending(request: web.Request) -> web.Response:
+    return data(inside_of(request).pending())
+
+
+async def set_guest_config(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    vmid, guest = guest_of(request)
+    if world.refuse_settings:
+        return refuse(400, "Parameter verification failed.", **world.refuse_settings)
+    form, inside = dict(await request.post()), inside_of(request)
+
+    def done() -> None:
+        inside.change(form, guest["status"] == "running")
+        guest["name"] = inside.settings.get("name", guest["name"])
+
+    if request.method == "POST":
+        return data(world.begin(guest["node"], "qmconfig", vmid, ["update VM"], done))
+    done()
+    return data(None)
+
+
+async def grow_disk(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    vmid, guest = guest_of(request)
+    form = await request.post()
+    inside = inside_of(request)
+    disk, more = str(form["disk"]), float(str(form["size"]).strip("+G"))
+
+    def done() -> None:
+        text = inside.settings[disk]
+        size = re.search(r"size=(\d+)G", text)
+        assert size is not None
+        inside.settings[disk] = text.replace(size[0], f"size={int(size[1]) + more:g}G")
+
+    return data(world.begin(guest["node"], "resize", vmid, [f"resize {disk}"], done))
+
+
+async def create_guest(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    if world.refuse_settings:
+        return refuse(400, "Parameter verification failed.", **world.refuse_settings)
+    form, node = dict(await request.post()), request.match_info["node"]
+    vmid, start = int(str(form.pop("vmid"))), form.pop("start", "0") == "1"
+    if vmid in world.guests:
+        return refuse(500, f"unable to create VM {vmid} - VM {vmid} already exists on node '{node}'")
+
+    def done() -> None:
+        world.inside[vmid] = Inside({})
+        world.inside[vmid].change(form, False)
+        name = str(form.get("name", f"VM {vmid}"))
+        status = "running" if start else "stopped"
+        world.guests[vmid] = {"name": name, "node": node, "status": status, "since": time.time()}
+
+    return data(world.begin(node, "qmcreate", vmid, ["scsi0: created"], done))
+
+
+async def destroy_guest(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    vmid, guest = guest_of(request)
+    return data(world.begin(guest["node"], "qmdestroy", vmid, [], lambda: world.guests.pop(vmid)))
+
+
+async def clone_guest(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    vmid, guest = guest_of(request)
+    form = await request.post()
+    inside = inside_of(request)
+    newid, name = int(str(form["newid"])), str(form.get("name", f"VM {form['newid']}"))
+
+    def done() -> None:
+        world.inside[newid] = Inside(inside.settings | {"name": name})
+        world.guests[newid] = {**guest, "name": name, "status": "stopped", "template": 0}
+
+    return data(world.begin(guest["node"], "qmclone", vmid, ["cloning"], done))
+
+
+async def make_template(request: web.Request) -> web.Response:
+    vmid, guest = guest_of(request)
+    world = request.app[WORLD]
+    return data(world.begin(guest["node"], "qmtemplate", vmid, [], lambda: guest.update(template=1)))
+
+
+async def next_id(request: web.Request) -> web.Response:
+    vmid = next(number for number in range(100, 1000) if number not in request.app[WORLD].guests)
+    return data(str(vmid))
+
+
+async def node_storages(request: web.Request) -> web.Response:
+    room = {"active": 1, "total": 100 * GIB, "avail": 60 * GIB}
     return data(
-        {"name": guest["name"], "cores": 2, "memory": "2048", "machine": "q35", "ostype": "l26", "agent": "1"}
-        | {
-            "scsi0": f"shared:{vmid}/vm-{vmid}-disk-0.qcow2,size=8G,discard=on",
-            "scsihw": "virtio-scsi-single",
-        }
-        | {"net0": "virtio=BC:24:11:5A:10:4F,bridge=vmbr0", "boot": "order=scsi0", "digest": "0" * 40}
-        | {"description": "Serves the family's photos.\n"}
+        [
+            {"storage": "local", "type": "dir", "content": "iso,vztmpl,backup,images", **room},
+            {"storage": "shared", "type": "dir", "content": "images", "shared": 1, **room},
+        ]
     )
+
+
+async def volumes(request: web.Request) -> web.Response:
+    if request.query.get("content") != "iso":
+        return data([])
+    return data([{"volid": "local:iso/debian-13.iso", "content": "iso", "format": "iso", "size": GIB}])
+
+
+async def cpu_models(request: web.Request) -> web.Response:
+    return data([{"name": name, "custom": 0} for name in ("x86-64-v2-AES", "host", "max")])
+
+
+async def machines(request: web.Request) -> web.Response:
+    return data([{"id": f"pc-{kind}-10.0", "type": kind, "version": "10.0"} for kind in ("i440fx", "q35")])
+
+
+async def snapshots(request: web.Request) -> web.Response:
+    return data(inside_of(request).snapshot_rows())
+
+
+async def take_snapshot(request: web.Request) -> web.Response:
+    vmid, guest = guest_of(request)
+    inside, form = inside_of(request), await request.post()
+    name, text = str(form["snapname"]), str(form.get("description", ""))
+    if any(row["name"] == name for row in inside.snapshots):
+        return refuse(400, "Parameter verification failed.", snapname=f"there is a snapshot '{name}' already")
+    memory = form.get("vmstate") == "1"
+    begin = request.app[WORLD].begin
+    done = inside.snapshot
+    return data(begin(guest["node"], "qmsnapshot", vmid, ["saving"], lambda: done(name, text, memory)))
+
+
+async def of_snapshot(request: web.Request) -> web.Response:
+    """Roll back to it, or delete it."""
+    vmid, guest = guest_of(request)
+    inside, name, world = inside_of(request), request.match_info["name"], request.app[WORLD]
+    if request.method == "POST":
+        return data(
+            world.begin(guest["node"], "qmrollback", vmid, [], lambda: setattr(inside, "parent", name))
+        )
+
+    def deleted() -> None:
+        inside.snapshots = [row for row in inside.snapshots if row["name"] != name]
+
+    return data(world.begin(guest["node"], "qmdelsnapshot", vmid, [], deleted))
+
+
+async def describe_snapshot(request: web.Request) -> web.Response:
+    text = str((await request.post())["description"])
+    for row in inside_of(request).snapshots:
+        if row["name"] == request.match_info["name"]:
+            row["description"] = text
+    return data(None)
+
+
+async def offer_console(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    if world.consoles.refuse:
+        return refuse(500, world.consoles.refuse)
+    port = 5901 if request.path.endswith("vncproxy") else 5902
+    return data({"port": port, "ticket": TICKET, "user": "root@pam", "upid": "UPID:", "cert": ""})
+
+
+async def console(request: web.Request) -> web.StreamResponse:
+    """The websocket of a console: a display on port 5901, a terminal on 5902."""
+    consoles = request.app[WORLD].consoles
+    assert request.query["vncticket"] == TICKET
+    socket = web.WebSocketResponse(protocols=("binary",))
+    await socket.prepare(request)
+    talk = fake_guests.display if request.query["port"] == "5901" else fake_guests.terminal
+    talking = asyncio.create_task(talk(socket, consoles))
+    consoles.open += 1
+    try:
+        while not talking.done() and not consoles.close_with:
+            await asyncio.wait({talking}, timeout=0.05)
+        if consoles.close_with:
+            await socket.close(code=1008, message=consoles.close_with.encode())
+    finally:
+        consoles.open -= 1
+        talking.cancel()
+        await asyncio.gather(talking, return_exceptions=True)
+    return socket
+
+
+async def screenshot(request: web.Request) -> web.Response:
+    return web.Response(body=b"\x89PNG\r\n\x1a\n", content_type="image/png")
 
 
 async def migrate_check(request: web.Request) -> web.Response:
@@ -632,6 +826,8 @@ async def power(request: web.Request) -> web.Response:
         return refuse(500, "storage 'tank' is not available on node 'pve3': import the pool first")
 
     def done() -> None:
+        if action in ("start", "reboot"):
+            inside_of(request).started()
         guest.update(
             status="running" if action in ("start", "reboot", "reset") else "stopped", since=time.time()
         )
@@ -657,7 +853,9 @@ def shown(world: World) -> dict[tuple[str, str], Json]:
     found |= {("task", task.upid): task.row() for task in reversed(world.tasks)}
     for vmid, guest in world.guests.items():
         path = f"nodes/{guest['node']}/qemu-server/{vmid}.conf"
-        found["store", path] = {"path": path, "version": 1, "name": guest["name"]}
+        inside = world.inside_of(vmid, guest)
+        told = [guest["name"], dict(inside.settings), dict(inside.waiting), inside.parent]
+        found["store", path] = {"path": path, "version": 1, "told": [*told, json.dumps(inside.snapshots)]}
     online = [name for name in world.votes if name in world.online]
     offline = [name for name in world.votes if name not in world.online]
     for path in ("corosync.conf", "nodes/pve/former-ssl.pem"):
@@ -797,12 +995,38 @@ def application(world: World) -> web.Application:
         (f"{guest}/status/current", guest_status),
         (f"{guest}/config", guest_config),
         (f"{guest}/migrate", migrate_check),
+        (f"{guest}/pending", guest_pending),
+        (f"{guest}/snapshot", snapshots),
+        (f"{guest}/vncwebsocket", console),
+        (f"{api}/nodes/{{node}}/vncwebsocket", console),
+        (f"/api2/png/kvorum{guest.removeprefix(api)}/screenshot", screenshot),
+        (f"{api}/cluster/nextid", next_id),
+        (f"{api}/nodes/{{node}}/storage", node_storages),
+        (f"{api}/nodes/{{node}}/storage/{{storage}}/content", volumes),
+        (f"{api}/nodes/{{node}}/capabilities/qemu/cpu", cpu_models),
+        (f"{api}/nodes/{{node}}/capabilities/qemu/machines", machines),
         (f"{task}/log", task_log),
         (f"{task}/status", task_status),
     ):
         app.router.add_get(path, handler)
     app.router.add_post(f"{guest}/status/{{action:start|stop|shutdown|reboot|reset}}", power)
     app.router.add_post(f"{guest}/migrate", migrate)
+    app.router.add_put(f"{guest}/config", set_guest_config)
+    app.router.add_put(f"{guest}/resize", grow_disk)
+    app.router.add_put(f"{guest}/snapshot/{{name}}/config", describe_snapshot)
+    app.router.add_delete(guest, destroy_guest)
+    app.router.add_delete(f"{guest}/snapshot/{{name}}", of_snapshot)
+    for path, handler in (
+        (f"{guest}/config", set_guest_config),
+        (f"{guest}/clone", clone_guest),
+        (f"{guest}/template", make_template),
+        (f"{guest}/snapshot", take_snapshot),
+        (f"{guest}/snapshot/{{name}}/rollback", of_snapshot),
+        (f"{guest}/{{kind:vncproxy|termproxy}}", offer_console),
+        (f"{api}/nodes/{{node}}/{{kind:termproxy}}", offer_console),
+        (f"{api}/nodes/{{node}}/qemu", create_guest),
+    ):
+        app.router.add_post(path, handler)
     for path, handler in (
         (f"{api}/cluster/config", create_cluster),
         (f"{api}/cluster/config/join", join_cluster),

@@ -52,7 +52,7 @@ describe("what has to be asked again", () => {
     ["load alone: nothing", resource(vm(100, { cpu: 0.5, mem: 9 })), []],
     ["a new state", resource(vm(100, { status: "running" })), [["guest", 100], ["migrate", 100]]],
     ["a new node", resource(vm(100, { node: "n2" })), [["guest", 100], ["migrate", 100]]],
-    ["a guest's file", { name: "store", data: { path: "nodes/n2/qemu-server/100.conf" } }, [["config", 100], ["guest", 100], ["migrate", 100]]],
+    ["a guest's file", { name: "store", data: { path: "nodes/n2/qemu-server/100.conf" } }, [["config", 100], ["pending", 100], ["snapshots", 100], ["guest", 100], ["migrate", 100]]],
     ["the cluster's file", { name: "store", data: { path: "corosync.conf" } }, CLUSTER],
     ["a page's certificate", { name: "store", data: { path: "nodes/n2/former-ssl.pem" } }, [["certificate", "n2"], ["join"]]],
     ["any other file: nothing", { name: "store", data: { path: "vzdump.cron" } }, []],

@@ -81,6 +81,9 @@ const CLUSTER: Stale[] = [["status"], ["quorum"], ["votes"], ["migrate"], ["join
 const CERTIFICATE_FILE = /^nodes\/([^/]+)\/[^/]+-ssl\.pem$/;
 const GUEST_FILE = /^nodes\/[^/]+\/qemu-server\/(\d+)\.conf$/;
 
+/** What is read from a guest's file. */
+const OF_GUEST = ["config", "pending", "snapshots", "guest", "migrate"];
+
 /** What the changes make old; `rows` are the resources before them. */
 export function madeStale(rows: readonly Resource[], changes: readonly Change[]): Stale[] {
   const stale = new Map<string, Stale>();
@@ -96,7 +99,7 @@ export function madeStale(rows: readonly Resource[], changes: readonly Change[])
 
 function staleByFile(path: string): Stale[] {
   const vmid = GUEST_FILE.exec(path)?.[1];
-  if (vmid !== undefined) return [["config", Number(vmid)], ["guest", Number(vmid)], ["migrate", Number(vmid)]];
+  if (vmid !== undefined) return OF_GUEST.map((what) => [what, Number(vmid)]);
   if (path === "corosync.conf") return CLUSTER;
   const node = CERTIFICATE_FILE.exec(path)?.[1];
   if (node !== undefined) return [["certificate", node], ["join"]];

@@ -188,7 +188,7 @@ function refreshNodeStatus(id: string): void {
  * Asks a guest's node about it. While the guest moves, what was last known stays, and a refusal makes the page
  * look for the guest's new place before it says anything.
  */
-function useGuest<T>(what: string, node: string, vmid: number, path: string): Live<T> {
+export function useGuest<T>(what: string, node: string, vmid: number, path: string): Live<T> {
   const poll = useFeed(pollMs);
   return useQuery({
     queryKey: [what, vmid, node],

@@ -5,7 +5,7 @@ import { createCluster, useNetwork } from "../api/cluster";
 import { useText } from "../i18n/text";
 import { Field, useAttempt } from "../shell/form";
 import { useTaskFocus } from "../tasks/focus";
-import { Dialog } from "./Dialog";
+import { Dialog } from "../shell/Dialog";
 import { LinkFields } from "./LinkFields";
 import { linkParameters, ownAddresses, type Link } from "./links";
 

@@ -10,7 +10,7 @@ import { Facts } from "../shell/parts";
 import { useTaskFocus } from "../tasks/focus";
 import { Lines } from "../tasks/Lines";
 import { readUpid } from "../tasks/model";
-import { Dialog } from "./Dialog";
+import { Dialog } from "../shell/Dialog";
 
 const ON_THE_HOST = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub";
 

@@ -9,7 +9,7 @@ import { moment } from "../i18n/units";
 import { Failure, Field, ShownOnce, useAttempt } from "../shell/form";
 import { Facts } from "../shell/parts";
 import { QrCode } from "../shell/QrCode";
-import { Dialog } from "./Dialog";
+import { Dialog } from "../shell/Dialog";
 import { informationText } from "./invitation";
 
 interface Props {

@@ -9,7 +9,7 @@ import { Field, Help, useAttempt } from "../shell/form";
 import { Facts } from "../shell/parts";
 import { useTaskFocus } from "../tasks/focus";
 import { LINK_NAMES } from "./CreateDialog";
-import { Dialog } from "./Dialog";
+import { Dialog } from "../shell/Dialog";
 import { readInvitation, type Invitation } from "./invitation";
 import { JoinProgress } from "./JoinProgress";
 import { LinkFields } from "./LinkFields";

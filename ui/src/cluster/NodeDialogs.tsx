@@ -9,7 +9,7 @@ import { useText } from "../i18n/text";
 import { Field, useAttempt } from "../shell/form";
 import { useTaskFocus } from "../tasks/focus";
 import type { Guest } from "../tree/model";
-import { Dialog } from "./Dialog";
+import { Dialog } from "../shell/Dialog";
 
 export function RemoveDialog({ node, guests, onClose }: { node: string; guests: Guest[]; onClose: () => void }) {
   const t = useText();

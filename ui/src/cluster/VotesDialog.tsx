@@ -8,7 +8,7 @@ import { explain, losses, readQuorum, type Quorum } from "../datacenter/quorum";
 import { useText } from "../i18n/text";
 import { Field, useAttempt } from "../shell/form";
 import { useTaskFocus } from "../tasks/focus";
-import { Dialog } from "./Dialog";
+import { Dialog } from "../shell/Dialog";
 import type { Member } from "./members";
 
 const MOST = 255;

@@ -1,6 +1,7 @@
 /** The guest's buttons. One that cannot act says why. */
 
-import { Button, Tooltip } from "@patternfly/react-core";
+import { useState } from "react";
+import { Button, Dropdown, DropdownItem, DropdownList, MenuToggle, Tooltip } from "@patternfly/react-core";
 import { useText } from "../i18n/text";
 import type { Cluster, Guest } from "../tree/model";
 import { choicesFor, type Choice } from "./choices";
@@ -12,10 +13,42 @@ export function Actions({ guest, cluster }: { guest: Guest; cluster: Cluster }) 
   const refused = cluster.quorate ? undefined : t.quorum.actionRefused;
   return (
     <div className="kv-actions" role="toolbar" aria-label={t.guest.actions}>
-      {choicesFor(guest, cluster).map((choice) => (
-        <Act key={choice.action} choice={choice} refused={refused} onClick={() => begin(guest, choice.action)} />
-      ))}
+      {choicesFor(guest, cluster)
+        .filter(({ more }) => !more)
+        .map((choice) => (
+          <Act key={choice.action} choice={choice} refused={refused} onClick={() => begin(guest, choice.action)} />
+        ))}
+      <More guest={guest} cluster={cluster} refused={refused} />
     </div>
+  );
+}
+
+function More({ guest, cluster, refused }: { guest: Guest; cluster: Cluster; refused: string | undefined }) {
+  const t = useText();
+  const { begin } = useDoing();
+  const [open, setOpen] = useState(false);
+  return (
+    <Dropdown
+      isOpen={open}
+      onOpenChange={setOpen}
+      onSelect={() => setOpen(false)}
+      popperProps={{ position: "end" }}
+      toggle={(ref) => (
+        <MenuToggle ref={ref} size="sm" isExpanded={open} isDisabled={refused !== undefined} onClick={() => setOpen(!open)}>
+          {t.guest.moreWord}
+        </MenuToggle>
+      )}
+    >
+      <DropdownList>
+        {choicesFor(guest, cluster)
+          .filter(({ more }) => more)
+          .map(({ action, fits }) => (
+            <DropdownItem key={action} isDisabled={!fits} isDanger={action === "remove"} onClick={() => begin(guest, action)}>
+              {t.guest[action]}
+            </DropdownItem>
+          ))}
+      </DropdownList>
+    </Dropdown>
   );
 }
 

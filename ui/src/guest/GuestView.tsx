@@ -1,6 +1,7 @@
 /** One guest: how it is, what it is made of, what was done to it, and the buttons that do something. */
 
-import { Alert } from "@patternfly/react-core";
+import { lazy, Suspense, type ReactNode } from "react";
+import { Alert, Spinner } from "@patternfly/react-core";
 import { useGuestConfig, useGuestStatus, useTasks, type Live } from "../api/live";
 import type { GuestConfig, GuestStatus, TaskRow } from "../api/types";
 import { useText } from "../i18n/text";
@@ -17,6 +18,10 @@ import { Actions } from "./Actions";
 import { ConfigTable } from "./ConfigTable";
 
 const RECENT = 6;
+const ConsoleTab = lazy(() => import("../console/ConsoleTab"));
+const HardwareTab = lazy(() => import("../hardware/HardwareTab"));
+const OptionsTab = lazy(() => import("../options/OptionsTab"));
+const SnapshotsTab = lazy(() => import("../snapshots/SnapshotsTab"));
 
 interface Props {
   guest: Guest;
@@ -28,10 +33,19 @@ export function GuestView({ guest: listed, cluster, tab = "summary" }: Props) {
   const t = useText();
   const status = useGuestStatus(listed.node, listed.vmid);
   const config = useGuestConfig(listed.node, listed.vmid);
-  const guest = withLiveState(listed, status.isPlaceholderData ? undefined : status.data);
+  const guest = withLiveState(listed, status.isPlaceholderData || status.isError ? undefined : status.data);
   const tasks = useTasks();
   const own = sortTasks((tasks.data ?? []).filter((task) => task.id === String(guest.vmid)));
   const state = t.state[guest.state];
+  const refused = cluster.quorate ? undefined : t.quorum.actionRefused;
+  const views: Record<Tab<"guest">, () => ReactNode> = {
+    summary: () => <Summary guest={guest} status={status.data} config={config} tasks={own.slice(0, RECENT)} />,
+    console: () => <ConsoleTab guest={guest} config={config.data} />,
+    hardware: () => <HardwareTab guest={guest} refused={refused} />,
+    options: () => <OptionsTab guest={guest} refused={refused} />,
+    snapshots: () => <SnapshotsTab guest={guest} refused={refused} />,
+    tasks: () => <TasksPanel tasks={own} none={t.guest.noTasks} />,
+  };
   return (
     <>
       <header className="kv-head">
@@ -44,11 +58,7 @@ export function GuestView({ guest: listed, cluster, tab = "summary" }: Props) {
       </header>
       {status.error && <Alert isInline variant="warning" title={status.error.message} />}
       <PlaceTabs route={{ view: "guest", vmid: guest.vmid, tab }} />
-      {tab === "tasks" ? (
-        <TasksPanel tasks={own} none={t.guest.noTasks} />
-      ) : (
-        <Summary guest={guest} status={status.data} config={config} tasks={own.slice(0, RECENT)} />
-      )}
+      <Suspense fallback={<Spinner aria-label={t.loading} />}>{views[tab]()}</Suspense>
     </>
   );
 }

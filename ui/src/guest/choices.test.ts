@@ -27,12 +27,12 @@ const nodes = (count: number): Cluster => ({
 });
 
 test.each([
-  ["stopped", 2, "start migrate"],
-  ["running", 2, "shutdown reboot stop reset migrate"],
-  ["paused", 2, "shutdown reboot stop reset migrate"],
-  ["unknown", 2, "shutdown reboot stop reset migrate"],
-  ["template", 2, "migrate"],
-  ["running", 1, "shutdown reboot stop reset"],
+  ["stopped", 2, "start migrate clone template remove"],
+  ["running", 2, "shutdown reboot stop reset migrate clone"],
+  ["paused", 2, "shutdown reboot stop reset migrate clone"],
+  ["unknown", 2, "shutdown reboot stop reset migrate clone"],
+  ["template", 2, "migrate clone remove"],
+  ["running", 1, "shutdown reboot stop reset clone"],
 ] as const)("a guest that is %s, of %i nodes: %s", (state, count, expected) => {
   const fitting = choicesFor(guest(state), nodes(count)).filter(({ fits }) => fits);
   expect(fitting.map(({ action }) => action).join(" ")).toBe(expected);

@@ -3,7 +3,9 @@
 import type { PowerAction } from "../api/actions";
 import type { Cluster, Guest } from "../tree/model";
 
-export type GuestAction = PowerAction | "migrate";
+export type GuestAction = PowerAction | "migrate" | MoreAction;
+/** What one does with a guest as a whole, seldom. */
+export type MoreAction = "clone" | "template" | "remove";
 
 export interface Choice {
   action: GuestAction;
@@ -11,23 +13,35 @@ export interface Choice {
   fits: boolean;
   /** what one most likely wants */
   primary: boolean;
+  /** behind a button "More" where there is little room */
+  more: boolean;
 }
 
 /** Everything, in the order it is shown. */
 export function choicesFor(guest: Guest, cluster: Cluster): Choice[] {
   const template = guest.state === "template";
   const running = guest.state !== "stopped" && !template;
+  const choice = (action: GuestAction, fits: boolean) => ({ action, fits, primary: action === "start" && !running, more: MORE.has(action) });
   return [
-    { action: "start", fits: !running && !template, primary: !running },
-    { action: "shutdown", fits: running, primary: false },
-    { action: "reboot", fits: running, primary: false },
-    { action: "stop", fits: running, primary: false },
-    { action: "reset", fits: running, primary: false },
-    { action: "migrate", fits: cluster.nodes.length > 1, primary: false },
+    choice("start", !running && !template),
+    choice("shutdown", running),
+    choice("reboot", running),
+    choice("stop", running),
+    choice("reset", running),
+    choice("migrate", cluster.nodes.length > 1),
+    choice("clone", true),
+    choice("template", guest.state === "stopped"),
+    choice("remove", !running),
   ];
 }
 
-/** Whether it is asked for once more before it is done; migrating has a dialog of its own. */
+/** Whether it is asked for once more before it is done; the others have dialogs of their own. */
 export function needsWord(action: GuestAction): action is Exclude<PowerAction, "start"> {
-  return action !== "start" && action !== "migrate";
+  return action !== "start" && action !== "migrate" && !isMore(action);
 }
+
+export function isMore(action: GuestAction): action is MoreAction {
+  return MORE.has(action);
+}
+
+const MORE: ReadonlySet<GuestAction> = new Set(["clone", "template", "remove"]);

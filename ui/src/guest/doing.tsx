@@ -1,12 +1,12 @@
 /** Carries out what is asked for a guest, by its buttons or the tree's menu: questions, dialogs, and refusals. */
 
-import { createContext, useContext, useState, type ReactNode } from "react";
+import { createContext, lazy, Suspense, useContext, useState, type ReactNode } from "react";
 import { Alert, AlertActionCloseButton } from "@patternfly/react-core";
 import { power, type PowerAction } from "../api/actions";
 import { useText } from "../i18n/text";
 import { useTaskFocus } from "../tasks/focus";
 import type { Cluster, Guest } from "../tree/model";
-import { needsWord, type GuestAction } from "./choices";
+import { isMore, needsWord, type GuestAction, type MoreAction } from "./choices";
 import { ConfirmPower } from "./ConfirmPower";
 import { MigrateDialog } from "./MigrateDialog";
 
@@ -62,9 +62,25 @@ export function DoingProvider({ cluster, children }: { cluster: Cluster; childre
           onClose={close}
         />
       )}
+      {asked && isMore(asked.action) && (
+        <Suspense fallback={null}>
+          <More action={asked.action} guest={asked.guest} onClose={close} />
+        </Suspense>
+      )}
       {asked?.action === "migrate" && <MigrateDialog guest={asked.guest} cluster={cluster} onClose={close} />}
     </Context>
   );
+}
+
+const DIALOGS = {
+  clone: lazy(async () => ({ default: (await import("./MoreDialogs")).CloneDialog })),
+  template: lazy(async () => ({ default: (await import("./MoreDialogs")).TemplateDialog })),
+  remove: lazy(async () => ({ default: (await import("./MoreDialogs")).RemoveDialog })),
+};
+
+function More({ action, guest, onClose }: { action: MoreAction; guest: Guest; onClose: () => void }) {
+  const Dialog = DIALOGS[action];
+  return <Dialog guest={guest} onClose={onClose} />;
 }
 
 export function useDoing(): Doing {

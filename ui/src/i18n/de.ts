@@ -1,4 +1,5 @@
 import { deCluster } from "./deCluster";
+import { deGuest } from "./deGuest";
 import type { Dictionary } from "./en";
 
 export const de: Dictionary = {
@@ -31,8 +32,14 @@ export const de: Dictionary = {
     cluster: "Cluster",
     guests: "Gäste",
     tasks: "Aufgaben",
+    shell: "Shell",
+    console: "Konsole",
+    hardware: "Hardware",
+    options: "Optionen",
+    snapshots: "Schnappschüsse",
   },
   ...deCluster,
+  ...deGuest,
   login: {
     title: "Anmelden",
     username: "Benutzername",
@@ -231,9 +238,26 @@ export const de: Dictionary = {
     confirmResetText:
       "Das drückt den Reset-Knopf: der Gast wird nicht gefragt; was er noch nicht auf die Platte geschrieben hat, geht verloren.",
     more: "Weitere Aktionen",
+    moreWord: "Mehr",
+    clone: "Klonen…",
+    cloneOf: (name) => `${name} klonen`,
+    cloneWord: "Klonen",
+    full: "Vollständiger Klon",
+    fullText: "Eine Kopie aller Daten; sonst ein verknüpfter Klon, der diese Vorlage braucht, solange er lebt.",
+    ofSnapshot: "Zu klonender Stand",
+    sameStorage: "derselbe wie beim Original",
+    template: "In Vorlage umwandeln…",
+    templateOf: (name) => `${name} in eine Vorlage umwandeln?`,
+    templateWord: "Umwandeln",
+    templateText: "Sie wird nie mehr gestartet, nur noch geklont. Einen Weg zurück gibt es nicht.",
+    remove: "Entfernen…",
+    removeOf: (name) => `${name} entfernen?`,
+    removeWord: "Entfernen",
+    removeText: "Der Gast, seine Konfiguration und alle seine Platten werden vernichtet.",
+    typeId: (vmid) => `Zur Bestätigung ${vmid} eingeben`,
     actionsOf: (name) => `Aktionen für ${name}`,
     failed: (what) => `${what}: abgelehnt`,
-    template: "Eine Vorlage kann nicht gestartet werden.",
+    isTemplate: "Eine Vorlage kann nicht gestartet werden.",
     onNode: (node) => `auf ${node}`,
   },
   migrate: {
@@ -309,6 +333,7 @@ export const de: Dictionary = {
       vzdump: "Sichern",
       qmrestore: "VM wiederherstellen",
       vncproxy: "Konsole von VM",
+      vncshell: "Shell",
       hamigrate: "HA: migrieren",
       hastart: "HA: starten",
       hastop: "HA: stoppen",

@@ -1,4 +1,5 @@
 import { enCluster } from "./enCluster";
+import { enGuest } from "./enGuest";
 
 /** English, and the shape that every other language must have. */
 export const en = {
@@ -31,8 +32,14 @@ export const en = {
     cluster: "Cluster",
     guests: "Guests",
     tasks: "Tasks",
+    shell: "Shell",
+    console: "Console",
+    hardware: "Hardware",
+    options: "Options",
+    snapshots: "Snapshots",
   },
   ...enCluster,
+  ...enGuest,
   login: {
     title: "Log in",
     username: "User name",
@@ -231,9 +238,26 @@ export const en = {
     confirmResetText:
       "This presses the reset button: the guest is not asked, and what it has not yet written to disk is lost.",
     more: "More actions",
+    moreWord: "More",
+    clone: "Clone…",
+    cloneOf: (name: string) => `Clone ${name}`,
+    cloneWord: "Clone",
+    full: "Full clone",
+    fullText: "A copy of all data; else a linked clone, which needs this template for as long as it lives.",
+    ofSnapshot: "State to clone",
+    sameStorage: "the same as the original",
+    template: "Convert to template…",
+    templateOf: (name: string) => `Make a template of ${name}?`,
+    templateWord: "Convert",
+    templateText: "It is never started again, only cloned. There is no way back.",
+    remove: "Remove…",
+    removeOf: (name: string) => `Remove ${name}?`,
+    removeWord: "Remove",
+    removeText: "The guest, its configuration and all its disks are destroyed.",
+    typeId: (vmid: number) => `Type ${vmid} to confirm`,
     actionsOf: (name: string) => `Actions for ${name}`,
     failed: (what: string) => `${what} was refused`,
-    template: "A template cannot be started.",
+    isTemplate: "A template cannot be started.",
     onNode: (node: string) => `on ${node}`,
   },
   migrate: {
@@ -303,6 +327,7 @@ export const en = {
       vzdump: "Back up",
       qmrestore: "Restore VM",
       vncproxy: "Console of VM",
+      vncshell: "Shell",
       hamigrate: "HA: migrate",
       hastart: "HA: start",
       hastop: "HA: stop",

@@ -1,7 +1,9 @@
 /** One node: how it is, and which guests it has. */
 
-import { Alert } from "@patternfly/react-core";
+import { lazy, Suspense } from "react";
+import { Alert, Spinner } from "@patternfly/react-core";
 import { useNodeStatus, useTasks } from "../api/live";
+import { nodePath } from "../api/paths";
 import type { NodeStatus } from "../api/types";
 import { GuestsTable } from "../guest/GuestsTable";
 import { useText } from "../i18n/text";
@@ -13,6 +15,8 @@ import { TasksPanel } from "../tasks/TasksPanel";
 import { NodeIcon, StateText } from "../tree/icons";
 import { StoragesTable } from "./StoragesTable";
 import type { Node } from "../tree/model";
+
+const TerminalConsole = lazy(async () => ({ default: (await import("../console/TerminalConsole")).TerminalConsole }));
 
 export function NodeView({ node, tab = "summary" }: { node: Node; tab?: Tab<"node"> }) {
   const t = useText();
@@ -30,7 +34,11 @@ export function NodeView({ node, tab = "summary" }: { node: Node; tab?: Tab<"nod
       {offline && <Alert isInline variant="warning" title={t.nodeView.offline(node.name)} />}
       {status.error && !offline && <Alert isInline variant="warning" title={status.error.message} />}
       <PlaceTabs route={{ view: "node", node: node.name, tab }} />
-      {tab === "tasks" ? (
+      {tab === "shell" ? (
+        <Suspense fallback={<Spinner aria-label={t.loading} />}>
+          <TerminalConsole path={nodePath(node.name)} label={node.name} />
+        </Suspense>
+      ) : tab === "tasks" ? (
         <TasksPanel tasks={tasks.filter((task) => task.node === node.name)} none={t.nodeView.noTasks} />
       ) : (
         <Summary node={node} status={status.data} />

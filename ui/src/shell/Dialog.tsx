@@ -1,9 +1,9 @@
-/** The frame of the cluster's dialogs: title, form, what went wrong, one button that does it. */
+/** The frame of dialogs: title, form, what went wrong, one button that does it. */
 
 import type { ReactNode } from "react";
 import { Button, Form, Modal, ModalBody, ModalFooter, ModalHeader } from "@patternfly/react-core";
 import { useText } from "../i18n/text";
-import { Failure, type Attempt } from "../shell/form";
+import { Failure, type Attempt } from "./form";
 
 interface Props {
   title: string;

@@ -1,0 +1,12 @@
+/** Which consoles a guest has, by its configuration. Pure. */
+
+/** `display`, `serial0`, …; what it shows by itself comes first. */
+export function consolesOf(config: Readonly<Record<string, string | number>>): string[] {
+  const serial = Object.keys(config)
+    .filter((key) => /^serial\d$/.test(key) && config[key] === "socket")
+    .sort();
+  const vga = String(config.vga ?? "std").replace(/^type=/, "").split(",")[0] ?? "";
+  if (vga === "none") return serial;
+  if (vga.startsWith("serial")) return [...serial].sort((a, b) => Number(b === vga) - Number(a === vga));
+  return ["display", ...serial];
+}

@@ -1,0 +1,178 @@
+/** What a guest is made of: each part, what waits for the next start, and what can be done with it. */
+
+import { useState } from "react";
+import { Alert, Button, Dropdown, DropdownItem, DropdownList, MenuToggle } from "@patternfly/react-core";
+import EllipsisIcon from "@patternfly/react-icons/dist/esm/icons/ellipsis-v-icon";
+import { setOptions, usePending, type PendingRow } from "../api/guest";
+import { useText } from "../i18n/text";
+import { Panel } from "../shell/parts";
+import type { Guest } from "../tree/model";
+import { describe } from "./describe";
+import { DeviceDialog, type Wanted } from "./DeviceDialog";
+import { hasDialog, partsOf, waits, type Kind, type Part } from "./model";
+
+const ADDED: readonly Kind[] = ["disk", "cd", "nic", "serial"];
+
+export default function HardwareTab({ guest, refused }: { guest: Guest; refused: string | undefined }) {
+  const t = useText();
+  const pending = usePending(guest.node, guest.vmid);
+  const [wanted, setWanted] = useState<Wanted>();
+  const [failure, setFailure] = useState<string>();
+  if (pending.data === undefined) return pending.error && <Alert isInline variant="warning" title={pending.error.message} />;
+  const rows: PendingRow[] = pending.data;
+  const parts = partsOf(rows);
+  const fixed = guest.state === "template";
+  const revert = async (part: Part) => {
+    setFailure(undefined);
+    try {
+      await setOptions(guest.node, guest.vmid, { revert: part.waiting.join(",") });
+    } catch (error) {
+      setFailure((error as Error).message);
+    }
+  };
+  return (
+    <Panel
+      title={t.tab.hardware}
+      aside={!fixed && <Add disabled={refused} onAdd={(kind) => setWanted({ does: "add", kind })} />}
+    >
+      {failure && <Alert className="kv-failure" isInline variant="danger" role="alert" title={failure} />}
+      {parts.some(waits) && <Alert isInline isPlain variant="info" title={t.hardware.waiting} />}
+      <table className="kv-table kv-parts">
+        <thead className="kv-sr">
+          <tr>
+            <th scope="col">{t.column.key}</th>
+            <th scope="col">{t.column.value}</th>
+            <th scope="col">{t.guest.actions}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {parts.map((part) => (
+            <Row
+              key={part.key}
+              part={part}
+              refused={refused}
+              fixed={fixed}
+              onAsk={setWanted}
+              onRevert={() => void revert(part)}
+            />
+          ))}
+        </tbody>
+      </table>
+      {wanted && <DeviceDialog guest={guest} rows={rows} wanted={wanted} onClose={() => setWanted(undefined)} />}
+    </Panel>
+  );
+}
+
+interface RowProps {
+  part: Part;
+  refused: string | undefined;
+  /** nothing of it can be changed: a template */
+  fixed: boolean;
+  onAsk: (wanted: Wanted) => void;
+  onRevert: () => void;
+}
+
+function Row({ part, refused, fixed, onAsk, onRevert }: RowProps) {
+  const t = useText();
+  const { kind, key, now, then } = part;
+  const name = t.hardware.kinds[kind];
+  const single = !(now && key in now) && !(then && key in then) ? "" : key;
+  const before = now && describe(kind, key, now, t);
+  const after = then && describe(kind, key, then, t);
+  return (
+    <tr data-waits={waits(part)}>
+      <th scope="row">
+        {name} {DEVICES.has(kind) && <span className="kv-vmid">{single}</span>}
+      </th>
+      <td>
+        {before !== undefined && <span className={after === before ? undefined : "kv-before"}>{before}</span>}
+        {after !== before && <span className="kv-after">{after ?? t.hardware.goes}</span>}
+      </td>
+      <td className="kv-acts">
+        <span>
+          {waits(part) && (
+            <Button variant="link" isInline isDisabled={refused !== undefined} onClick={onRevert}>
+              {t.hardware.revert}
+            </Button>
+          )}
+          {!fixed && <Acts part={part} refused={refused} label={`${name} ${single}`.trim()} onAsk={onAsk} />}
+        </span>
+      </td>
+    </tr>
+  );
+}
+
+const DEVICES: ReadonlySet<Kind> = new Set(["cd", "disk", "nic", "serial", "unused", "other"]);
+
+interface ActsProps {
+  part: Part;
+  refused: string | undefined;
+  label: string;
+  onAsk: (wanted: Wanted) => void;
+}
+
+function Acts({ part, refused, label, onAsk }: ActsProps) {
+  const t = useText();
+  const [open, setOpen] = useState(false);
+  const { kind, then } = part;
+  if (then === undefined) return null;
+  const items: [Wanted["does"], string][] = [];
+  if (hasDialog(kind)) items.push(["edit", t.hardware.edit]);
+  if (kind === "disk") items.push(["grow", t.hardware.grow], ["remove", t.hardware.detach]);
+  else if (kind === "unused") items.push(["attach", t.hardware.attach], ["remove", t.hardware.destroy]);
+  else if (DEVICES.has(kind)) items.push(["remove", t.hardware.remove]);
+  return (
+    <Dropdown
+      isOpen={open}
+      onOpenChange={setOpen}
+      onSelect={() => setOpen(false)}
+      popperProps={{ position: "end" }}
+      toggle={(ref) => (
+        <MenuToggle
+          ref={ref}
+          size="sm"
+          variant="plain"
+          isExpanded={open}
+          isDisabled={refused !== undefined}
+          aria-label={t.guest.actionsOf(label)}
+          icon={<EllipsisIcon />}
+          onClick={() => setOpen(!open)}
+        />
+      )}
+    >
+      <DropdownList>
+        {items.map(([does, word]) => (
+          <DropdownItem key={does} onClick={() => onAsk({ does, kind, part })} isDanger={does === "remove" && kind === "unused"}>
+            {word}
+          </DropdownItem>
+        ))}
+      </DropdownList>
+    </Dropdown>
+  );
+}
+
+function Add({ disabled, onAdd }: { disabled: string | undefined; onAdd: (kind: Kind) => void }) {
+  const t = useText();
+  const [open, setOpen] = useState(false);
+  return (
+    <Dropdown
+      isOpen={open}
+      onOpenChange={setOpen}
+      onSelect={() => setOpen(false)}
+      popperProps={{ position: "end" }}
+      toggle={(ref) => (
+        <MenuToggle ref={ref} size="sm" variant="secondary" isExpanded={open} isDisabled={disabled !== undefined} onClick={() => setOpen(!open)}>
+          {t.hardware.add}
+        </MenuToggle>
+      )}
+    >
+      <DropdownList>
+        {ADDED.map((kind) => (
+          <DropdownItem key={kind} onClick={() => onAdd(kind)}>
+            {t.hardware.kinds[kind]}
+          </DropdownItem>
+        ))}
+      </DropdownList>
+    </Dropdown>
+  );
+}
