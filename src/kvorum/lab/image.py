@@ -140,6 +140,8 @@ def _make(apt: Apt, packages: Sequence[str], scratch: Path, say: Say) -> Path:
     files = {"vmlinuz": kernel, "initrd": initrd}
     shutil.copyfile(GUEST_FILES / "syslinux.cfg", scratch / "syslinux.cfg")
     files["syslinux.cfg"] = scratch / "syslinux.cfg"
+    files["startup.nsh"] = scratch / "startup.nsh"
+    files["startup.nsh"].write_text(disk.uefi_script(files["syslinux.cfg"].read_text()), newline="")
     say("writing the disk")
     disk.make(scratch / "disk.raw", root, tools, files)
     made = scratch / "guest.qcow2"

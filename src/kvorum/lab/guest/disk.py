@@ -1,7 +1,7 @@
 """The guest's disk: a master boot record, a FAT partition with SYSLINUX, kernel and root, and the ring.
 
     sector 0            boot code and partition table
-    1 MiB .. 33 MiB     partition 1, FAT16: ldlinux.sys, vmlinuz, initrd, syslinux.cfg
+    1 MiB .. 33 MiB     partition 1, FAT16: ldlinux.sys, vmlinuz, initrd, syslinux.cfg, startup.nsh
     33 MiB .. 41 MiB    partition 2, no file system: the ring of numbers
 
 It is put together in a plain file by tools that write into files (mtools, syslinux): no mount, no loop.
@@ -56,6 +56,12 @@ def boot_record(code: bytes, partitions: tuple[Partition, ...]) -> bytes:
     record = code.ljust(440, b"\0") + struct.pack("<IH", 0x4B564F52, 0) + rows.ljust(64, b"\0") + b"\x55\xaa"
     assert len(record) == SECTOR
     return record
+
+
+def uefi_script(syslinux_cfg: str) -> str:
+    """What the shell of a UEFI firmware runs (startup.nsh): the kernel as SYSLINUX would start it."""
+    words = dict(line.split(None, 1) for line in syslinux_cfg.splitlines() if len(line.split(None, 1)) == 2)
+    return f"fs0:\r\n{words['LINUX']} initrd={words['INITRD']} {words['APPEND']}\r\n"
 
 
 def make(raw: Path, root: Path, tools: Tools, files: dict[str, Path]) -> None:
