@@ -15,6 +15,7 @@ from kvorum.cli import local, usage
 from kvorum.cli.arguments import Presentation, parse
 from kvorum.cli.client import Client, quote
 from kvorum.cli.failures import CommandFailure, UsageFailure
+from kvorum.cli.files import contents
 from kvorum.cli.table import Entry, MethodEntry, Table
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
@@ -118,6 +119,7 @@ class _Run:
         if entry.method.verb == local.VERB:
             print(local.text(entry.method.path, given.parameters), end="")
             return 0
+        given.parameters = contents(self._program, given.parameters)
         client = Client(places().daemon_socket)
         if any(parameter.ask or parameter.confirm for parameter in entry.method.parameters.values()):
             from kvorum.cli.ask import confirmed_values, missing_answers

@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 
 from kvorum.core.errors import KvorumError, ParameterError
 from kvorum.core.ids import VolumeId
+from kvorum.guests.cloudinit import CloudInit
+from kvorum.guests.cloudinit.drive import drive_of, with_note
 from kvorum.guests.config import Disk, GuestConfig
 from kvorum.guests.config.devices import parse_size, render_size
-from kvorum.guests.config.drives import is_disk_key, owned
+from kvorum.guests.config.drives import is_cloudinit, is_disk_key, owned
 from kvorum.guests.config.pending import Pending
 from kvorum.guests.disks import Making
 from kvorum.guests.errors import GuestError
@@ -76,6 +78,7 @@ class Changes:
             wish.check()
             running = self._manager.running(vmid) is not None
             going = wish.delete & config.unused.keys()
+            going |= _cloudinit_drives(config, wish.delete | wish.changes.keys())
             if not running:
                 going |= config.pending.forced | (wish.delete if wish.destroy else frozenset())
             async with self._unfinished.undertaking(
@@ -123,6 +126,32 @@ class Changes:
             say(f"{key}: '{volume}' has {render_size(wanted)}")
             await self._registry.edit(vmid, {key: str(disk.with_volume(volume, wanted))}, who=who)
 
+    async def renew_cloudinit(self, vmid: int, *, who: str) -> None:
+        """Have a guest's cloud-init drive say what its configuration does now, also while it runs.
+
+        Raises ``GuestError`` when it has none.
+        """
+        async with self._manager.exclusive(vmid, "cloudinit"):
+            self._manager.check_quorum()
+            config = self._registry.config(vmid)
+            self._manager.check_unlocked(config)
+            if (key := drive_of(config)) is None:
+                raise GuestError(f"VM {vmid} has no cloud-init drive; add one with --ide2 STORAGE:cloudinit")
+            guest, empty = self._manager.running(vmid), {key: "none,media=cdrom"}
+            if guest is None:
+                after = await CloudInit(self._storages).refresh(config)
+            else:
+                # Out of the drive and in again, so that the guest's system reads it anew.
+                hotplug, without = Hotplug(self._manager.workshop, guest), config.edit(empty)
+                await hotplug.change(config, without, key)
+                await CloudInit(self._storages).write(config, key)
+                await hotplug.change(without, config, key)
+                after = with_note(config)
+            if after is not config:
+                await self._registry.replace(config, after, who=who)
+            if guest is not None:
+                guest.config = after
+
     async def _plug(self, config: GuestConfig, keys: Iterable[str], who: str, say: Say) -> None:
         """Have the running QEMU take what it can of what waits."""
         errors: dict[str, str] = {}
@@ -135,6 +164,9 @@ class Changes:
                 continue
             then = promoted(config, key)
             try:
+                if key in then.disks and is_cloudinit(then.disks[key]):
+                    await CloudInit(self._storages).write(then, key)
+                    then = with_note(then)
                 await hotplug.change(config, then, key)
             except (KvorumError, TimeoutError) as error:
                 errors[key] = (
@@ -142,7 +174,7 @@ class Changes:
                 )
                 say(f"{key}: {errors[key]}")
                 continue
-            doomed = _volumes(config, pending.forced & {key})
+            doomed = _volumes(config, (pending.forced & {key}) | _cloudinit_drives(config, {key}))
             async with self._unfinished.undertaking(config.vmid, "removal of a drive", volumes=doomed):
                 await self._registry.replace(config, then, who=who)
             guest.config = config = then
@@ -155,6 +187,11 @@ def _volumes(config: GuestConfig, keys: Set[str]) -> list[VolumeId]:
     drives = {**config.disks, **config.unused}
     found = (owned(config.vmid, drives[key]) for key in sorted(drives.keys() & keys))
     return [volume for volume in found if volume is not None]
+
+
+def _cloudinit_drives(config: GuestConfig, keys: Set[str]) -> set[str]:
+    """Those of the drives that cloud-init reads: nothing is lost with them."""
+    return {key for key, disk in config.disks.items() if key in keys and is_cloudinit(disk)}
 
 
 def settled(config: GuestConfig, wish: Wish) -> GuestConfig:

@@ -10,14 +10,20 @@ import asyncio
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from kvorum.core.ids import VolumeId
+from kvorum.guests.cloudinit import CloudInit, hashed
+from kvorum.guests.cloudinit.drive import new_drive
 from kvorum.guests.config import Disk, GuestConfig, Nic
-from kvorum.guests.config.devices import render_size
+from kvorum.guests.config.devices import STATE_DISKS, render_size
 from kvorum.guests.config.drives import is_disk_key, owned
+from kvorum.guests.errors import GuestError
+from kvorum.guests.machine.firmware import VARIABLES_BYTES, Uefi
+from kvorum.guests.machine.peripherals import TPM_BYTES
 from kvorum.guests.unfinished import Undertaking
-from kvorum.storage import Part, Storages, inspect, part
+from kvorum.storage import Part, StorageKind, Storages, convert, inspect, part
 
 _SIZE_DEADLINE_S = 20.0
 MAC_PREFIX = "BC:24:11"
@@ -27,8 +33,13 @@ Log = Callable[[str], None]
 
 
 def generated(vmid: int, changes: Mapping[str, str], prefix: str = MAC_PREFIX) -> dict[str, str]:
-    """The settings with what is made up when left out: network cards' MAC addresses."""
+    """The settings with what is made up when left out: MAC addresses, a new generation's id.
+    A password becomes its hash."""
     result = dict(changes)
+    if changes.get("vmgenid") == "1":
+        result["vmgenid"] = str(uuid.uuid4())
+    if "cipassword" in changes:
+        result["cipassword"] = hashed(changes["cipassword"])
     for key, value in changes.items():
         if key.startswith("net") and key[3:].isdigit():
             nic = Nic.parse(value)
@@ -71,6 +82,9 @@ class Making:
 
     async def _one(self, key: str, disk: Disk) -> Disk:
         volume = disk.volume
+        if (storage := new_drive(disk)) is not None:
+            made = await CloudInit(self._storages).allocate(self._vmid, storage, self._under_way.reserving)
+            return Disk(str(made), {**disk.options, "media": "cdrom"})
         if volume is None or disk.is_cdrom:
             return disk
         kind = self._storages.get(volume.storage)
@@ -79,6 +93,8 @@ class Making:
         if "import-from" in disk.options:
             source = await asyncio.to_thread(self._source, disk.options["import-from"])
             made = await kind.import_disk(self._vmid, source, format, reserving=reserving)
+        elif size_gib is not None and key in STATE_DISKS:
+            return await self._state(key, disk, kind)
         elif size_gib is not None:
             size_bytes = _whole_kib(size_gib * (1 << 30))
             made = await kind.allocate(self._vmid, size_bytes, format, reserving=reserving)
@@ -88,6 +104,27 @@ class Making:
         size = (await inspect(kind.path(made), kind.format(made))).virtual_size
         self._log(f"{key}: successfully created disk '{made},size={render_size(size)}'")
         return disk.with_volume(made, size)
+
+    async def _state(self, key: str, disk: Disk, kind: StorageKind) -> Disk:
+        """A new volume of the firmware or the TPM: its size is given, whatever was asked for."""
+        format, reserving = disk.options.get("format"), self._under_way.reserving
+        if key == "tpmstate0":
+            if format not in (None, "raw"):
+                raise GuestError(f"tpmstate0: format={format}: swtpm writes raw volumes only; leave it out")
+            made = await kind.allocate(self._vmid, TPM_BYTES, "raw", reserving=reserving)
+            size, more = TPM_BYTES, {"version": disk.options.get("version", "v2.0")}
+        else:
+            more = {"efitype": disk.options.get("efitype", "4m")}
+            variant = Uefi.of(replace(disk, options={**disk.options, **more}))
+            if not variant.variables.exists():
+                raise GuestError(
+                    f"efidisk0: '{variant.variables}' is not there: install Debian's package ovmf"
+                )
+            size = VARIABLES_BYTES
+            made = await kind.allocate(self._vmid, size, format, reserving=reserving)
+            await convert(variant.variables, "raw", ("-n", "-O", kind.format(made), str(kind.path(made))))
+        self._log(f"{key}: successfully created disk '{made},size={render_size(size)}'")
+        return replace(disk, options={**disk.options, **more}).with_volume(made, size)
 
     def _source(self, text: str) -> Path | Part:
         if not text.startswith("/"):

@@ -16,9 +16,12 @@ import msgspec
 
 from kvorum.core.errors import KvorumError, NoQuorum
 from kvorum.core.remembered import RememberedEach
+from kvorum.guests import hooks
+from kvorum.guests.cloudinit import CloudInit
 from kvorum.guests.config import GuestConfig
-from kvorum.guests.config.drives import owned
+from kvorum.guests.config.drives import is_cloudinit, owned
 from kvorum.guests.errors import GuestError, GuestLocked, QmpLost
+from kvorum.guests.hooks import Phase
 from kvorum.guests.machine.agent import AgentChannel
 from kvorum.guests.machine.commandline import AGENT
 from kvorum.guests.machine.guest import RunningGuest, Workshop
@@ -151,28 +154,36 @@ class GuestManager:
             facts = self.workshop.facts
             if facts.accelerator != "kvm" and config.flag("kvm", True):
                 say(f"running without KVM: {facts.reason}")
+            if lacking := self.workshop.launcher.unlimited(config):
+                say(lacking)
+            await hooks.run(self.workshop.storages, config, Phase.PRE_START, say)
+            config = await self._with_cloudinit(config)
             guest = await self.workshop.start(config)
             self.adopt(guest)
             try:
-                await guest.resume()
+                if not config.flag("freeze"):
+                    await guest.resume()
             except KvorumError:
                 await guest.stop("start failed")
                 raise
             record = guest.record
             say(f"VM {vmid} started ({record.machine}, {record.accelerator}, pid {record.pid})")
+            await hooks.run_gently(self.workshop.storages, config, Phase.POST_START, say)
 
-    async def stop(self, vmid: int, *, skiplock: bool = False) -> None:
+    async def stop(self, vmid: int, *, skiplock: bool = False, say: Say = lambda text: None) -> None:
         """Pull the plug; nothing to do when it does not run."""
         async with self.exclusive(vmid, "stop"):
             self.check_quorum()
             self.check_unlocked(self.registry.config(vmid), skiplock)
             if guest := self._running.get(vmid):
+                await hooks.run_gently(self.workshop.storages, guest.config, Phase.PRE_STOP, say)
                 await guest.stop("stopped by request")
                 await self._gone(vmid)
 
     async def shutdown(
-        self, vmid: int, *, timeout: float | None = None, force: bool = False, skiplock: bool = False
-    ) -> None:
+        self, vmid: int, *, timeout: float | None = None, force: bool = False, skiplock: bool = False,
+        say: Say = lambda text: None,
+    ) -> None:  # fmt: skip
         """Ask the guest to switch off (ACPI) and wait for it; with ``force`` pull the plug at the timeout.
 
         Raises ``GuestError`` when it is still running then.
@@ -182,6 +193,7 @@ class GuestManager:
             self.check_unlocked(self.registry.config(vmid), skiplock)
             guest = self.need_running(vmid)
             seconds = SHUTDOWN_TIMEOUT_S if timeout is None else timeout
+            await hooks.run_gently(self.workshop.storages, guest.config, Phase.PRE_STOP, say)
             await self._ask_to_end(guest)
             if not await guest.process.wait(seconds):
                 if not force:
@@ -295,6 +307,7 @@ class GuestManager:
         after = config.applied()
         await self.registry.replace(config, after, who="root@pam")
         doomed = {disk.file for key, disk in config.disks.items() if key in pending.forced}
+        await self._free_cloudinit(config, after, say)
         for key, disk in after.unused.items():
             volume = owned(config.vmid, disk)
             if disk.file in doomed and volume is not None:
@@ -305,6 +318,24 @@ class GuestManager:
                 else:
                     say(f"{key}: removed '{disk.file}'")
                     after = await self.registry.edit(config.vmid, {}, frozenset({key}), who="root@pam")
+        return after
+
+    async def _free_cloudinit(self, before: GuestConfig, after: GuestConfig, say: Say) -> None:
+        """A cloud-init drive that has gone takes its volume along: it can be made anew."""
+        kept = {disk.file for disk in after.disks.values()}
+        for key, disk in before.disks.items():
+            volume = owned(before.vmid, disk) if is_cloudinit(disk) and disk.file not in kept else None
+            if volume is not None:
+                try:
+                    await self.workshop.storages.of(volume).free(volume)
+                except KvorumError as error:
+                    say(f"{key}: '{volume}' can't be removed: {error}")
+
+    async def _with_cloudinit(self, config: GuestConfig) -> GuestConfig:
+        """Its cloud-init drive says what the configuration does."""
+        after = await CloudInit(self.workshop.storages).refresh(config)
+        if after is not config:
+            await self.registry.replace(config, after, who="root@pam")
         return after
 
     def _config_for_attach(self, vmid: int) -> GuestConfig:
@@ -323,18 +354,22 @@ class GuestManager:
         else:
             output = guest.process.last_output()
             log.error("VM %d: QEMU (pid %d) died; its last output: %s", guest.vmid, guest.process.pid, output)
+        await guest.end_helpers()
         if self._running.get(guest.vmid) is guest:
             del self._running[guest.vmid]
-            self._watchers.pop(guest.vmid, None)
             self._agents.pop(guest.vmid, None)
             self.workshop.files.remove(guest.vmid)
         await guest.detach()
         self._changed.set()
+        if not guest.record.incoming and self.registry.owner(guest.vmid) == self.store.node:
+            await hooks.run_gently(self.workshop.storages, guest.config, Phase.POST_STOP, lambda text: None)
+        if self._watchers.get(guest.vmid) is asyncio.current_task():
+            del self._watchers[guest.vmid]  # last, since who stops the guest waits for us
 
     async def _gone(self, vmid: int) -> None:
         """Wait until the watcher has cleared an ended guest away."""
         if task := self._watchers.get(vmid):
-            await asyncio.wait_for(asyncio.shield(task), 10.0)
+            await asyncio.wait_for(asyncio.shield(task), 10.0 + hooks.DEADLINE_S)
 
     def _measure(self) -> None:
         for vmid, guest in self._running.items():

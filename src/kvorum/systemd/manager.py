@@ -174,6 +174,11 @@ class Systemd:
         values += [[key, value] for key, value in (properties or {}).items()]
         await self._wait(name, "StartTransientUnit", "ssa(sv)a(sa(sv))", [name, "fail", values, []], timeout)
 
+    async def set_properties(self, unit: str, properties: Mapping[str, Variant]) -> None:
+        """Change a running unit's properties until it ends; raises ``SystemdError``."""
+        values = [[key, value] for key, value in properties.items()]
+        await self._manager("SetUnitProperties", "sba(sv)", [unit, True, values])
+
     async def _job(self, member: str, unit: str, timeout: float) -> None:
         await self._wait(unit, member, "ss", [unit, "replace"], timeout)
 

@@ -10,7 +10,9 @@ import guests_world
 import pytest
 
 from kvorum.core.errors import ParameterError, PermissionDenied
+from kvorum.guests.config.hardware import Startup
 from kvorum.guests.manager import GuestManager
+from kvorum.guests.order import Group, backwards, groups
 from kvorum.interface import Caller, Identity, Router, Services, Work
 from kvorum.server import rooms
 
@@ -77,6 +79,24 @@ async def test_boot_starts_what_shall_run_and_says_what_could_not(bulk: Bulk) ->
     assert bulk.awake == [100]
     assert any("102" in line and "locked (backup)" in line for line in lines), lines
     assert bulk.works[-1].type == "startall"
+
+
+def test_guests_go_in_the_order_of_their_startup_and_back_in_reverse() -> None:
+    parse = Startup.parse
+    startups = {
+        103: parse("order=2"), 102: parse("order=1,up=5"), 101: parse("up=9"), 100: parse("1,up=3"),
+    }  # fmt: skip
+    assert groups(startups) == [Group((100, 102), 5), Group((103,), 0), Group((101,), 9)]
+    assert backwards(startups) == [Group((101,), 0), Group((103,), 0), Group((100, 102), 0)]
+    assert groups({}) == []
+
+
+async def test_a_group_waits_for_the_one_before_and_its_delay(bulk: Bulk) -> None:
+    for vmid, startup in ((100, "order=2"), (101, "order=1,up=1")):
+        text = SMALL + f"onboot: 1\nstartup: {startup}\n"
+        await bulk.node.store.write(f"nodes/n1/qemu-server/{vmid}.conf", text)  # type: ignore[attr-defined]
+    lines = await bulk.call("startall", {"vms": "100,101"})
+    assert lines == ["Starting VM 101", "waiting 1 s before the next guests", "Starting VM 100"]
 
 
 async def test_stopping_all_ends_those_that_ignore_the_power_button(bulk: Bulk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,7 +27,7 @@ BASE = (
 
 @pytest.fixture
 async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Node]:
-    monkeypatch.setattr("kvorum.guests.machine.hotplug.UNPLUG_DEADLINE_S", 0.3)
+    monkeypatch.setattr("kvorum.guests.machine.plug.UNPLUG_DEADLINE_S", 0.3)
     node = Node("n1", tmp_path, MemoryStore("n1"), await guests_world.qemu_facts())
     await node.store.write("nodes/n1/qemu-server/100.conf", BASE)
     yield node
@@ -270,3 +271,63 @@ async def _limit(node: Node, name: str) -> int:
     blocks = await node.manager.need_running(100).monitor.execute("query-block")
     (block,) = [block for block in blocks if block["qdev"].endswith("scsi0")]
     return int(block["inserted"][name])
+
+
+async def cpus(node: Node) -> int:
+    return len(await node.manager.need_running(100).monitor.execute("query-cpus-fast"))
+
+
+async def modules(node: Node) -> list[str]:
+    found = await node.manager.need_running(100).monitor.execute("query-memory-devices")
+    return [device["data"]["id"] for device in found]
+
+
+PLUGGABLE = "memory: 1024\nvga: none\nhotplug: cpu,memory\nsockets: 2\ncores: 2\nvcpus: 1\n"
+
+
+async def test_cpus_and_memory_are_plugged_and_the_guest_is_the_one_a_new_command_line_makes(
+    node: Node,
+) -> None:
+    await node.store.write("nodes/n1/qemu-server/100.conf", PLUGGABLE)
+    await node.manager.start(100)
+    await change(node, {"vcpus": "3", "memory": "2048"})
+    assert (await cpus(node), await modules(node)) == (3, ["dimm0", "dimm1"])
+    assert not config(node).pending
+    monitor = node.manager.need_running(100).monitor
+    places = [cpu["props"] for cpu in await monitor.execute("query-cpus-fast")]
+    memory = [device["data"]["addr"] for device in await monitor.execute("query-memory-devices")]
+    await node.manager.stop(100)
+    await node.manager.start(100)
+    monitor = node.manager.need_running(100).monitor
+    assert [cpu["props"] for cpu in await monitor.execute("query-cpus-fast")] == places
+    assert [d["data"]["addr"] for d in await monitor.execute("query-memory-devices")] == memory
+
+
+async def test_a_guest_that_keeps_cpus_and_memory_has_them_until_its_next_start(node: Node) -> None:
+    await node.store.write("nodes/n1/qemu-server/100.conf", PLUGGABLE + "numa: 1\n")
+    await node.manager.start(100)
+    await change(node, {"vcpus": "2", "memory": "1536"})
+    with pytest.raises(ParameterError, match="the guest keeps its 2 CPUs: without KVM"):
+        await change(node, {"vcpus": "1"})
+    with pytest.raises(ParameterError, match="dimm0: the guest did not let it go"):
+        await change(node, {"memory": "1024"})
+    assert (await cpus(node), await modules(node)) == (2, ["dimm0"])
+    assert (config(node).cpus, config(node).memory_mib) == (2, 1536)
+    assert dict(config(node).pending.changes) == {"memory": "1024", "vcpus": "1"}
+
+
+async def test_what_is_no_amount_of_modules_waits(node: Node) -> None:
+    await node.store.write("nodes/n1/qemu-server/100.conf", PLUGGABLE)
+    await node.manager.start(100)
+    with pytest.raises(ParameterError, match=r"1300 MiB can't be made of modules .* 1536 MiB can"):
+        await change(node, {"memory": "1300"})
+    with pytest.raises(ParameterError, match="room for 4 CPUs; 5 need a new start"):
+        await change(node, {"vcpus": "5"})
+
+
+async def test_affinity_and_limits_change_while_the_guest_runs(node: Node) -> None:
+    await node.manager.start(100)
+    pid = node.manager.need_running(100).record.pid
+    await change(node, {"affinity": "0", "cpulimit": "0.5", "cpuunits": "50"})
+    assert not config(node).pending
+    assert os.sched_getaffinity(pid) == {0}

@@ -10,6 +10,7 @@ import pytest
 from kvorum.guests.config import GuestConfig
 from kvorum.guests.errors import GuestConfigError
 from kvorum.guests.machine.commandline import Drive, Link, NodeFacts, Wiring, command_line, socket_names
+from kvorum.guests.machine.memory import dimms
 
 GOLDEN = Path(__file__).with_name("golden")
 FACTS = NodeFacts("qemu-system-x86_64", "10.0.2", "tcg", {"pc": "pc-i440fx-10.0", "q35": "pc-q35-10.0"})
@@ -34,6 +35,46 @@ virtio7: local:100/vm-100-disk-4.raw,cache=unsafe
 net0: e1000=BC:24:11:00:00:01
 net7: virtio=BC:24:11:00:00:07
 acpi: 0
+""",
+    "uefi": """machine: q35
+bios: ovmf
+efidisk0: local:100/vm-100-disk-1.raw,efitype=4m,pre-enrolled-keys=1,size=528K
+tpmstate0: local:100/vm-100-disk-2.raw,version=v2.0,size=4M
+rng0: source=/dev/urandom
+watchdog: model=i6300esb,action=reset
+audio0: device=ich9-intel-hda,driver=none
+scsihw: virtio-scsi-pci
+scsi0: local:100/vm-100-disk-0.qcow2,size=1G
+agent: 1
+vga: virtio,clipboard=vnc
+keyboard: de
+startdate: 2026-11-28T1:2:3
+""",
+    "plugged": """memory: 2048
+hotplug: cpu,memory,disk
+cores: 2
+sockets: 2
+vcpus: 3
+numa: 1
+affinity: 0-1
+scsihw: virtio-scsi-pci
+scsi0: local:100/vm-100-disk-0.raw
+virtio0: local:100/vm-100-disk-1.raw
+""",
+    "board": """machine: q35,viommu=intel,aw-bits=48,enable-s3=0
+bios: ovmf
+smbios1: uuid=11111111-2222-3333-4444-555555555555,serial=YSxi,base64=1
+numa: 1
+cores: 2
+memory: 1024
+numa0: cpus=0,memory=512
+numa1: cpus=1,memory=512,hostnodes=0,policy=bind
+cpu: max,phys-bits=40,level=30
+rng0: /dev/random,max_bytes=0
+watchdog: ib700,action=pause
+audio0: device=AC97,driver=none
+args: -device 'pvpanic,id=a b'
+tdf: 1
 """,
     "q35-kvm": """machine: q35
 kvm: 1
@@ -60,7 +101,7 @@ def build(text: str, **more: object) -> list[str]:
         if disk.volume
     }
     links = {key: Link(30 + i) if nic.bridge else Link() for i, (key, nic) in enumerate(config.nics.items())}
-    return command_line(config, FACTS, Wiring(sockets, drives, links), **more)
+    return command_line(config, FACTS, Wiring(sockets, drives, links, tpm_fd=50), **more)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -87,7 +128,45 @@ def test_the_sandbox_is_always_on() -> None:
     assert {"-no-user-config", "-nodefaults", "-S"} <= set(line)
 
 
-@pytest.mark.parametrize("text", ["hostpci0: 01:00\n", "bios: ovmf\n", "args: -foo\n", "template: 1\n"])
+@pytest.mark.parametrize(
+    "text", ["hostpci0: 01:00\n", "usb0: host=1234:5678\n", "vga: qxl2\n", "template: 1\n"]
+)
 def test_what_can_not_be_made_is_refused(text: str) -> None:
     with pytest.raises(GuestConfigError, match=r"not supported|template"):
         build(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("bios: ovmf\nefidisk0: local:100/vm-100-disk-0.raw\n", "efitype=2m: Debian's OVMF has only"),
+        (
+            "bios: ovmf\nefidisk0: local:100/vm-100-disk-0.raw,efitype=4m,pre-enrolled-keys=1\n",
+            "only q35 has",
+        ),
+        ("rng0: /dev/hwrng\n", "use /dev/urandom"),
+        ("audio0: device=AC97\n", "write driver=none"),
+        ("hotplug: memory\nmemory: 1300\n", "1536 MiB can"),
+        ("hotplug: memory\nmemory: 1000000\n", "508928 MiB can"),
+        ("numa: 1\nnuma0: cpus=0,memory=256\n", "256 MiB together, the guest 512 MiB"),
+        ("numa: 1\nnuma0: cpus=0-1,memory=512\n", "CPUs 0 to 0 must be in one"),
+    ],
+)
+def test_what_does_not_go_together_is_one_sentence(text: str, why: str) -> None:
+    with pytest.raises(GuestConfigError, match=why):
+        build(text)
+
+
+def test_a_guest_without_variables_has_uefi_all_the_same() -> None:
+    line = build("bios: ovmf\n")
+    assert line[line.index("-bios") + 1] == "/usr/share/ovmf/OVMF.fd"
+
+
+def test_modules_of_memory_are_the_same_for_the_same_amount() -> None:
+    """A migration's target builds them from the amount alone."""
+    sizes = [(d.name, d.mib) for d in dimms(GuestConfig.parse(100, "hotplug: memory\nmemory: 18432\n"))]
+    assert sizes[:2] == [("dimm0", 512), ("dimm1", 512)]
+    assert sizes[-1] == ("dimm32", 1024)
+    assert 1024 + sum(mib for _, mib in sizes) == 18432
+    assert dimms(GuestConfig.parse(100, "hotplug: memory\nmemory: 512\n")) == ()
+    assert dimms(GuestConfig.parse(100, "memory: 4096\n")) == ()

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvorum.guests.config import Disk, Document, GuestConfig, Nic
+from kvorum.guests.config.hardware import Rng, Watchdog
 from kvorum.guests.errors import GuestConfigError
 
 TEXT = """#notes with 100%25 truth
@@ -62,6 +63,28 @@ def test_an_edit_changes_only_its_lines() -> None:
         ("boot: order=floppy0", ("'boot'", "floppy0")),
         ("memory: lots", ("'memory'", "MiB")),
         ("vga: cga", ("'vga'", "std")),
+        ("affinity: 3-1", ("'affinity'", "'3-1'", "smaller first")),
+        ("audio0: device=gus", ("'audio0'", "device=gus", "AC97")),
+        ("cpu: max,phys-bits=99", ("'cpu'", "phys-bits=99", "8 to 64")),
+        ("efidisk0: local:1,cache=none", ("'efidisk0'", "'cache' is no option of efidisk0")),
+        ("efidisk0: local:1,efitype=8m", ("'efidisk0'", "efitype=8m", "2m, 4m")),
+        ("scsi0: local:1,efitype=4m", ("'scsi0'", "'efitype' is no option of a disk")),
+        ("tpmstate0: local:1,version=v3", ("'tpmstate0'", "version=v3", "v1.2, v2.0")),
+        ("hookscript: /root/x", ("'hookscript'", "STORAGE:VOLUME")),
+        ("hotplug: disk,floppy", ("'hotplug'", "'floppy'", "memory")),
+        ("keyboard: klingon", ("'keyboard'", "en-gb")),
+        ("machine: pc,viommu=intel", ("'machine'", "q35")),
+        ("numa0: memory=1", ("'numa0'", "lacks cpus or memory")),
+        ("numa0: cpus=0,memory=1,policy=bind", ("'numa0'", "no hostnodes")),
+        ("rng0: /dev/zero", ("'rng0'", "source=/dev/zero", "/dev/urandom")),
+        ("rng0: /dev/random,period=0", ("'rng0'", "period=0", "1 or more")),
+        ("smbios1: serial=%,base64=1", ("'smbios1'", "base64")),
+        ("startdate: yesterday", ("'startdate'", "2026-11-28T12:00:00")),
+        ("startup: order=first", ("'startup'", "order=first")),
+        ("usb0: usb3=1", ("'usb0'", "either host or mapping")),
+        ("usb0: mouse", ("'usb0'", "host=mouse", "VENDOR:PRODUCT")),
+        ("vga: std,clipboard=spice", ("'vga'", "clipboard=spice")),
+        ("watchdog: model=ib700,action=bark", ("'watchdog'", "action=bark", "poweroff")),
         ("no colon here", ("no setting",)),
         ("cores: 1\ncores: 2", ("'cores'", "already")),
     ],
@@ -102,3 +125,28 @@ def test_any_notes_survive(notes: str) -> None:
     assert {k: s.value for k, s in again.settings().items()} == {
         k: s.value for k, s in Document.parse(TEXT).settings().items()
     }
+
+
+def test_hardware_is_read_as_values() -> None:
+    config = GuestConfig.parse(
+        100,
+        "affinity: 0-2,5\nstartup: 3,up=10\nhotplug: cpu;memory\nwatchdog: ib700\nrng0: /dev/urandom\n"
+        "numa1: cpus=2-3;5,memory=64\nsmbios1: uuid=11111111-2222-3333-4444-555555555555,sku=YSxi,base64=1\n",
+    )
+    assert config.affinity == {0, 1, 2, 5}
+    assert (config.startup.order, config.startup.up_s, config.startup.down_s) == (3, 10, None)
+    assert config.hotplug == {"cpu", "memory"}
+    assert config.watchdog == Watchdog("ib700", "reset")
+    assert config.rng == Rng("/dev/urandom", 1024, 1000)
+    assert config.numa_nodes["numa1"].cpus == {2, 3, 5}
+    assert config.smbios.fields["sku"] == "a,b"
+
+
+def test_the_firmwares_and_the_tpms_volumes_are_no_disks_of_a_bus() -> None:
+    config = GuestConfig.parse(
+        100,
+        "efidisk0: local:100/vm-100-disk-0.raw\ntpmstate0: local:100/vm-100-disk-1.raw\n"
+        "sata0: none,media=cdrom\n",
+    )
+    assert list(config.disks) == ["efidisk0", "sata0", "tpmstate0"]
+    assert (list(config.bus_disks), config.boot_devices) == (["sata0"], ("sata0",))

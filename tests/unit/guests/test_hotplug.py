@@ -72,3 +72,12 @@ def test_limits_are_told_in_bytes_and_operations() -> None:
 def test_a_limit_that_is_no_number_is_refused(option: str) -> None:
     with pytest.raises(ValueError, match=option):
         Disk.parse(f"local:a,{option}")
+
+
+def test_room_for_cpus_and_memory_comes_with_the_next_start() -> None:
+    """A migration's target would have it at once, and refuse the memory of a guest without."""
+    config = GuestConfig.parse(100, "hotplug: disk\n")
+    assert way(config, "hotplug", "disk,usb") is Way.FREE
+    assert way(config, "hotplug", "disk,memory") is Way.LATER
+    assert way(config, "hotplug", "disk,cpu") is Way.LATER
+    assert way(GuestConfig.parse(100, "hotplug: memory\n"), "hotplug", None) is Way.LATER

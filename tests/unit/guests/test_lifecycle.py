@@ -49,8 +49,16 @@ async def configure(node: Node, text: str) -> None:
         "memory: 32\nmachine: q35\nide0: DISK\nsata0: DISK\nscsi0: DISK,cache=unsafe,discard=on,serial=A1\n"
         "net0: virtio=BC:24:11:00:00:01\ncores: 2\nsockets: 2\nvcpus: 3\nostype: win11\n"
         "smbios1: uuid=11111111-2222-3333-4444-555555555555\nvmgenid: 11111111-2222-3333-4444-555555555556\n",
+        "memory: 64\nmachine: q35,viommu=intel,aw-bits=48,enable-s3=1\nrng0: source=/dev/urandom\n"
+        "watchdog: model=i6300esb,action=pause\naudio0: device=ich9-intel-hda,driver=none\n"
+        "vga: std,clipboard=vnc\n"
+        "keyboard: de\nstartdate: 2026-11-28T1:2:3\ntdf: 1\naffinity: 0\ncpu: max,phys-bits=40\n"
+        "cores: 2\nnuma: 1\nnuma0: cpus=0,memory=32\nnuma1: cpus=1,memory=32\n"
+        "args: -device 'pvpanic,id=a-b'\n",
+        "memory: 1536\nhotplug: cpu,memory\nnuma: 1\nsockets: 2\nvcpus: 1\nwatchdog: ib700\n"
+        "audio0: device=AC97,driver=none\nrng0: /dev/random,max_bytes=0\n",
     ],
-    ids=["small", "single", "every-bus", "q35"],
+    ids=["small", "single", "every-bus", "q35", "peripherals", "modules"],
 )
 async def test_qemu_makes_what_the_configuration_says(node: Node, text: str) -> None:
     while "DISK" in text:
@@ -136,6 +144,85 @@ async def test_what_stands_against_a_start_is_said(node: Node) -> None:
     with pytest.raises(StartFailed, match="pentium9000"):
         await node.manager.start(100)
     assert list(node.paths.guests_run.glob("100.qmp")) == []
+
+
+SCRIPT = """#!/bin/sh
+echo "$2 of VM $1"
+echo "$2" >> PHASES
+[ "$2" != "FAILS" ]
+"""
+
+
+async def hookscript(node: Node, fails: str = "") -> Path:
+    """Give the guest a script; where it notes its phases."""
+    storage = node.storages.get("local")
+    script, phases = storage.root / "snippets/hook.sh", storage.root / "phases"
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(SCRIPT.replace("PHASES", str(phases)).replace("FAILS", fails))
+    script.chmod(0o755)
+    await configure(node, SMALL + "hookscript: local:snippets/hook.sh\n")
+    return phases
+
+
+async def test_a_hookscript_accompanies_the_guest(node: Node) -> None:
+    phases = await hookscript(node)
+    said: list[str] = []
+    await node.manager.start(100, say=said.append)
+    await node.manager.stop(100, say=said.append)
+    assert phases.read_text().split() == ["pre-start", "post-start", "pre-stop", "post-stop"]
+    assert {"pre-start of VM 100", "post-start of VM 100", "pre-stop of VM 100"} <= set(said)
+
+
+async def test_a_hookscript_that_fails_before_the_start_stops_it_and_later_changes_nothing(
+    node: Node,
+) -> None:
+    await hookscript(node, fails="pre-start")
+    with pytest.raises(GuestError, match=r"snippets/hook.sh', phase pre-start: it failed with exit code 1"):
+        await node.manager.start(100)
+    assert node.manager.running(100) is None
+    await hookscript(node, fails="post-start")
+    said: list[str] = []
+    await node.manager.start(100, say=said.append)
+    assert node.manager.running(100) is not None
+    assert any("phase post-start: it failed" in line for line in said)
+
+
+async def test_a_hookscript_that_is_none_is_said(node: Node) -> None:
+    for volume, why in (
+        ("local:snippets/none.sh", "can't be run: No such file"),
+        ("local:iso/x.iso", "is no snippet"),
+    ):
+        await configure(node, SMALL + f"hookscript: {volume}\n")
+        with pytest.raises(GuestError, match=why):
+            await node.manager.start(100)
+
+
+async def test_a_guest_that_begins_frozen_waits_for_its_resume(node: Node) -> None:
+    await configure(node, SMALL + "freeze: 1\n")
+    await node.manager.start(100)
+    assert await node.manager.need_running(100).refresh() == "prelaunch"
+    await node.manager.resume(100)
+    assert await node.manager.need_running(100).refresh() == "running"
+
+
+async def test_all_threads_of_a_guest_run_where_its_affinity_says(node: Node) -> None:
+    await configure(node, SMALL + "affinity: 0\n")
+    await node.manager.start(100)
+    pid = node.manager.need_running(100).record.pid
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        assert os.sched_getaffinity(int(task.name)) == {0}
+    await node.manager.stop(100)
+    await configure(node, SMALL + "affinity: 8000\n")
+    with pytest.raises(GuestError, match="none of the CPUs 8000 can be used here"):
+        await node.manager.start(100)
+    assert node.manager.running(100) is None
+
+
+async def test_limits_that_can_not_be_kept_are_said(node: Node) -> None:
+    await configure(node, SMALL + "cpulimit: 0.5\ncpuunits: 50\n")
+    said: list[str] = []
+    await node.manager.start(100, say=said.append)
+    assert "cpulimit and cpuunits need a node with systemd" in said
 
 
 async def test_without_quorum_nothing_starts(node: Node) -> None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from kvorum.core import property_string
 from kvorum.core.ids import VolumeId
 
 BUSES = {"ide": 4, "sata": 6, "scsi": 31, "virtio": 16}
+STATE_DISKS = ("efidisk0", "tpmstate0")
+"""Volumes that hang on no bus: the variables of the UEFI firmware, and what the TPM keeps."""
 
 _DISK_KEYS = frozenset(
     [
@@ -66,6 +68,11 @@ _DISK_KEYS = frozenset(
         "file",
     ]
 )
+_STATE_KEYS = {
+    "efidisk0": ("efitype", "format", "import-from", "ms-cert", "pre-enrolled-keys", "size"),
+    "tpmstate0": ("format", "import-from", "size", "version"),
+}
+_ONLY_STATE = frozenset(key for keys in _STATE_KEYS.values() for key in keys) - _DISK_KEYS
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "cache": ("none", "writethrough", "writeback", "unsafe", "directsync"),
     "aio": ("native", "threads", "io_uring"),
@@ -74,8 +81,14 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "format": ("raw", "qcow2", "vmdk", "qcow", "qed", "cloop"),
     "rerror": ("ignore", "report", "stop"),
     "werror": ("enospc", "ignore", "report", "stop"),
+    "efitype": ("2m", "4m"),
+    "ms-cert": ("2011", "2023", "2023w", "2023k"),
+    "version": ("v1.2", "v2.0"),
 }
-_FLAGS = frozenset({"iothread", "ssd", "ro", "backup", "replicate", "shared", "snapshot", "detect_zeroes"})
+_FLAGS = frozenset(
+    {"iothread", "ssd", "ro", "backup", "replicate", "shared", "snapshot", "detect_zeroes",
+     "pre-enrolled-keys"}
+)  # fmt: skip
 THROTTLES = frozenset(name for name in _DISK_KEYS if name.startswith(("bps", "iops", "mbps")))
 """A disk's limits: numbers, those of ``mbps`` with a fraction."""
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -97,7 +110,7 @@ class Disk:
         if file is None:
             raise ValueError(f"'{text}' names no volume")
         for key, value in parts.items():
-            if key not in _DISK_KEYS:
+            if key not in _DISK_KEYS | _ONLY_STATE:
                 raise ValueError(f"'{key}' is no option of a disk; known: {', '.join(sorted(_DISK_KEYS))}")
             if key in _CHOICES and value not in _CHOICES[key]:
                 raise ValueError(f"{key}={value}: choose one of {', '.join(_CHOICES[key])}")
@@ -145,6 +158,24 @@ class Disk:
         """The same drive on a volume, with its size noted; what made the volume is dropped."""
         kept = {k: v for k, v in self.options.items() if k not in ("size", "format", "import-from")}
         return Disk(str(volume), {**kept, "size": render_size(size_bytes)})
+
+
+def bus_disk(text: str) -> Disk:
+    """A drive on a bus; raises ``ValueError`` also for options of the firmware's and the TPM's volumes."""
+    disk = Disk.parse(text)
+    for key in disk.options:
+        if key in _ONLY_STATE:
+            raise ValueError(f"'{key}' is no option of a disk; known: {', '.join(sorted(_DISK_KEYS))}")
+    return disk
+
+
+def state_disk(family: str, text: str) -> Disk:
+    """The volume of ``efidisk0`` or ``tpmstate0``; raises ``ValueError``."""
+    disk = Disk.parse(text)
+    for key in disk.options:
+        if key not in _STATE_KEYS[family]:
+            raise ValueError(f"'{key}' is no option of {family}; known: {', '.join(_STATE_KEYS[family])}")
+    return disk
 
 
 def parse_size(text: str) -> int:
@@ -261,6 +292,15 @@ class Cpu:
         for flag in flags:
             if not re.fullmatch(r"[+-][A-Za-z0-9_.-]+", flag):
                 raise ValueError(f"'{flag}' is no CPU flag; write +NAME or -NAME")
+        bits = parts.get("phys-bits", "host")
+        if bits != "host" and not (bits.isdigit() and 8 <= int(bits) <= 64):
+            raise ValueError(f"phys-bits={bits} is no whole number from 8 to 64, and not host")
+        for key, low, high in (("guest-phys-bits", 32, 64), ("level", 0, 0x7FFF_FFFF)):
+            if key in parts and not (parts[key].isdigit() and low <= int(parts[key]) <= high):
+                raise ValueError(f"{key}={parts[key]} is no whole number from {low} to {high}")
+        if not re.fullmatch(r"[A-Za-z0-9 _-]{1,12}", parts.get("hv-vendor-id", "x")):
+            raise ValueError(f"hv-vendor-id={parts['hv-vendor-id']}: up to 12 letters, digits, '-', '_'")
+        property_string.boolean(parts.get("hidden", "0"))
         return cls(kind, flags, parts)
 
 
@@ -270,6 +310,8 @@ class Vga:
 
     type: str
     memory_mib: int | None
+    clipboard: bool = False
+    """Guest and VNC client share a clipboard."""
 
     _TYPES: ClassVar[tuple[str, ...]] = (
         "std", "virtio", "virtio-gl", "qxl", "qxl2", "qxl3", "qxl4", "cirrus", "vmware", "none",
@@ -288,7 +330,9 @@ class Vga:
         memory = parts.get("memory")
         if memory is not None and not (memory.isdigit() and 4 <= int(memory) <= 512):
             raise ValueError(f"memory={memory} is no whole number of MiB from 4 to 512")
-        return cls(kind, int(memory) if memory else None)
+        if parts.get("clipboard", "vnc") != "vnc":
+            raise ValueError(f"clipboard={parts['clipboard']}: only vnc is known")
+        return cls(kind, int(memory) if memory else None, "clipboard" in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,9 +364,15 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The machine type: ``pc``, ``q35`` or a versioned one."""
+    """The machine type: ``pc``, ``q35`` or a versioned one, and what belongs to it."""
 
     type: str
+    viommu: str = ""
+    """An IOMMU for the guest: ``intel``, ``virtio`` or none."""
+    aw_bits: int | None = None
+    """The width of the IOMMU's addresses."""
+    sleep: Mapping[str, bool] = field(default_factory=dict)
+    """Whether the guest may sleep (``s3``: in memory, ``s4``: on its disk), where this is said."""
 
     _FORM: ClassVar[re.Pattern[str]] = re.compile(
         r"pc|q35|pc-(?:i440fx|q35)-\d+(?:\.\d+)+(?:\+pve\d+)?(?:\.pxe)?"
@@ -339,7 +389,17 @@ class Machine:
             raise ValueError(
                 f"'{key}' is no option of machine; known: type, viommu, aw-bits, enable-s3, enable-s4"
             )
-        return cls(re.sub(r"(\+pve\d+)?(\.pxe)?$", "", kind))
+        viommu = parts.get("viommu", "")
+        if viommu not in ("", "intel", "virtio"):
+            raise ValueError(f"viommu={viommu}: choose intel or virtio")
+        if viommu and "q35" not in kind:
+            raise ValueError(f"viommu={viommu} needs a machine of the q35 family, not '{kind}'")
+        bits = parts.get("aw-bits")
+        if bits is not None and not (bits.isdigit() and 32 <= int(bits) <= 64):
+            raise ValueError(f"aw-bits={bits} is no whole number from 32 to 64")
+        sleep = {s: property_string.boolean(parts[f"enable-{s}"]) for s in ("s3", "s4")
+                 if f"enable-{s}" in parts}  # fmt: skip
+        return cls(re.sub(r"(\+pve\d+)?(\.pxe)?$", "", kind), viommu, int(bits) if bits else None, sleep)
 
     @property
     def is_q35(self) -> bool:
@@ -368,12 +428,3 @@ def boot_order(text: str) -> tuple[str, ...]:
     if set(parts) != {"legacy"} or not re.fullmatch(r"[acdn]{1,4}", letters):
         raise ValueError(f"'{text}' is no boot order")
     return tuple(letters)
-
-
-def smbios_uuid(text: str) -> str | None:
-    """The UUID in ``smbios1``, if it has one; raises ``ValueError`` when it is none."""
-    parts = property_string.parse(text, "uuid")
-    value = parts.get("uuid")
-    if value is not None and not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value):
-        raise ValueError(f"'{value}' is no UUID")
-    return value

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from kvorum.core.ids import VolumeId
-from kvorum.guests.config.devices import BUSES, Disk
+from kvorum.guests.config.devices import BUSES, STATE_DISKS, Disk
+
+_CLOUDINIT = re.compile(r"(?:.*/)?vm-\d+-cloudinit(?:\.[a-z0-9]+)?")
 
 
 def is_disk_key(key: str) -> bool:
-    """Whether a setting is a drive, such as ``scsi0``."""
-    return key.rstrip("0123456789") in BUSES and key[-1].isdigit()
+    """Whether a setting is a drive, such as ``scsi0``, or a volume of the firmware or the TPM."""
+    return key in STATE_DISKS or (key.rstrip("0123456789") in BUSES and key[-1].isdigit())
+
+
+def is_cloudinit(disk: Disk) -> bool:
+    """Whether this is the drive that cloud-init in the guest reads, which can be made anew at any time."""
+    volume = disk.volume
+    name = volume.name if volume is not None else ""
+    return name == "cloudinit" or _CLOUDINIT.fullmatch(name) is not None
+
+
+def carries_itself(key: str, disk: Disk, *, running: bool) -> bool:
+    """Whether the content of a drive that moves is not copied: cloud-init's is made anew, and what the TPM of
+    a running guest keeps comes with its memory.
+    """
+    return is_cloudinit(disk) or (running and key == "tpmstate0")
 
 
 def owned(vmid: int, disk: Disk) -> VolumeId | None:
     """The drive's volume, if it belongs to this guest: no CD, and no other guest's."""
     volume = disk.volume
-    return volume if volume is not None and not disk.is_cdrom and f"-{vmid}-" in volume.name else None
+    mine = volume is not None and f"-{vmid}-" in volume.name
+    return volume if mine and (not disk.is_cdrom or is_cloudinit(disk)) else None
 
 
 def kept_volumes(

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from kvorum.core import property_string
 from kvorum.guests.config import devices, options
-from kvorum.guests.config.devices import Agent, Cpu, Disk, Machine, Nic, Vga
+from kvorum.guests.config.devices import STATE_DISKS, Agent, Cpu, Disk, Machine, Nic, Vga
 from kvorum.guests.config.document import Document
-from kvorum.guests.config.drives import free_key, kept_volumes, taken_up
+from kvorum.guests.config.drives import free_key, is_disk_key, kept_volumes, taken_up
+from kvorum.guests.config.hardware import Audio, NumaNode, Rng, Smbios, Startup, Watchdog, hotplug, numbers
 from kvorum.guests.config.pending import SECTION, Pending
 
-_DISK_KEY = re.compile(r"(ide|sata|scsi|virtio)(\d+)")
 _NET_KEY = re.compile(r"net(\d+)")
+_NUMA_KEY = re.compile(r"numa\d+")
 _SERIAL_KEY = re.compile(r"serial(\d+)")
 
 
@@ -143,9 +144,16 @@ class GuestConfig:
 
     @property
     def disks(self) -> dict[str, Disk]:
-        """All drives by key (``scsi0``), CD drives among them, sorted by bus and number."""
-        found = {key: Disk.parse(value) for key, value in self.settings.items() if _DISK_KEY.fullmatch(key)}
+        """All drives by key (``scsi0``), CD drives among them, and the volumes of firmware and TPM
+        (``efidisk0``, ``tpmstate0``), sorted by bus and number.
+        """
+        found = {key: Disk.parse(value) for key, value in self.settings.items() if is_disk_key(key)}
         return dict(sorted(found.items(), key=lambda item: _numbered(item[0])))
+
+    @property
+    def bus_disks(self) -> dict[str, Disk]:
+        """Those of ``disks`` that hang on a bus, which the guest sees as disks."""
+        return {key: disk for key, disk in self.disks.items() if key not in STATE_DISKS}
 
     @property
     def unused(self) -> dict[str, Disk]:
@@ -164,6 +172,55 @@ class GuestConfig:
         return {k: v for k, v in sorted(self.settings.items()) if _SERIAL_KEY.fullmatch(k)}
 
     @property
+    def efi(self) -> bool:
+        """Whether the firmware is UEFI's (OVMF)."""
+        return self.text("bios", "seabios") == "ovmf"
+
+    @property
+    def rng(self) -> Rng | None:
+        """The generator of randomness."""
+        return Rng.parse(self.settings["rng0"]) if "rng0" in self.settings else None
+
+    @property
+    def watchdog(self) -> Watchdog | None:
+        """The watchdog that the guest feeds."""
+        return Watchdog.parse(self.settings["watchdog"]) if "watchdog" in self.settings else None
+
+    @property
+    def audio(self) -> Audio | None:
+        """The sound card."""
+        return Audio.parse(self.settings["audio0"]) if "audio0" in self.settings else None
+
+    @property
+    def smbios(self) -> Smbios:
+        """What the firmware tells about the machine."""
+        return Smbios.parse(self.settings["smbios1"]) if "smbios1" in self.settings else Smbios({})
+
+    @property
+    def numa_nodes(self) -> dict[str, NumaNode]:
+        """The NUMA nodes by key, sorted; without any, ``numa`` makes one for each socket."""
+        return {k: NumaNode.parse(v) for k, v in sorted(self.settings.items()) if _NUMA_KEY.fullmatch(k)}
+
+    @property
+    def affinity(self) -> frozenset[int]:
+        """The host's CPUs that the guest may run on; empty: all."""
+        return numbers(self.settings["affinity"]) if "affinity" in self.settings else frozenset()
+
+    @property
+    def startup(self) -> Startup:
+        """When it is started among the guests of its node."""
+        return (
+            Startup.parse(self.settings["startup"])
+            if "startup" in self.settings
+            else Startup(None, None, None)
+        )
+
+    @property
+    def hotplug(self) -> frozenset[str]:
+        """What may be plugged while the guest runs."""
+        return hotplug(self.text("hotplug", "1"))
+
+    @property
     def boot_devices(self) -> tuple[str, ...]:
         """The devices to boot from, in order; without ``boot``: first disk, CD drives, first card."""
         order = devices.boot_order(self.settings["boot"]) if "boot" in self.settings else ("c", "d", "n")
@@ -173,11 +230,11 @@ class GuestConfig:
         if len(entry) > 1:
             yield entry
         elif entry == "c":
-            first = next((key for key, disk in self.disks.items() if not disk.is_cdrom), None)
+            first = next((key for key, disk in self.bus_disks.items() if not disk.is_cdrom), None)
             if chosen := self.settings.get("bootdisk", first):
                 yield chosen
         elif entry == "d":
-            yield from (key for key, disk in self.disks.items() if disk.is_cdrom)
+            yield from (key for key, disk in self.bus_disks.items() if disk.is_cdrom)
         elif entry == "n":
             yield from list(self.nics)[:1]
 

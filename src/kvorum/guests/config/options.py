@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kvorum.core import ids, property_string
-from kvorum.guests.config import devices
+from kvorum.guests.config import cloud, devices, hardware
 
 Check = Callable[[str], object]
 
@@ -104,11 +104,16 @@ def _examples(key: str) -> str:
 
 BOOLEAN = Option(property_string.boolean, "1 or 0")
 TEXT = pattern(r"[^\x00-\x1f\x7f]*", "one line of text")
-DISK = Option(devices.Disk.parse, "STORAGE:VOLUME or none, then options such as size=4G,cache=none")
+DISK = Option(devices.bus_disk, "STORAGE:VOLUME or none, then options such as size=4G,cache=none")
 PROPERTIES = Option(lambda text: property_string.parse(text, "value"), "key=value,key=value")
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
 _DNS_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 NAME = pattern(rf"(?=.{{1,253}}$){_DNS_LABEL}(?:\.{_DNS_LABEL})*", "a DNS name: letters, digits, '-' and '.'")
+VOLUME = Option(ids.VolumeId.parse, "STORAGE:VOLUME")
+KEYBOARDS = (
+    "de", "de-ch", "da", "en-gb", "en-us", "es", "fi", "fr", "fr-be", "fr-ca", "fr-ch", "hu", "is", "it",
+    "ja", "lt", "mk", "nl", "no", "pl", "pt", "pt-br", "sv", "sl", "tr",
+)  # fmt: skip
 UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 LOCKS = (
     "backup", "clone", "create", "migrate", "rollback", "snapshot", "snapshot-delete", "suspending",
@@ -131,51 +136,67 @@ _OPTIONS: dict[str, Option] = {
     ),
     **dict.fromkeys(
         (
-            "affinity", "args", "cicustom", "cipassword", "ciuser", "hookscript",
-            "hotplug", "nameserver", "parent",
-            "searchdomain", "sshkeys", "startdate", "startup", "vmstate", "vmstatestorage", "description",
-            "runningmachine", "runningcpu", "running-nets-host-mtu", "keyboard",
-            "citype", "watchdog", "import-working-storage",
+            "args", "cipassword", "description", "import-working-storage", "parent", "running-nets-host-mtu",
+            "runningcpu", "runningmachine", "vmstate",
         ),
         TEXT,
     ),
-    **dict.fromkeys(
-        (
-            "amd-sev", "audio", "efidisk0", "intel-tdx", "ivshmem", "meta", "rng0",
-            "spice_enhancements", "tpmstate0",
-        ),
-        PROPERTIES,
-    ),
+    **dict.fromkeys(("amd-sev", "intel-tdx", "ivshmem", "meta", "spice_enhancements"), PROPERTIES),
+    "affinity": Option(hardware.numbers, "CPUs of the host, such as 0-3,8"),
     "agent": Option(devices.Agent.parse, "1 or 0, then options such as fstrim_cloned_disks=1,type=virtio"),
     "arch": choice("x86_64"),
+    "audio0": Option(hardware.Audio.parse, "device=ich9-intel-hda, intel-hda or AC97, then driver=none"),
     "balloon": integer(0),
     "bios": choice("seabios", "ovmf"),
     "boot": Option(devices.boot_order, "order=DEVICE;DEVICE, or letters of c, d, n"),
     "bootdisk": pattern(r"(ide|sata|scsi|virtio)\d+", "a disk, such as scsi0"),
     "cdrom": DISK,
+    "cicustom": Option(cloud.custom, "user=, network=, meta= or vendor=STORAGE:snippets/NAME"),
+    "citype": choice("nocloud", "configdrive2", "opennebula"),
+    "ciuser": Option(cloud.check_user, "a user's name"),
     "cores": integer(1, 4096),
     "cpu": Option(devices.Cpu.parse, "a CPU type, then flags=+FLAG;-FLAG"),
     "cpulimit": number(0, 128),
     "cpuunits": integer(1, 262144),
+    "efidisk0": Option(
+        lambda text: devices.state_disk("efidisk0", text),
+        "STORAGE:1 or STORAGE:VOLUME, then options such as efitype=4m,pre-enrolled-keys=1",
+    ),
+    "hookscript": VOLUME,
+    "hotplug": Option(hardware.hotplug, f"0, 1, or words of {', '.join(hardware.HOTPLUG)}"),
     "hugepages": choice("any", "2", "1024"),
+    "keyboard": choice(*KEYBOARDS),
     "lock": choice(*LOCKS),
     "machine": Option(devices.Machine.parse, "pc, q35, or a versioned one such as pc-i440fx-10.0"),
     "memory": Option(devices.memory_mib, "MiB, a whole number from 16 to 4178944"),
     "migrate_downtime": number(0, 2000),
     "migrate_speed": integer(0),
     "name": NAME,
+    "nameserver": Option(cloud.check_nameservers, "IP addresses, separated by blanks"),
     "ostype": choice(*OSTYPES),
+    "rng0": Option(hardware.Rng.parse, "source=/dev/urandom, then max_bytes=BYTES,period=MILLISECONDS"),
     "scsihw": choice("lsi", "lsi53c810", "virtio-scsi-pci", "virtio-scsi-single", "megasas", "pvscsi"),
+    "searchdomain": Option(cloud.check_search_domains, "domains, separated by blanks"),
     "shares": integer(0, 50000),
-    "smbios1": Option(devices.smbios_uuid, "uuid=UUID and further fields"),
+    "smbios1": Option(hardware.Smbios.parse, "uuid=UUID and further fields"),
     "smp": integer(1),
     "snaptime": integer(0),
     "snapstate": TEXT,
     "sockets": integer(1, 64),
+    "sshkeys": Option(cloud.ssh_keys, "public keys of SSH, one a line, percent-encoded"),
+    "startdate": pattern(
+        r"now|\d{4}-\d{1,2}-\d{1,2}(T\d{1,2}:\d{1,2}:\d{1,2})?", "now, or a date such as 2026-11-28T12:00:00"
+    ),
+    "startup": Option(hardware.Startup.parse, "order=NUMBER,up=SECONDS,down=SECONDS"),
     "tags": pattern(rf"{_TAG}(?:[;, ]+{_TAG})*", "tags, separated by ';'"),
+    "tpmstate0": Option(
+        lambda text: devices.state_disk("tpmstate0", text), "STORAGE:1 or STORAGE:VOLUME, then version=v2.0"
+    ),
     "vcpus": integer(1, 4096),
     "vga": Option(devices.Vga.parse, "a display type such as std, virtio, qxl, cirrus, serial0, none"),
     "vmgenid": pattern(rf"{UUID}|[01]", "a UUID, 1 or 0"),
+    "vmstatestorage": pattern(r"[A-Za-z][A-Za-z0-9._-]*", "the name of a storage"),
+    "watchdog": Option(hardware.Watchdog.parse, "model=i6300esb or ib700, then action=reset and others"),
 }  # fmt: skip
 
 _FAMILIES: dict[str, tuple[int, Option]] = {
@@ -190,18 +211,14 @@ _FAMILIES: dict[str, tuple[int, Option]] = {
     ),
     "serial": (4, pattern(r"socket|/dev/.+", "socket, or /dev/DEVICE")),
     "parallel": (3, pattern(r"/dev/parport\d+|/dev/usb/lp\d+", "/dev/parportN or /dev/usb/lpN")),
-    "usb": (14, PROPERTIES),
+    "usb": (14, Option(hardware.check_usb, "host=VENDOR:PRODUCT, host=BUS-PORT, mapping=NAME or spice")),
     "hostpci": (16, PROPERTIES),
-    "numa": (8, PROPERTIES),
-    "ipconfig": (32, PROPERTIES),
+    "numa": (8, Option(hardware.NumaNode.parse, "cpus=0-1,memory=MIB, then hostnodes=0,policy=bind")),
+    "ipconfig": (32, Option(cloud.IpConfig.parse, "ip=ADDRESS/PREFIX or dhcp, gw=, ip6= (also auto), gw6=")),
     "virtiofs": (10, PROPERTIES),
-    "audio": (1, PROPERTIES),
 }
 
-_UNSUPPORTED = re.compile(
-    r"args|amd-sev|audio0|efidisk0|hookscript|hostpci\d+|hugepages|intel-tdx|ivshmem|numa\d+|parallel\d+|"
-    r"rng0|tpmstate0|usb\d+|virtiofs\d+|watchdog"
-)
+_UNSUPPORTED = re.compile(r"amd-sev|hostpci\d+|hugepages|intel-tdx|ivshmem|parallel\d+|usb\d+|virtiofs\d+")
 
 
 def unsupported(key: str) -> bool:

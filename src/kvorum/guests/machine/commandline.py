@@ -7,15 +7,18 @@ network card keeps its name), because a migration's target must build the very s
 
 from __future__ import annotations
 
-import json
+import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kvorum.guests.config import Disk, GuestConfig, Nic
 from kvorum.guests.config.devices import NIC_MODELS
 from kvorum.guests.config.options import unsupported
 from kvorum.guests.errors import GuestConfigError
 from kvorum.guests.machine.cpu import cpu_argument
+from kvorum.guests.machine.firmware import board, compact, platform, uefi
+from kvorum.guests.machine.memory import memory
+from kvorum.guests.machine.peripherals import iommu, peripherals
 
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 CONSOLES = "none,share=force-shared"
@@ -90,6 +93,8 @@ class Wiring:
     sockets: Mapping[str, int]
     drives: Mapping[str, Drive] = field(default_factory=dict)
     links: Mapping[str, Link] = field(default_factory=dict)
+    tpm_fd: int | None = None
+    """QEMU's end of the line to the guest's swtpm; ``None``: no guest will run, its volumes are served."""
 
 
 def socket_names(config: GuestConfig) -> tuple[str, ...]:
@@ -127,25 +132,30 @@ def command_line(
     """
     _refuse_unsupported(config)
     kind = pinned or accelerator(config, facts)
-    acpi = "" if config.flag("acpi", True) else ",acpi=off"
     arguments = [facts.binary, "-name", f"{config.name.replace(',', ',,')},debug-threads=on"]
     arguments += ["-no-user-config", "-nodefaults", "-display", "none", "-S", "-sandbox", SANDBOX]
     arguments += ["-vnc", CONSOLES]
     for name in MONITORS:
         arguments += _socket(wiring, name)
         arguments += ["-mon", f"chardev={name},mode=control"]
-    arguments += ["-machine", f"type={machine_type(config, facts, machine)}{acpi}", "-accel", kind]
+    arguments += ["-machine", f"type={machine_type(config, facts, machine)}{board(config, kind)}"]
+    arguments += ["-accel", kind]
     arguments += ["-cpu", cpu_argument(config.cpu, kind)]
     arguments += ["-smp", f"{config.cpus},sockets={config.sockets},cores={config.cores},"
                   f"maxcpus={config.cores * config.sockets}"]  # fmt: skip
-    arguments += ["-m", f"size={config.memory_mib}M", "-msg", "timestamp=on"]
-    arguments += _firmware(config, kind)
+    arguments += [*memory(config), "-msg", "timestamp=on"]
+    arguments += [*platform(config, kind), *uefi(config, _variables(config, wiring))]
+    arguments += iommu(config, kind)
     for device in (*buses(config), *_display(config), *_balloon(config)):
         arguments += ["-device", device]
     arguments += _serials(config, wiring)
     arguments += _agent(config, wiring)
     arguments += _drives(config, wiring)
     arguments += _nics(config, wiring)
+    arguments += peripherals(config, wiring.tpm_fd)
+    if wiring.tpm_fd is None and (state := wiring.drives.get("tpmstate0")):
+        arguments += ["-blockdev", compact(blockdev("tpmstate0", config.disks["tpmstate0"], state))]
+    arguments += shlex.split(config.text("args"))
     if incoming:
         arguments += ["-incoming", "defer"]
     return arguments
@@ -190,8 +200,6 @@ def _refuse_unsupported(config: GuestConfig) -> None:
     if config.template:
         raise GuestConfigError(f"VM {config.vmid} is a template; clone it and start the clone")
     found = sorted(key for key in config.settings if unsupported(key))
-    if config.text("bios", "seabios") == "ovmf":
-        found.append("bios: ovmf")
     if found:
         raise GuestConfigError(
             f"VM {config.vmid}: {', '.join(found)}: not supported by this version; remove it"
@@ -202,22 +210,12 @@ def _socket(wiring: Wiring, name: str) -> list[str]:
     return ["-chardev", f"socket,id={name},fd={wiring.sockets[name]},server=on,wait=off"]
 
 
-def _firmware(config: GuestConfig, kind: str) -> list[str]:
-    arguments = []
-    if smbios := config.text("smbios1"):
-        arguments += ["-smbios", f"type=1,{smbios}"]
-    guid = config.text("vmgenid")
-    if len(guid) > 1:
-        arguments += ["-device", f"vmgenid,guid={guid}"]
-    windows = config.text("ostype").startswith("w")
-    rtc = "base=localtime" if config.flag("localtime", windows) else "base=utc"
-    arguments += ["-rtc", rtc + (",driftfix=slew" if kind == "kvm" else "")]
-    if kind == "kvm" and not config.machine.is_q35:
-        arguments += ["-global", "kvm-pit.lost_tick_policy=discard"]
-    if not config.flag("reboot", True):
-        arguments += ["-no-reboot"]
-    arguments += ["-boot", "strict=on"]
-    return arguments
+def _variables(config: GuestConfig, wiring: Wiring) -> dict[str, object] | None:
+    """The block node of the UEFI firmware's variables."""
+    disk, drive = config.disks.get("efidisk0"), wiring.drives.get("efidisk0")
+    if disk is None or drive is None:
+        return None
+    return blockdev("efidisk0", replace(disk, options={**disk.options, "cache": "writeback"}), drive)
 
 
 def buses(config: GuestConfig) -> Iterator[str]:
@@ -279,34 +277,44 @@ def _agent(config: GuestConfig, wiring: Wiring) -> list[str]:
 def _drives(config: GuestConfig, wiring: Wiring) -> list[str]:
     arguments: list[str] = []
     boot = {name: index for index, name in enumerate(config.boot_devices)}
-    disks = config.disks
+    disks = config.bus_disks
     for controller in controllers(config):
         arguments += ["-device", controller]
     for key, disk in disks.items():
         drive = wiring.drives.get(key)
         if drive is not None:
-            arguments += ["-blockdev", json.dumps(blockdev(key, disk, drive), separators=(",", ":"))]
+            arguments += ["-blockdev", compact(blockdev(key, disk, drive))]
         index = f",bootindex={100 + boot[key]}" if key in boot else ""
         arguments += ["-device", disk_device(config, key, disk, drive is not None) + index]
     return arguments
 
 
+def queues(config: GuestConfig) -> int | None:
+    """How many queues a virtio disk gets where CPUs can be plugged: one for each CPU that can be there.
+
+    ``None``: QEMU's own number, that of the CPUs at the start. With CPUs plugged since it would be another
+    at a migration's target.
+    """
+    return config.cores * config.sockets if "cpu" in config.hotplug else None
+
+
 def controllers(config: GuestConfig) -> Iterator[str]:
     """The controllers that the disks hang on, as ``-device`` takes them."""
-    keys = config.disks
+    keys = config.bus_disks
     scsi = [key for key in keys if key.startswith("scsi")]
     hardware = config.text("scsihw", "lsi")
     model = _SCSI_CONTROLLERS[hardware]
+    many = f",num_queues={queues(config)}" if queues(config) and hardware.startswith("virtio") else ""
     if hardware == "virtio-scsi-single":
         for key in scsi:
             number = int(key[4:])
-            yield f"{model},id=virtioscsi{number},bus=pci.3,addr={hex(number + 1)}"
+            yield f"{model},id=virtioscsi{number},bus=pci.3,addr={hex(number + 1)}{many}"
     elif scsi:
         wide = hardware.startswith("virtio")
         per_controller = 31 if wide else 7
         for number in sorted({int(key[4:]) // per_controller for key in scsi}):
             name = "virtioscsi" if wide else "scsihw"
-            yield f"{model},id={name}{number},bus=pci.0,addr={hex(5 + number)}"
+            yield f"{model},id={name}{number},bus=pci.0,addr={hex(5 + number)}{many}"
     if any(key.startswith("sata") for key in keys):
         yield "ahci,id=ahci0,bus=pci.0,addr=0x7"
 
@@ -323,7 +331,8 @@ def disk_device(config: GuestConfig, key: str, disk: Disk, has_medium: bool) -> 
     tail = f"{drive},id={key}{cache}{serial}{rotation}"
     if bus == "virtio":
         where = f"bus=pci.0,addr={hex(10 + number)}" if number < 6 else f"bus=pci.2,addr={hex(number - 5)}"
-        return f"virtio-blk-pci,{where}{tail}"
+        many = f",num-queues={queues(config)}" if queues(config) else ""
+        return f"virtio-blk-pci,{where}{tail}{many}"
     if bus == "scsi":
         model = "scsi-cd" if disk.is_cdrom else "scsi-hd"
         return f"{model},{_scsi_place(config.text('scsihw', 'lsi'), number)}{tail}"

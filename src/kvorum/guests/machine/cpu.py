@@ -29,6 +29,16 @@ def cpu_argument(cpu: Cpu, accelerator: str) -> str:
     features += cpu.flags
     if cpu.options.get("hidden") == "1" and accelerator == "kvm":
         features += ("kvm=off",)
+    features += _widths(cpu)
     if accelerator == "kvm" and cpu.type not in ("host", "max"):
         features += ("enforce",)
     return ",".join((model, *features))
+
+
+def _widths(cpu: Cpu) -> tuple[str, ...]:
+    """How wide addresses are, and which level of CPUID the CPU tells."""
+    found = []
+    if bits := cpu.options.get("phys-bits"):
+        found.append("host-phys-bits=on" if bits == "host" else f"phys-bits={bits}")
+    found += [f"{key}={cpu.options[key]}" for key in ("guest-phys-bits", "level") if key in cpu.options]
+    return tuple(found)

@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from kvorum.guests.config import Disk, GuestConfig, Nic
+from kvorum.guests.config.drives import is_cloudinit
 from kvorum.guests.errors import GuestError, QmpError, QmpLost, StartFailed
+from kvorum.guests.machine import tpm
 from kvorum.guests.machine.commandline import (
     Drive,
     NodeFacts,
@@ -20,7 +23,7 @@ from kvorum.guests.machine.commandline import (
     socket_names,
 )
 from kvorum.guests.machine.launcher import Launcher, close_links
-from kvorum.guests.machine.process import Process, last_output, start_time
+from kvorum.guests.machine.process import Process, bind, last_output, start_time
 from kvorum.guests.machine.qmp import Monitor
 from kvorum.guests.machine.runtime import RunFiles, RunRecord
 from kvorum.guests.machine.throttle import limited, limits
@@ -40,12 +43,21 @@ _STATUS_EVENTS = {
 class RunningGuest:
     """One guest's QEMU. ``status`` follows QEMU's events: running, paused, inmigrate, …"""
 
-    def __init__(self, config: GuestConfig, record: RunRecord, process: Process, monitor: Monitor) -> None:
+    def __init__(
+        self,
+        config: GuestConfig,
+        record: RunRecord,
+        process: Process,
+        monitor: Monitor,
+        tpm: Process | None = None,
+    ) -> None:
         self.vmid = record.vmid
         self.config = config
         self.record = record
         self.process = process
         self.monitor = monitor
+        self.tpm = tpm
+        """Its swtpm, which ends with QEMU."""
         self.status = "prelaunch"
         self.end_reason = ""
         """Why it ended, if somebody asked for it or the guest switched itself off; empty: it crashed."""
@@ -89,7 +101,14 @@ class RunningGuest:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self.monitor.close()
-        self.process.detach()
+        for process in (self.process, self.tpm):
+            if process is not None:
+                process.detach()
+
+    async def end_helpers(self) -> None:
+        """Wait until what stands beside QEMU has ended after it; what doesn't within 3 s is killed."""
+        if self.tpm is not None and not await self.tpm.wait(3.0):
+            await self.tpm.kill()
 
     async def _follow(self) -> None:
         async with self.monitor.listen("SHUTDOWN", *_STATUS_EVENTS) as events:
@@ -112,9 +131,16 @@ class Workshop:
         self.facts = facts
 
     async def start(
-        self, config: GuestConfig, *, machine: str = "", pinned: str = "", incoming: bool = False
+        self,
+        config: GuestConfig,
+        *,
+        machine: str = "",
+        pinned: str = "",
+        incoming: bool = False,
+        only_disks: bool = False,
     ) -> RunningGuest:
-        """Begin the guest's QEMU, stopped. Whatever fails, nothing stays.
+        """Begin the guest's QEMU, stopped. Whatever fails, nothing stays. With ``only_disks`` it is there to
+        serve the guest's volumes, and no guest will run in it.
 
         Raises ``StartFailed`` with QEMU's last output, or the ``KvorumError`` of what is missing.
         """
@@ -122,20 +148,26 @@ class Workshop:
         self.files.prepare()
         links = await self.launcher.open_links(config)
         sockets = self.files.listen(config.vmid, socket_names(config))
+        begun: list[Process] = []
         try:
             numbers = {name: server.fileno() for name, server in sockets.items()}
-            wiring = Wiring(numbers, drives, links)
-            arguments = command_line(
-                config, self.facts, wiring, machine=machine, pinned=pinned, incoming=incoming
-            )
             taps = [fd for link in links.values() for fd in (link.fd, link.vhost_fd) if fd is not None]
-            process = await Process.start(
-                arguments,
-                [*numbers.values(), *taps],
-                self.files.path(config.vmid, "log"),
-                self.launcher.identity(config.vmid),
-            )
+            identity = self.launcher.identity(config.vmid)
+            with tpm.line() as (ours, theirs):
+                has_tpm = "tpmstate0" in drives and not only_disks
+                wiring = Wiring(numbers, drives, links, ours.fileno() if has_tpm else None)
+                arguments = command_line(
+                    config, self.facts, wiring, machine=machine, pinned=pinned, incoming=incoming
+                )
+                descriptors = [*numbers.values(), *taps]
+                if has_tpm:
+                    descriptors.append(ours.fileno())
+                    log, state = self.files.path(config.vmid, "tpm.log"), drives["tpmstate0"].path
+                    begun.append(await tpm.start(config.disks["tpmstate0"], state, theirs, log, identity))
+                log = self.files.path(config.vmid, "log")
+                begun.insert(0, await Process.start(arguments, descriptors, log, identity))
         except BaseException:
+            await asyncio.shield(_kill(begun))
             self.files.remove(config.vmid)
             raise
         finally:
@@ -143,9 +175,9 @@ class Workshop:
             for server in sockets.values():
                 server.close()
         try:
-            return await self._settle(config, process, machine, pinned, incoming)
+            return await self._settle(config, begun, machine, pinned, incoming)
         except BaseException:
-            await asyncio.shield(process.kill())
+            await asyncio.shield(_kill(begun))
             self.files.remove(config.vmid)
             raise
 
@@ -167,7 +199,8 @@ class Workshop:
         except BaseException:
             process.detach()
             raise
-        guest = RunningGuest(config, record, process, monitor)
+        helper = Process.attach(record.tpm_pid, record.tpm_started, log) if record.tpm_pid else None
+        guest = RunningGuest(config, record, process, monitor, helper)
         await guest.refresh()
         return guest
 
@@ -177,10 +210,11 @@ class Workshop:
         self.files.write(record)
 
     async def _settle(
-        self, config: GuestConfig, process: Process, machine: str, pinned: str, incoming: bool
+        self, config: GuestConfig, begun: Sequence[Process], machine: str, pinned: str, incoming: bool
     ) -> RunningGuest:
-        """Put the process in its place and wait until it answers."""
-        vmid = config.vmid
+        """Put QEMU and what stands beside it in their place and wait until it answers."""
+        vmid, process = config.vmid, begun[0]
+        helper = begun[1] if len(begun) > 1 else None
         record = RunRecord(
             vmid=vmid,
             pid=process.pid,
@@ -190,25 +224,31 @@ class Workshop:
             accelerator=pinned or accelerator(config, self.facts),
             version=self.facts.version,
             incoming=incoming,
+            tpm_pid=helper.pid if helper else 0,
+            tpm_started=start_time(helper.pid) if helper else 0,
         )
         self.files.write(record)
         try:
-            await self.launcher.admit(vmid, config.name, process.pid)
+            await self.launcher.admit(config, [one.pid for one in begun])
             address = str(self.files.path(vmid, "qmp"))
             monitor = await Monitor.connect(f"VM {vmid}", address, READY_DEADLINE_S)
         except Exception as error:
             if isinstance(error, QmpLost):
                 await process.wait(3.0)
             output = last_output(self.files.path(vmid, "log"))
+            if helper is not None and helper.ended.is_set():
+                output += "\nswtpm: " + last_output(self.files.path(vmid, "tpm.log"))
             if process.ended.is_set() or output:
                 raise StartFailed(f"VM {vmid}: QEMU did not start: {_brief(output) or error}") from error
             raise
-        guest = RunningGuest(config, record, process, monitor)
+        guest = RunningGuest(config, record, process, monitor, helper)
         await guest.refresh()
+        if config.affinity:
+            await asyncio.to_thread(bind, process.pid, config.affinity)
         for key, nic in config.nics.items():
             if nic.link_down:
                 await guest.set_cable(key, nic)
-        for key, disk in config.disks.items():
+        for key, disk in config.bus_disks.items():
             if limited(disk):
                 await guest.limit(key, disk)
         return guest
@@ -232,9 +272,14 @@ class Workshop:
         direct = await asyncio.to_thread(_direct_io, path, format)
         if direct is None:
             raise GuestError(f"VM {vmid}: {key}: volume '{disk.file}' does not exist ('{path}')")
-        if not disk.is_cdrom:
+        if not disk.is_cdrom or is_cloudinit(disk):
             await asyncio.to_thread(self.launcher.own, vmid, path)
         return Drive(str(path), format, direct)
+
+
+async def _kill(processes: Sequence[Process]) -> None:
+    for process in processes:
+        await process.kill()
 
 
 def _direct_io(path: Path, format: str) -> bool | None:

@@ -6,12 +6,13 @@ builds the machine from the configuration. So nothing is plugged whose bus would
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from enum import Enum, auto
 
 from kvorum.guests.config import Disk, GuestConfig, Nic
 from kvorum.guests.config.devices import THROTTLES
-from kvorum.guests.errors import GuestError, QmpError
+from kvorum.guests.errors import QmpError
 from kvorum.guests.machine import nodes
 from kvorum.guests.machine.commandline import (
     blockdev,
@@ -22,22 +23,34 @@ from kvorum.guests.machine.commandline import (
     node_name,
 )
 from kvorum.guests.machine.guest import RunningGuest, Workshop
-from kvorum.guests.machine.launcher import close_links
+from kvorum.guests.machine.launcher import LIMITS, close_links
+from kvorum.guests.machine.memory import STATIC_MIB
+from kvorum.guests.machine.plug import change_cpus, change_memory, unplug
+from kvorum.guests.machine.process import bind
 from kvorum.guests.machine.throttle import limited
 
 TRAY_TRIES = 5
-UNPLUG_DEADLINE_S = 5.0
-"""A guest without a driver for it never lets a device go."""
-DEFAULT = frozenset({"network", "disk", "usb"})
 FREE = frozenset({
     "name", "description", "tags", "onboot", "startup", "protection", "autostart", "hookscript", "lock",
-    "migrate_downtime", "migrate_speed", "boot", "bootdisk", "template", "vmstatestorage", "hotplug",
+    "migrate_downtime", "migrate_speed", "boot", "bootdisk", "template", "vmstatestorage",
     "ciuser", "cipassword", "citype", "ciupgrade", "cicustom", "nameserver", "searchdomain", "sshkeys",
 })  # fmt: skip
 """Settings that QEMU doesn't know, so they may change at any time."""
 _FREE_DISK = frozenset({"size", "backup", "replicate", "shared"})
 _FREE_NIC = frozenset({"link_down", "firewall"})
-_WHOLE = frozenset({"bootindex", "channel", "lun", "rotation_rate", "scsi-id", "unit", "host_mtu"})
+_WHOLE = frozenset(
+    {
+        "bootindex",
+        "channel",
+        "lun",
+        "rotation_rate",
+        "scsi-id",
+        "unit",
+        "host_mtu",
+        "num_queues",
+        "num-queues",
+    }
+)
 
 
 class Way(Enum):
@@ -51,16 +64,11 @@ class Way(Enum):
     """The next QEMU has it."""
 
 
-def enabled(config: GuestConfig) -> frozenset[str]:
-    """What the ``hotplug`` setting allows."""
-    text = config.text("hotplug", "1")
-    if text in ("0", "1"):
-        return DEFAULT if text == "1" else frozenset()
-    return frozenset(text.replace(";", ",").split(","))
-
-
 def way(now: GuestConfig, key: str, value: str | None) -> Way:
     """How one setting of a running guest changes to ``value``, or goes (``None``)."""
+    if key == "hotplug":
+        then = now.edit({key: value} if value is not None else {}, frozenset({key} if value is None else ()))
+        return Way.LATER if (now.hotplug ^ then.hotplug) & {"cpu", "memory"} else Way.FREE
     if key in FREE or key.startswith(("unused", "ipconfig")) or now.settings.get(key) == value:
         return Way.FREE
     then = now.edit({key: value}) if value is not None else now.edit({}, frozenset({key}))
@@ -68,6 +76,12 @@ def way(now: GuestConfig, key: str, value: str | None) -> Way:
         return _disk_way(now, then, key)
     if key in now.nics or key in then.nics:
         return _nic_way(now, then, key)
+    if key in LIMITS or (key == "affinity" and value is not None):
+        return Way.PLUG
+    if key == "vcpus" and "cpu" in now.hotplug:
+        return Way.PLUG
+    if key == "memory" and "memory" in now.hotplug:
+        return Way.PLUG if min(now.memory_mib, then.memory_mib) >= STATIC_MIB else Way.LATER
     if key == "balloon" and now.number("balloon", 1) and then.number("balloon", 1):
         return Way.PLUG
     return Way.LATER
@@ -86,7 +100,7 @@ def _disk_way(now: GuestConfig, then: GuestConfig, key: str) -> Way:
         key.startswith("scsi") and now.text("scsihw").startswith("virtio-scsi")
     )
     same = list(buses(now)) == list(buses(then))
-    return Way.PLUG if pluggable and same and "disk" in enabled(now) else Way.LATER
+    return Way.PLUG if pluggable and same and "disk" in now.hotplug else Way.LATER
 
 
 def _nic_way(now: GuestConfig, then: GuestConfig, key: str) -> Way:
@@ -94,7 +108,7 @@ def _nic_way(now: GuestConfig, then: GuestConfig, key: str) -> Way:
     if old and new and _fixed(old) == _fixed(new):
         return Way.PLUG
     same = list(buses(now)) == list(buses(then))
-    return Way.PLUG if same and "network" in enabled(now) else Way.LATER
+    return Way.PLUG if same and "network" in now.hotplug else Way.LATER
 
 
 def _fixed(nic: Nic) -> tuple[object, ...]:
@@ -112,7 +126,16 @@ class Hotplug:
 
     async def change(self, now: GuestConfig, then: GuestConfig, key: str) -> None:
         """Have QEMU take one setting that ``way`` calls ``PLUG``."""
-        if key == "balloon":
+        if key in LIMITS:
+            await self._workshop.launcher.limit(then)
+        elif key == "affinity":
+            await asyncio.to_thread(bind, self._guest.process.pid, then.affinity)
+        elif key == "vcpus":
+            wanted = then.number("vcpus", then.cores * then.sockets)
+            await change_cpus(self._monitor, wanted, self._guest.record.accelerator)
+        elif key == "memory":
+            await change_memory(self._monitor, now, then)
+        elif key == "balloon":
             await self._monitor.execute("balloon", {"value": then.number("balloon", 0) << 20})
         elif key in now.nics or key in then.nics:
             await self._nic(key, now.nics.get(key), then.nics.get(key))
@@ -132,7 +155,7 @@ class Hotplug:
         if old:
             # A controller takes its last disk along: both go, or, when the guest refuses, neither does.
             for device in sorted(_ids(now) - _ids(then)) or (key,):
-                await self._unplug(device)
+                await unplug(self._monitor, device)
             await self._forget(key)
         if new:
             await self._plug_disk(now, then, key, new)
@@ -192,7 +215,7 @@ class Hotplug:
             await self._guest.set_cable(key, new)
             return
         if old:
-            await self._unplug(key)
+            await unplug(self._monitor, key)
             await self._monitor.execute("netdev_del", {"id": key})
         if new:
             await self._plug_nic(key, new)
@@ -217,19 +240,6 @@ class Hotplug:
             with contextlib.suppress(QmpError):
                 await self._monitor.execute("netdev_del", {"id": key})
             raise
-
-    async def _unplug(self, device: str) -> None:
-        """Ask the guest to let a device go, and wait until it has."""
-        async with self._monitor.listen("DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR") as events:
-            await self._monitor.execute("device_del", {"id": device})
-            try:
-                event = await events.until(lambda e: e.data.get("device") == device, UNPLUG_DEADLINE_S)
-            except TimeoutError:
-                raise GuestError(
-                    f"{device}: the guest did not let it go within {UNPLUG_DEADLINE_S:g} s"
-                ) from None
-            if event.name != "DEVICE_DELETED":
-                raise GuestError(f"{device}: the guest refuses to let it go")
 
 
 def _ids(config: GuestConfig) -> frozenset[str]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import grp
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kvorum.guests.config import GuestConfig, Nic
 from kvorum.guests.errors import GuestError
@@ -19,9 +21,16 @@ from kvorum.guests.machine.commandline import Link
 from kvorum.guests.machine.process import Identity
 from kvorum.systemd import Systemd
 
+if TYPE_CHECKING:
+    from dbus_fast import Variant
+
 UID_BASE = 0x7000_0000
 """Guests' uids begin here. systemd.io/UIDS-GIDS: unassigned, above containers', below foreign ones."""
 UID_COUNT = 0x7FFE_0000 - UID_BASE
+LIMITS = ("cpulimit", "cpuunits")
+"""Settings that the guest's scope keeps."""
+DEFAULT_WEIGHT = 100
+"""systemd's own."""
 
 
 def guest_uid(vmid: int) -> int:
@@ -59,8 +68,17 @@ class Launcher(ABC):
         return links
 
     @abstractmethod
-    async def admit(self, vmid: int, name: str, pid: int) -> None:
-        """Put the process where it belongs, before the guest runs. Raises ``KvorumError``."""
+    async def admit(self, config: GuestConfig, pids: Sequence[int]) -> None:
+        """Put the processes where they belong, before the guest runs. Raises ``KvorumError``."""
+
+    async def limit(self, config: GuestConfig) -> None:
+        """Hold a running guest to its limits, or to none. Raises ``KvorumError``."""
+        return
+
+    def unlimited(self, config: GuestConfig) -> str:
+        """Which of the guest's limits can't be kept on this machine, and why, as a sentence; empty: none."""
+        wanted = [key for key in LIMITS if key in config.settings]
+        return f"{' and '.join(wanted)} need a node with systemd" if wanted else ""
 
     def own(self, vmid: int, path: Path, mode: int = 0o600) -> None:
         """Give a file or directory to the guest's QEMU, and to nobody else."""
@@ -86,7 +104,7 @@ class PlainLauncher(Launcher):
         check_vlan(key, nic)
         return Link()
 
-    async def admit(self, vmid: int, name: str, pid: int) -> None:
+    async def admit(self, config: GuestConfig, pids: Sequence[int]) -> None:
         return
 
 
@@ -114,18 +132,48 @@ class SystemLauncher(Launcher):
         tap = await network.open_tap(vmid, int(key[3:]), nic.bridge)
         return Link(tap, network.open_vhost() if nic.model == "virtio" else None)
 
-    async def admit(self, vmid: int, name: str, pid: int) -> None:
+    async def admit(self, config: GuestConfig, pids: Sequence[int]) -> None:
         from dbus_fast import Variant  # here, since pveproxy knows of guests and starts none
 
-        scope = f"{vmid}.scope"
+        scope = f"{config.vmid}.scope"
         await self._systemd.reset_failed(scope)
         properties = {
             "Slice": Variant("s", "qemu.slice"),
             "CollectMode": Variant("s", "inactive-or-failed"),
+            **(_limits(config) if config.settings.keys() & set(LIMITS) else {}),
         }
         await self._systemd.start_scope(
-            scope, [pid], description=f"VM {vmid} ({name})", properties=properties
+            scope, pids, description=f"VM {config.vmid} ({config.name})", properties=properties
         )
+
+    async def limit(self, config: GuestConfig) -> None:
+        await self._systemd.set_properties(f"{config.vmid}.scope", _limits(config))
+
+    def unlimited(self, config: GuestConfig) -> str:
+        wanted = [key for key in LIMITS if key in config.settings]
+        if not wanted or "cpu" in _controllers():
+            return ""
+        return f"{' and '.join(wanted)} can't be kept: the control groups of this host do not carry 'cpu'"
+
+
+def _limits(config: GuestConfig) -> dict[str, Variant]:
+    """The scope's share of the CPU (systemd.resource-control(5)): its most, and its weight among others."""
+    from dbus_fast import Variant
+
+    most = float(config.text("cpulimit", "0"))
+    weight = min(config.number("cpuunits", DEFAULT_WEIGHT), 10_000)
+    return {
+        "CPUQuotaPerSecUSec": Variant("t", round(most * 1_000_000) if most else 2**64 - 1),
+        "CPUWeight": Variant("t", weight),
+    }
+
+
+def _controllers(root: Path = Path("/sys/fs/cgroup")) -> frozenset[str]:
+    """The controllers that this host's control groups carry, of version 2 or 1."""
+    try:
+        return frozenset((root / "cgroup.controllers").read_text().split())
+    except OSError:
+        return frozenset(path.name for path in root.iterdir()) if root.is_dir() else frozenset()
 
 
 def check_vlan(key: str, nic: Nic) -> None:

@@ -12,11 +12,11 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvorum.guests.errors import StartFailed
+from kvorum.guests.errors import GuestError, StartFailed
 
 LAST_OUTPUT_BYTES = 4096
 
@@ -110,6 +110,21 @@ def start_time(pid: int) -> int:
         return 0
     fields = text.rpartition(")")[2].split()
     return 0 if fields[0] == "Z" else int(fields[19])
+
+
+def bind(pid: int, cpus: Iterable[int]) -> None:
+    """Let a process, all its threads, run on these CPUs of the host alone; raises ``GuestError``."""
+    wanted = frozenset(cpus)
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            os.sched_setaffinity(int(task.name), wanted)
+        except ProcessLookupError:
+            continue
+        except OSError as error:
+            listed = ",".join(map(str, sorted(wanted)))
+            raise GuestError(
+                f"affinity: none of the CPUs {listed} can be used here: {error.strerror}"
+            ) from error
 
 
 def left_over(proc: Path = Path("/proc"), own: int = 0) -> list[int]:

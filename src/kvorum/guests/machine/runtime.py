@@ -4,7 +4,7 @@
     100.json      the rest a later daemon needs to take the guest up again (``RunRecord``)
     100.qmp       QMP for pvedaemon;  100.mon: QMP for ``qm monitor`` and rescue
     100.serial0   a serial port;  100.qga: the guest agent's channel
-    100.log       QEMU's output
+    100.log       QEMU's output;  100.tpm.log: its swtpm's
 
 The sockets are listened on before QEMU starts and handed over: they belong to root, QEMU needs no right to
 make them, and whoever connects early simply waits until QEMU is ready.
@@ -41,6 +41,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """QEMU's version."""
     incoming: bool = False
     """It waits for a guest that migrates to here; the guest isn't ours yet."""
+    tpm_pid: int = 0
+    """Its swtpm; 0: it has none."""
+    tpm_started: int = 0
 
 
 class RunFiles:
@@ -95,13 +98,13 @@ class RunFiles:
     def vmids(self) -> list[int]:
         """The guests that have files here, alive or not; a log alone does not count."""
         files = (path.name.partition(".") for path in self.directory.glob("*.*"))
-        return sorted({int(vmid) for vmid, _, rest in files if vmid.isdigit() and rest != "log"})
+        return sorted({int(vmid) for vmid, _, rest in files if vmid.isdigit() and not rest.endswith("log")})
 
     def remove(self, vmid: int) -> None:
         """Remove a guest's files; its last output stays for whoever asks why it ended."""
         for path in self.directory.glob(f"{vmid}.*"):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
-            elif path.suffix != ".log":
+            elif path.name != f"{vmid}.log":
                 with contextlib.suppress(OSError):
                     path.unlink()

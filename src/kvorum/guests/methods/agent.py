@@ -83,7 +83,11 @@ class WriteParameters(GuestPath):
 
 class PasswordParameters(GuestPath):
     username: str
-    password: str = Field(min_length=5, max_length=1024)
+    password: str = Field(
+        min_length=5,
+        max_length=1024,
+        json_schema_extra={"ask": "Enter new password: ", "ask_again": "Retype new password: "},
+    )
     crypted: Boolean = False
 
 
@@ -196,7 +200,7 @@ async def file_write(ctx: Context, p: WriteParameters) -> None:
 
 
 @method("POST", f"{_BASE}/set-user-password", permission=Privilege(_VM, _ANY), where=Where.NODE,
-        protected=True)  # fmt: skip
+        protected=True, commands=(Command("qm guest passwd", "vmid", "username"),))  # fmt: skip
 async def set_user_password(ctx: Context, p: PasswordParameters) -> Answer:
     """Set the password of a user of the guest."""
     encoded = base64.b64encode(p.password.encode()).decode()

@@ -9,9 +9,11 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from kvorum.core.errors import KvorumError, ParameterError, PermissionDenied
+from kvorum.guests.config.hardware import Startup
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.migrate import migration_of
 from kvorum.guests.migration.wish import Wish
+from kvorum.guests.order import Group, backwards, groups
 from kvorum.interface import (
     Boolean,
     Context,
@@ -81,7 +83,8 @@ async def start_all(ctx: Context, p: StartAll) -> Work:
         log.line(f"Starting VM {vmid}")
         await manager.start(vmid)
 
-    return _work("startall", asleep, p.max_workers, one)
+    steps = groups({vmid: _startup(manager, vmid) for vmid in asleep})
+    return Work("startall", "", lambda log: walk_groups(steps, p.max_workers or WORKERS, one, log))
 
 
 @method("POST", "/nodes/{node}/stopall", permission=LoggedIn(), where=Where.NODE, protected=True, task=True)
@@ -91,10 +94,13 @@ async def stop_all(ctx: Context, p: StopAll) -> Work:
     awake = [vmid for vmid in _chosen(ctx, p, "VM.PowerMgmt") if manager.running(vmid) is not None]
 
     async def one(vmid: int, log: TaskLog) -> None:
-        log.line(f"Stopping VM {vmid} (timeout = {p.timeout} seconds)")
-        await manager.shutdown(vmid, timeout=p.timeout, force=p.force_stop)
+        own = _startup(manager, vmid).down_s
+        timeout = p.timeout if own is None else own
+        log.line(f"Stopping VM {vmid} (timeout = {timeout} seconds)")
+        await manager.shutdown(vmid, timeout=timeout, force=p.force_stop)
 
-    return _work("stopall", awake, p.max_workers, one)
+    steps = backwards({vmid: _startup(manager, vmid) for vmid in awake})
+    return Work("stopall", "", lambda log: walk_groups(steps, p.max_workers or WORKERS, one, log))
 
 
 @method(
@@ -190,6 +196,25 @@ def _work(
     type: str, vmids: Sequence[int], workers: int | None, one: Callable[[int, TaskLog], Awaitable[None]]
 ) -> Work:
     return Work(type, "", lambda log: walk(vmids, workers or WORKERS, one, log))
+
+
+def _startup(manager: GuestManager, vmid: int) -> Startup:
+    """When a guest's turn is; one whose configuration can't be read has none of its own."""
+    try:
+        return manager.registry.config(vmid).startup
+    except KvorumError:
+        return Startup(None, None, None)
+
+
+async def walk_groups(
+    steps: Sequence[Group], workers: int, one: Callable[[int, TaskLog], Awaitable[None]], log: TaskLog
+) -> None:
+    """Do ``one`` for each guest, a group after the other."""
+    for number, group in enumerate(steps):
+        await walk(group.vmids, workers, one, log)
+        if group.pause_s and number + 1 < len(steps):
+            log.line(f"waiting {group.pause_s} s before the next guests")
+            await asyncio.sleep(group.pause_s)
 
 
 async def walk(

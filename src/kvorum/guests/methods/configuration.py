@@ -10,6 +10,7 @@ from pydantic import Field
 from kvorum.core.errors import ParameterError, PermissionDenied
 from kvorum.core.ids import VolumeId
 from kvorum.guests.change import Changes, Say, Wish
+from kvorum.guests.cloudinit.settings import MASK
 from kvorum.guests.config import Disk, GuestConfig, pending
 from kvorum.guests.config.devices import BUSES
 from kvorum.guests.config.drives import free_key, is_disk_key
@@ -157,7 +158,8 @@ async def read(ctx: Context, p: ReadParameters) -> dict[str, object]:
             raise GuestError(f"snapshot '{p.snapshot}' does not exist")
         settings = {key: setting.value for key, setting in config.document.settings(p.snapshot).items()}
     notes = {"description": config.document.description} if config.document.description else {}
-    return {**settings, **notes, "digest": file.digest}
+    secret = {"cipassword": MASK} if "cipassword" in settings else {}
+    return {**settings, **secret, **notes, "digest": file.digest}
 
 
 @method("GET", f"{_BASE}/pending", permission=Privilege("/vms/{vmid}", "VM.Audit"), where=Where.NODE,
@@ -166,7 +168,11 @@ async def read_pending(ctx: Context, p: GuestPath) -> list[pending.Row]:
     """Get the virtual machine configuration with both current and pending values."""
     config = Registry(ctx.store).config(p.vmid)
     notes = {"description": config.document.description} if config.document.description else {}
-    return pending.rows({**config.settings, **notes}, config.pending)
+    return [
+        {name: MASK if row["key"] == "cipassword" and name in ("value", "pending") else text
+         for name, text in row.items()}
+        for row in pending.rows({**config.settings, **notes}, config.pending)
+    ]  # fmt: skip
 
 
 @method("PUT", f"{_BASE}/unlink", permission=Privilege("/vms/{vmid}", "VM.Config.Disk"), where=Where.NODE,
@@ -311,7 +317,8 @@ async def show_command(ctx: Context, p: GuestPath) -> list[str]:
         key: Link(3 + len(numbers) + index) if nic.bridge else Link()
         for index, (key, nic) in enumerate(config.nics.items())
     }
-    return command_line(config, manager.workshop.facts, Wiring(numbers, drives, links))
+    tpm = 3 + len(numbers) + len(links) if "tpmstate0" in config.disks else None
+    return command_line(config, manager.workshop.facts, Wiring(numbers, drives, links, tpm))
 
 
 async def _change(ctx: Context, p: ConfigBase, say: Say) -> None:

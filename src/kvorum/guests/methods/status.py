@@ -93,8 +93,8 @@ async def index(ctx: Context, p: ListParameters) -> Encoded[list[Row]]:
 async def directory(ctx: Context, p: GuestPath) -> list[Row]:
     """Directory index of a virtual machine."""
     names = (
-        *("agent", "config", "migrate", "monitor", "pending", "resize", "sendkey", "spiceproxy", "status"),
-        *("termproxy", "unlink", "vncproxy", "vncwebsocket"),
+        *("agent", "cloudinit", "config", "migrate", "monitor", "pending", "resize", "sendkey"),
+        *("spiceproxy", "status", "termproxy", "unlink", "vncproxy", "vncwebsocket"),
     )
     return [{"subdir": name} for name in names]
 
@@ -122,6 +122,8 @@ async def current(ctx: Context, p: GuestPath) -> Row:
         config = manager.registry.config(p.vmid)
         row["agent"] = config.agent.enabled
         row["serial"] = bool(config.serials)
+        if lacking := manager.workshop.launcher.unlimited(config):
+            row["kvorum-limits"] = lacking
     return {**row, "ha": {"managed": 0}}
 
 
@@ -152,7 +154,7 @@ async def stop(ctx: Context, p: StopParameters) -> Work:
     manager.check_quorum()
 
     async def run(log: TaskLog) -> None:
-        await manager.stop(p.vmid, skiplock=p.skiplock)
+        await manager.stop(p.vmid, skiplock=p.skiplock, say=log.line)
 
     return Work("qmstop", str(p.vmid), run)
 
@@ -168,7 +170,9 @@ async def shutdown(ctx: Context, p: ShutdownParameters) -> Work:
     manager.check_quorum()
 
     async def run(log: TaskLog) -> None:
-        await manager.shutdown(p.vmid, timeout=p.timeout, force=p.forceStop, skiplock=p.skiplock)
+        await manager.shutdown(
+            p.vmid, timeout=p.timeout, force=p.forceStop, skiplock=p.skiplock, say=log.line
+        )
 
     return Work("qmshutdown", str(p.vmid), run)
 
@@ -199,7 +203,7 @@ async def reboot(ctx: Context, p: RebootParameters) -> Work:
     manager.check_quorum()
 
     async def run(log: TaskLog) -> None:
-        await manager.shutdown(p.vmid, timeout=p.timeout)
+        await manager.shutdown(p.vmid, timeout=p.timeout, say=log.line)
         await manager.start(p.vmid, say=log.line)
 
     return Work("qmreboot", str(p.vmid), run)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kvorum.core.ids import VolumeId
 from kvorum.guests.machine.commandline import node_name
-from kvorum.guests.migration.request import Answer, Request
+from kvorum.guests.migration.request import Answer, Request, copied
 from kvorum.interface import TaskLog
 from kvorum.storage import Storages, convert
 
@@ -16,8 +16,9 @@ async def copy_disks(
 ) -> None:
     """Copy every disk that is not shared; raises ``StorageError``. Cancelling ends the copy."""
     credentials = f"tls-creds-psk,id=tls,endpoint=client,dir={key_folder},username=qemu"
+    moving = copied(request)
     for disk in request.disks:
-        if disk.shared:
+        if disk.key not in moving:
             continue
         volume = VolumeId.parse(disk.volid)
         kind = storages.of(volume)

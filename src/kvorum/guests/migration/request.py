@@ -6,6 +6,9 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
+from kvorum.guests.config import Disk
+from kvorum.guests.config.drives import carries_itself
+
 
 class DiskRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One disk of the guest that moves. Bytes."""
@@ -45,6 +48,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The memory goes under TLS. Disks always do: theirs is the longer way, and costs little."""
     channels: int = 0
     """How many channels the memory takes beside the first one (multifd); 0: none."""
+
+
+def copied(request: Request) -> list[str]:
+    """The drives whose content is copied from node to node, by key."""
+    return [
+        disk.key
+        for disk in request.disks
+        if not disk.shared and not carries_itself(disk.key, Disk.parse(disk.volid), running=request.online)
+    ]
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

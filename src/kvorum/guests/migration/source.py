@@ -17,14 +17,16 @@ import msgspec
 
 from kvorum.core.errors import Conflict, KvorumError, NoQuorum, OutcomeUnknown
 from kvorum.core.ids import VolumeId
-from kvorum.guests.config import GuestConfig
+from kvorum.guests.config import Disk, GuestConfig
+from kvorum.guests.config.drives import is_cloudinit
 from kvorum.guests.errors import GuestError, MigrationFailed
 from kvorum.guests.machine.guest import RunningGuest
+from kvorum.guests.machine.peripherals import TPM_BYTES
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.migration import secret
 from kvorum.guests.migration.memory import Memory, finish_disks, give_up_disks, mirror_disks
 from kvorum.guests.migration.offline import copy_disks
-from kvorum.guests.migration.request import Answer, DiskRequest, Request
+from kvorum.guests.migration.request import Answer, DiskRequest, Request, copied
 from kvorum.guests.migration.sequence import Do, Outcome, State, begin, step
 from kvorum.guests.migration.target import moved_config
 from kvorum.guests.migration.wish import Wish
@@ -137,7 +139,7 @@ class Migration:
             case Do.MIRROR:
                 await self._lay_down_key()
                 guest, answer = self._need()
-                keys = [disk.key for disk in self._request.disks if not disk.shared]
+                keys = copied(self._request)
                 await mirror_disks(guest.monitor, answer, keys, self._alive, self._log, self._wish.rate_kib_s)
             case Do.COPY:
                 await self._copy()
@@ -146,7 +148,7 @@ class Migration:
                 await self._send()
             case Do.FINISH_DISKS:
                 guest, answer = self._need()
-                await finish_disks(guest.monitor, list(answer.volumes))
+                await finish_disks(guest.monitor, copied(self._request))
             case Do.FINISH_MEMORY:
                 assert self._memory is not None
                 await self._memory.finish()
@@ -180,8 +182,7 @@ class Migration:
             case Do.CANCEL_MEMORY if guest is not None and self._memory is not None:
                 await self._memory.cancel()
             case Do.CANCEL_DISKS if guest is not None:
-                keys = [disk.key for disk in self._request.disks if not disk.shared]
-                await give_up_disks(guest.monitor, keys)
+                await give_up_disks(guest.monitor, copied(self._request))
             case Do.ABORT_TARGET:
                 await self._call("abort", {}, 30.0)
             case Do.RESUME_SOURCE if guest is not None:
@@ -208,7 +209,9 @@ class Migration:
         self._check_alive()
         if self._manager.running(wish.vmid) is not self._guest:
             raise GuestError(f"VM {wish.vmid} was started or stopped meanwhile; try again")
-        local = [d.volid for d in self._request.disks if not d.shared]
+        local = [
+            d.volid for d in self._request.disks if not d.shared and not is_cloudinit(Disk.parse(d.volid))
+        ]
         if local and self._request.online and not wish.with_local_disks:
             raise GuestError(
                 f"can't migrate VM {wish.vmid} while it runs: it has local disks ({', '.join(local)}); "
@@ -258,7 +261,8 @@ class Migration:
             entry = self._s.storages.config().get(volume.storage)
             there = self._wish.storage(volume.storage)
             kind = self._s.storages.open(entry)
-            shared = disk.is_cdrom or (kind.capabilities.shared and there == volume.storage)
+            seen = kind.capabilities.shared and there == volume.storage
+            shared = seen or (disk.is_cdrom and not is_cloudinit(disk))
             found.append(
                 DiskRequest(
                     key=key,
@@ -286,6 +290,8 @@ class Migration:
             if not disk.shared:
                 volume = VolumeId.parse(disk.volid)
                 size = await asyncio.wait_for(self._s.storages.of(volume).size(volume), CALL_DEADLINE_S)
+                if disk.key == "tpmstate0":
+                    size = max(size, TPM_BYTES)  # swtpm cuts its file to what it needs
                 disk = msgspec.structs.replace(disk, size=size)
             disks.append(disk)
         self._request = msgspec.structs.replace(self._request, disks=disks)

@@ -20,13 +20,22 @@ import psutil
 
 from kvorum.core.errors import KvorumError
 from kvorum.core.ids import VolumeId
+from kvorum.guests.cloudinit import CloudInit
 from kvorum.guests.config import GuestConfig
+from kvorum.guests.config.drives import is_cloudinit
 from kvorum.guests.errors import GuestError, MigrationFailed
 from kvorum.guests.machine.commandline import node_name
 from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.migration import secret
-from kvorum.guests.migration.request import Answer, DiskRequest, Request, TargetFacts, problems
+from kvorum.guests.migration.request import (
+    Answer,
+    DiskRequest,
+    Request,
+    TargetFacts,
+    copied,
+    problems,
+)
 from kvorum.guests.registry import config_path
 from kvorum.storage import StorageError, Storages
 from kvorum.store import Expect, Write
@@ -201,8 +210,15 @@ class Incoming:
         volumes = {key: str(volume) for key, volume in session.volumes.items()}
         config = moved_config(request.vmid, request.config, volumes)
         workshop = self._manager.workshop
+        for key in session.volumes.keys() & config.disks.keys():
+            if is_cloudinit(config.disks[key]):
+                await CloudInit(self._storages).write(config, key)
         guest = await workshop.start(
-            config, machine=request.machine, pinned=request.accelerator, incoming=True
+            config,
+            machine=request.machine,
+            pinned=request.accelerator,
+            incoming=True,
+            only_disks=not request.online,
         )
         session.guest = guest
         self._manager.adopt(guest)
@@ -243,7 +259,7 @@ class Incoming:
             "nbd-server-start",
             {"addr": {"type": "fd", "data": {"str": "nbd-listen"}}, "tls-creds": secret.OBJECT},
         )
-        for key in session.volumes:
+        for key in copied(session.request):
             export = {
                 "type": "nbd",
                 "id": f"export-{key}",

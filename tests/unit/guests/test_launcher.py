@@ -1,0 +1,70 @@
+"""What an installed node's launcher asks of systemd."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from dbus_fast import Message
+
+from kvorum.guests.config import GuestConfig
+from kvorum.guests.machine.launcher import SystemLauncher
+from kvorum.systemd import Systemd
+
+
+class Recorded(Systemd):
+    """Notes what would be sent over D-Bus, once it is known to have that form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[tuple[str, list[Any]]] = []
+
+    async def reset_failed(self, unit: str) -> None:
+        return
+
+    async def _manager(self, member: str, signature: str = "", body: Sequence[object] = ()) -> list[Any]:
+        message = Message(
+            destination="org.freedesktop.systemd1", path="/org/freedesktop/systemd1",
+            interface="org.freedesktop.systemd1.Manager", member=member, signature=signature, body=list(body),
+        )  # fmt: skip
+        message._marshall(False)
+        self.sent.append((member, list(body)))
+        return []
+
+    async def _wait(
+        self, unit: str, member: str, signature: str, body: Sequence[object], timeout: float
+    ) -> None:
+        await self._manager(member, signature, body)
+
+
+def properties(values: object) -> Mapping[str, object]:
+    return {key: variant.value for key, variant in cast("list[tuple[str, Any]]", values)}
+
+
+async def test_qemu_and_swtpm_go_into_one_scope_with_the_guests_limits() -> None:
+    systemd = Recorded()
+    launcher = SystemLauncher(systemd)
+    await launcher.admit(GuestConfig.parse(100, "name: web\ncpulimit: 1.5\ncpuunits: 20000\n"), [7, 8])
+    (member, body) = systemd.sent.pop()
+    assert (member, body[0]) == ("StartTransientUnit", "100.scope")
+    found = properties(body[2])
+    assert (found["PIDs"], found["Slice"], found["Description"]) == ([7, 8], "qemu.slice", "VM 100 (web)")
+    assert (found["CPUQuotaPerSecUSec"], found["CPUWeight"]) == (1_500_000, 10_000)
+
+
+async def test_a_guest_without_limits_has_a_scope_as_before() -> None:
+    systemd = Recorded()
+    await SystemLauncher(systemd).admit(GuestConfig.parse(100, "name: web\n"), [7])
+    assert properties(systemd.sent[0][1][2]).keys() == {"PIDs", "Description", "Slice", "CollectMode"}
+
+
+async def test_limits_change_and_go_while_the_guest_runs() -> None:
+    systemd = Recorded()
+    launcher = SystemLauncher(systemd)
+    await launcher.limit(GuestConfig.parse(100, "cpulimit: 0.5\n"))
+    await launcher.limit(GuestConfig.parse(100, ""))
+    changed = [(body[0], body[1], properties(body[2])) for _, body in systemd.sent]
+    assert changed == [
+        ("100.scope", True, {"CPUQuotaPerSecUSec": 500_000, "CPUWeight": 100}),
+        ("100.scope", True, {"CPUQuotaPerSecUSec": 2**64 - 1, "CPUWeight": 100}),
+    ]
