@@ -412,7 +412,10 @@ class TestTreeMenu:
         row.click(button="right")
         menu = page.get_by_role("menu", name="Actions for web")
         expect(menu.get_by_role("menuitem")).to_have_text(
-            ["Start", "Shutdown", "Reboot", "Stop", "Reset", "Migrate…"]
+            [
+                *("Start", "Shutdown", "Reboot", "Stop", "Reset", "Migrate…"),
+                *("Clone…", "Convert to template…", "Remove…"),
+            ]
         )
         expect(menu.get_by_role("menuitem", name="Start")).to_be_disabled()
         page.keyboard.press("Escape")
