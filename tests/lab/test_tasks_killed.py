@@ -378,7 +378,14 @@ KINDS = {
     "reload a service": Kind("POST /nodes/{node}/services/{service}/reload",
                              "/nodes/n2/services/cron/reload", {}, 0.06, cron(True), service("active")),
 }  # fmt: skip
+_CUT = "cut at every write in tests/unit/guests/test_snapshots_cut.py; not killed on real nodes yet"
+_COPY_CUT = "cut at every write in tests/unit/guests/test_copies_cut.py; not killed on real nodes yet"
 ELSEWHERE = {
+    "POST /nodes/{node}/qemu/{vmid}/snapshot": _CUT,
+    "POST /nodes/{node}/qemu/{vmid}/snapshot/{snapname}/rollback": _CUT,
+    "DELETE /nodes/{node}/qemu/{vmid}/snapshot/{snapname}": _CUT,
+    "POST /nodes/{node}/qemu/{vmid}/clone": _COPY_CUT,
+    "POST /nodes/{node}/qemu/{vmid}/template": _COPY_CUT,
     "POST /nodes/{node}/storage/{storage}/upload": "noted until whole: tests/unit/storage/test_half_made.py",
     "POST /nodes/{node}/storage/{storage}/download-url": "as the upload",
     "DELETE /nodes/{node}/storage/{storage}/prunebackups": "each backup goes by one unlink; the rest stays",

@@ -12,6 +12,8 @@ import stand_ins
 
 from kvorum.core.errors import Unreachable
 from kvorum.core.paths import Paths
+from kvorum.guests.copies.clone import Clones
+from kvorum.guests.copies.template import Templates
 from kvorum.guests.machine.commandline import NodeFacts
 from kvorum.guests.machine.facts import _ask
 from kvorum.guests.machine.guest import Workshop
@@ -22,6 +24,7 @@ from kvorum.guests.migration.request import Request
 from kvorum.guests.migration.source import Migration, Services
 from kvorum.guests.migration.target import Incoming
 from kvorum.guests.migration.wish import Wish
+from kvorum.guests.snapshots.snapshots import Snapshots
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Peers
 from kvorum.storage import Storages
@@ -124,6 +127,9 @@ class Node:
         self.manager = GuestManager(self.store, workshop)
         self.incoming = Incoming(self.manager, self.storages, self.paths.state)
         self.unfinished = Unfinished(self.manager, self.storages, self.paths.state / "unfinished")
+        self.clones = Clones(self.manager, self.storages, self.unfinished)
+        self.templates = Templates(self.manager, self.storages)
+        self.snapshots = Snapshots(self.manager, self.storages, self.unfinished)
 
 
 class DirectPeers(Peers):

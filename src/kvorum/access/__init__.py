@@ -3,7 +3,7 @@
 from kvorum.access.audit import AuditLog
 from kvorum.access.authentication import Authentication, Credentials
 from kvorum.access.authority import AccessAuthority
-from kvorum.access.changes import read_users
+from kvorum.access.changes import put_in_pool, read_users
 from kvorum.access.files.user_cfg import Pool, UserConfig
 from kvorum.access.keys import Keys
 from kvorum.access.realms import GeneratedPassword, PamRealm, PveRealm, Realm, Realms, stored_password
@@ -27,6 +27,7 @@ __all__ = [
     "SecondFactor",
     "Throttle",
     "UserConfig",
+    "put_in_pool",
     "read_users",
     "stored_password",
 ]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from kvorum.access.edits import add_members
 from kvorum.access.files import domains_cfg, secrets_cfg, tfa_cfg, user_cfg
 from kvorum.access.files.domains_cfg import RealmConfig
 from kvorum.access.files.secrets_cfg import Shadow, TokenSecrets
@@ -107,3 +108,12 @@ def _parts(draft: Draft) -> tuple[_Rendered, ...]:
 def _text(store: Store, path: str) -> str:
     file = store.read(path)
     return file.text if file is not None else ""
+
+
+async def put_in_pool(store: Store, pool: str, vmid: int, *, who: str) -> None:
+    """Make a guest a member of a pool; raises ``KvorumError`` when there is no such pool, or it is in one."""
+
+    def edit(draft: Draft) -> None:
+        draft.users = add_members(draft.users, pool, (vmid,), ())
+
+    await change(store, edit, who=who)

@@ -22,6 +22,7 @@ from kvorum.guests.config.drives import is_disk_key, owned
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine.firmware import VARIABLES_BYTES, Uefi
 from kvorum.guests.machine.peripherals import TPM_BYTES
+from kvorum.guests.snapshots import tree
 from kvorum.guests.unfinished import Undertaking
 from kvorum.storage import Part, StorageKind, Storages, convert, inspect, part
 
@@ -134,10 +135,11 @@ class Making:
 
 
 def own_volumes(config: GuestConfig) -> list[VolumeId]:
-    """Every volume of a guest that belongs to it, also in what waits for its next start.
+    """Every volume of a guest that belongs to it, also in its snapshots and in what waits for its start.
 
     Another guest's disks and CDs are not among them.
     """
     waiting = [Disk.parse(value) for key, value in config.pending.changes.items() if is_disk_key(key)]
     found = [*config.disks.values(), *config.unused.values(), *waiting]
-    return list(dict.fromkeys(volume for disk in found if (volume := owned(config.vmid, disk)) is not None))
+    own = [volume for disk in found if (volume := owned(config.vmid, disk)) is not None]
+    return list(dict.fromkeys([*own, *tree.volumes(config)]))

@@ -4,6 +4,7 @@ KvorumError
 └── GuestError            500, a guest could not do what was asked
     ├── GuestConfigError  500, a configuration says something wrong; names file, line, key, what is allowed
     ├── GuestLocked       500, another operation holds the guest: ``VM is locked (migrate)``
+    ├── AgentAbsent       500, no guest agent answers
     ├── QmpError          500, QEMU refused a command
     ├── QmpLost           500, the connection to QEMU ended
     ├── StartFailed       500, QEMU did not start; with its last output
@@ -26,6 +27,10 @@ class GuestConfigError(GuestError):
 
 class GuestLocked(GuestError):
     """Another operation holds the guest."""
+
+
+class AgentAbsent(GuestError):
+    """No guest agent answers; nothing was asked of one."""
 
 
 class QmpError(GuestError):

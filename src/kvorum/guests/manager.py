@@ -263,7 +263,7 @@ class GuestManager:
                 continue
             if guest is not None:
                 self.adopt(guest)
-                if guest.status == "prelaunch" and not record.incoming:
+                if guest.status in ("prelaunch", "inmigrate") and not record.incoming:
                     await guest.stop("the daemon that was starting it has died")
                     await self._gone(vmid)
                     continue
@@ -292,6 +292,12 @@ class GuestManager:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(INTERVAL_S):  # wait_for may lose a cancellation before Python 3.12
                     await self._changed.wait()
+
+    async def end(self, vmid: int, reason: str) -> None:
+        """Pull the plug of a guest that the caller holds (``exclusive``); nothing to do when it is off."""
+        if guest := self._running.get(vmid):
+            await guest.stop(reason)
+            await self._gone(vmid)
 
     def tell(self) -> None:
         """Tell all nodes now, not at the next interval: a guest has just come here."""

@@ -11,6 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.guests.console import SerialPorts
+from kvorum.guests.copies.clone import Clones
+from kvorum.guests.copies.running import give_up_earlier
+from kvorum.guests.copies.template import Templates
 from kvorum.guests.machine.commandline import NodeFacts
 from kvorum.guests.machine.facts import BINARY, find_facts
 from kvorum.guests.machine.guest import RunningGuest, Workshop
@@ -21,6 +24,8 @@ from kvorum.guests.manager import GuestManager
 from kvorum.guests.migration.recovery import recover_source, recover_stopped
 from kvorum.guests.migration.target import Incoming
 from kvorum.guests.move.truth import Truth
+from kvorum.guests.snapshots.snapshots import Snapshots
+from kvorum.guests.snapshots.standstill import let_go_on
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Services
 from kvorum.storage import HalfMade, Storages
@@ -55,17 +60,28 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         unfinished = Unfinished(manager, storages, paths.state / "unfinished")
         services.add(Unfinished, unfinished)
         unfinished.before_removing(Truth(manager, storages).restore)
+        snapshots = Snapshots(manager, storages, unfinished)
+        services.add(Snapshots, snapshots)
+        services.add(Clones, Clones(manager, storages, unfinished))
+        templates = Templates(manager, storages)
+        services.add(Templates, templates)
         waiting = await manager.attach()
+        for guest in manager.all_running():
+            await _quietly(f"VM {guest.vmid}", give_up_earlier(manager, guest), SETTLE_DEADLINE_S)
+            await _quietly(f"VM {guest.vmid}", let_go_on(manager, guest), SETTLE_DEADLINE_S)
         if isinstance(launcher, SystemLauncher):
             await asyncio.to_thread(_end_left_over)
         await _quietly("what was half-made", services.get(HalfMade).settle(), SETTLE_DEADLINE_S)
         if store.membership.quorate:
             # Before anybody is answered: a second try must not meet what the first has left.
             await _quietly("what was not finished", unfinished.settle_earlier(), SETTLE_DEADLINE_S)
+            await _quietly("snapshots", snapshots.settle_earlier(), SETTLE_DEADLINE_S)
+            await _quietly("templates", templates.settle_earlier(), SETTLE_DEADLINE_S)
         unfinished.settle_later()
+        snapshots.settle_later()
         stack.push_async_callback(manager.detach)
         stack.push_async_callback(incoming.close)
-        work = asyncio.create_task(_work(manager, incoming, unfinished, waiting), name="guests")
+        work = asyncio.create_task(_work(manager, incoming, unfinished, snapshots, waiting), name="guests")
         try:
             yield
         finally:
@@ -81,10 +97,15 @@ def _end_left_over() -> None:
 
 
 async def _work(
-    manager: GuestManager, incoming: Incoming, unfinished: Unfinished, waiting: list[RunningGuest]
+    manager: GuestManager,
+    incoming: Incoming,
+    unfinished: Unfinished,
+    snapshots: Snapshots,
+    waiting: list[RunningGuest],
 ) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(unfinished.keep_settling(), name="what was not finished")
+        group.create_task(snapshots.keep_settling(), name="what was left of snapshots")
         group.create_task(manager.publish_forever(), name="guests' statistics")
         group.create_task(_quietly("incoming guests", incoming.recover(waiting)))
         group.create_task(_quietly("guests that were on their way", recover_stopped(manager)))

@@ -43,7 +43,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     handed: tuple[tuple[str, str], ...] = ()
     """Volumes that are this guest's, under the second name, once its configuration names that."""
     created: bool = False
-    """The guest itself is being created: while its configuration is locked so, it is no guest."""
+    """The guest itself is being created, or cloned: while its configuration is locked so, it is no guest."""
 
 
 class Undertaking:
@@ -121,7 +121,7 @@ class Unfinished:
             created=created,
         )
         under_way = Undertaking(file, note)
-        said = log or _DaemonLog()
+        said = log or DaemonLog()
         self._under_way.add(file)
         try:
             if under_way.noted:
@@ -151,7 +151,7 @@ class Unfinished:
                 continue
             try:
                 async with self._manager.exclusive(note.vmid, f"clean up after {note.purpose}"):
-                    await self._settle(file, note, _DaemonLog(file in self._told), decided=False)
+                    await self._settle(file, note, DaemonLog(file in self._told), decided=False)
             except KvorumError as error:
                 log.info("%s", error)
                 self._left.set()
@@ -236,7 +236,7 @@ class Unfinished:
         """Remove the configuration of a guest that was not created to its end."""
         registry = self._manager.registry
         file = self._store.read(registry.path(vmid))
-        if file is None or not re.search(rf"^lock:\s*{CREATE_LOCK}\s*$", file.text, re.MULTILINE):
+        if file is None or not re.search(r"^lock:\s*(create|clone)\s*$", file.text, re.MULTILINE):
             return False
         await registry.remove(vmid, "root@pam")
         return True
@@ -260,7 +260,7 @@ def _rest(volume: str, vmid: int) -> str:
     return volume.rpartition(f"-{vmid}-")[2].partition(".")[0]
 
 
-class _DaemonLog:
+class DaemonLog:
     """For what no task's log is written about any more. What was said of a note is not said again."""
 
     def __init__(self, told: bool = False) -> None:

@@ -4,7 +4,7 @@ from kvorum.storage.config import StorageConfig
 from kvorum.storage.entry import StorageEntry
 from kvorum.storage.errors import NoSpace, NotADiskImage, StorageConfigError, StorageError
 from kvorum.storage.half_made import HalfMade
-from kvorum.storage.images import Progress, convert, inspect
+from kvorum.storage.images import Progress, convert, inspect, make_last
 from kvorum.storage.kind import (
     Capabilities,
     SnapshotBy,
@@ -45,6 +45,7 @@ __all__ = [
     "convert",
     "inspect",
     "machine_settings",
+    "make_last",
     "part",
     "read_appliance",
     "read_records",

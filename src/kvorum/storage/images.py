@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
@@ -239,6 +240,18 @@ async def convert(
                 errors.cancel()
     except _Failed as error:
         raise StorageError(f"could not copy '{source}': {error}") from None
+
+
+def make_last(path: Path) -> None:
+    """Have what was written to an image outlive a power cut. Blocks, and raises ``StorageError``."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StorageError(f"'{path}' is not safe on its disk: {error.strerror}") from error
 
 
 class _Failed(Exception):

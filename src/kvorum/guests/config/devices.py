@@ -341,6 +341,8 @@ class Agent:
 
     enabled: bool
     type: str
+    freezes: bool = True
+    """Whether it may bring the guest's file systems to rest for a snapshot or a copy."""
 
     @classmethod
     def parse(cls, text: str) -> Agent:
@@ -359,7 +361,9 @@ class Agent:
         kind = parts.get("type", "virtio")
         if kind not in ("virtio", "isa"):
             raise ValueError(f"type={kind}: choose virtio or isa")
-        return cls(property_string.boolean(parts.get("enabled", "0")), kind)
+        enabled = property_string.boolean(parts.get("enabled", "0"))
+        wanted = parts.get("guest-fsfreeze", parts.get("freeze-fs", "1"))
+        return cls(enabled, kind, enabled and property_string.boolean(wanted))
 
 
 @dataclass(frozen=True, slots=True)

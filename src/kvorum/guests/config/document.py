@@ -7,7 +7,7 @@ it was read; an edit changes only its own lines. New keys go where the alphabet 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
@@ -108,30 +108,60 @@ class Document:
                 lines.insert(after[0] if after else _last_text(lines), text)
         return replace(self, lines=(*lines, *rest))
 
-    def with_section(self, name: str, settings: Mapping[str, str]) -> Document:
-        """With a section that has exactly these settings; none without any. A new one comes
-        before all others."""
-        lines: list[str] = []
-        current = ""
-        for line in self.lines:
-            if match := _SECTION.fullmatch(line):
-                current = match["name"]
-            if current != name:
-                lines.append(line)
-        if not settings:
-            return replace(self, lines=tuple(lines[: _last_text(lines)]))
-        whole = [f"[{name}]", *(f"{key}: {value}" for key, value in settings.items()), ""]
-        main = replace(self, lines=tuple(lines))._main_end()
-        before, after = lines[:main], lines[main:]
-        if before and before[-1].strip():
-            before.append("")
-        return replace(self, lines=(*before, *whole, *after))
+    def section_description(self, section: str) -> str:
+        """The notes of a section: the text of its ``#`` lines, percent-decoded."""
+        block = next((block for block in self._blocks() if _title(block) == section), ())
+        return "".join(unquote(line[1:]) + "\n" for line in block if line.startswith("#"))
+
+    def with_section(self, name: str, settings: Mapping[str, str], description: str = "") -> Document:
+        """With a section that has exactly these settings and notes; none without any.
+
+        It comes where the known order has it: ``[PENDING]`` first, then by name.
+        """
+        main = list(self.lines[: self._main_end()])
+        blocks = [block for block in self._blocks() if _title(block) != name]
+        if any("\n" in value or "\r" in value for value in settings.values()):
+            raise GuestConfigError(f"section '{name}': a value must be one line")
+        if settings or description:
+            text = [*_comment(description), *(f"{key}: {value}" for key, value in settings.items())]
+            place = [index for index, block in enumerate(blocks) if _rank(_title(block)) > _rank(name)]
+            blocks.insert(place[0] if place else len(blocks), (f"[{name}]", *text, ""))
+        if not blocks:
+            return replace(self, lines=tuple(main[: _last_text(main)]))
+        if main and main[-1].strip():
+            main.append("")
+        joined: list[str] = main
+        for block in blocks:
+            if joined and joined[-1].strip():
+                joined.append("")
+            joined += block
+        return replace(self, lines=tuple(joined))
+
+    def _blocks(self) -> list[tuple[str, ...]]:
+        """The sections, each with its title's line."""
+        blocks: list[list[str]] = []
+        for line in self.lines[self._main_end() :]:
+            if _SECTION.fullmatch(line):
+                blocks.append([])
+            blocks[-1].append(line)
+        return [tuple(block) for block in blocks]
 
     def _main_end(self) -> int:
         for index, line in enumerate(self.lines):
             if _SECTION.fullmatch(line):
                 return index
         return len(self.lines)
+
+
+def _title(block: Sequence[str]) -> str:
+    match = _SECTION.fullmatch(block[0])
+    assert match
+    return match["name"]
+
+
+def _rank(section: str) -> tuple[bool, bool, str]:
+    """Where a section stands among the others."""
+    return section != "PENDING", ":" not in section, section
 
 
 def _key(line: str) -> str | None:

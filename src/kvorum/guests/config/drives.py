@@ -33,8 +33,8 @@ def carries_itself(key: str, disk: Disk, *, running: bool) -> bool:
 def owned(vmid: int, disk: Disk) -> VolumeId | None:
     """The drive's volume, if it belongs to this guest: no CD, and no other guest's."""
     volume = disk.volume
-    mine = volume is not None and f"-{vmid}-" in volume.name
-    return volume if mine and (not disk.is_cdrom or is_cloudinit(disk)) else None
+    own = volume.name.rpartition("/")[2] if volume is not None else ""  # a clone's has its base's in front
+    return volume if f"-{vmid}-" in own and (not disk.is_cdrom or is_cloudinit(disk)) else None
 
 
 def kept_volumes(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from kvorum.guests.errors import GuestError
+from kvorum.guests.errors import AgentAbsent, GuestError
 
 SYNC_S = 3.0
 DEADLINE_S = 10.0
@@ -86,8 +86,8 @@ class AgentChannel:
             raise _absent() from None
 
 
-def _absent() -> GuestError:
-    return GuestError("QEMU guest agent is not running")
+def _absent() -> AgentAbsent:
+    return AgentAbsent("QEMU guest agent is not running")
 
 
 def _request(command: str, arguments: Mapping[str, object] | None) -> bytes:

@@ -76,6 +76,8 @@ class Drive:
     format: str
     direct_io: bool = True
     """Whether the file can be opened with O_DIRECT."""
+    backing: Drive | None = None
+    """The base that a linked clone rests on: named here, so that QEMU follows no name inside the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +125,13 @@ def command_line(
     *,
     machine: str = "",
     pinned: str = "",
+    cpu: str = "",
     incoming: bool = False,
 ) -> list[str]:
     """QEMU's argument list; the guest is started stopped (``-S``).
 
-    ``machine`` and ``pinned`` are the machine type and the accelerator of a running guest that comes in.
+    ``machine`` and ``pinned`` are the machine type and the accelerator of a running guest that comes in,
+    ``cpu`` the value of ``-cpu`` that one had whose memory was kept.
     Raises ``GuestConfigError`` for a setting that this version can't make.
     """
     _refuse_unsupported(config)
@@ -140,7 +144,7 @@ def command_line(
         arguments += ["-mon", f"chardev={name},mode=control"]
     arguments += ["-machine", f"type={machine_type(config, facts, machine)}{board(config, kind)}"]
     arguments += ["-accel", kind]
-    arguments += ["-cpu", cpu_argument(config.cpu, kind)]
+    arguments += ["-cpu", cpu or cpu_argument(config.cpu, kind)]
     arguments += ["-smp", f"{config.cpus},sockets={config.sockets},cores={config.cores},"
                   f"maxcpus={config.cores * config.sockets}"]  # fmt: skip
     arguments += [*memory(config), "-msg", "timestamp=on"]
@@ -191,9 +195,18 @@ def blockdev(key: str, disk: Disk, drive: Drive) -> dict[str, object]:
         "discard": discard,
         "read-only": read_only,
     }
+    if drive.backing is not None:
+        node["backing"] = _base(drive.backing)
     if not read_only:
         node["detect-zeroes"] = "unmap" if discard == "unmap" else "on"
     return node
+
+
+def _base(drive: Drive) -> dict[str, object]:
+    """A clone's base, only ever read. Its cache is the host's, since many clones read the same."""
+    protocol = "host_device" if drive.path.startswith("/dev/") else "file"
+    file = {"driver": protocol, "filename": drive.path, "read-only": True}
+    return {"driver": drive.format, "file": file, "read-only": True}
 
 
 def _refuse_unsupported(config: GuestConfig) -> None:

@@ -9,9 +9,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from kvorum.core.ids import VolumeId
 from kvorum.guests.config import Disk, GuestConfig, Nic
 from kvorum.guests.config.drives import is_cloudinit
-from kvorum.guests.errors import GuestError, QmpError, QmpLost, StartFailed
+from kvorum.guests.errors import GuestConfigError, GuestError, QmpError, QmpLost, StartFailed
 from kvorum.guests.machine import tpm
 from kvorum.guests.machine.commandline import (
     Drive,
@@ -27,7 +28,7 @@ from kvorum.guests.machine.process import Process, bind, last_output, start_time
 from kvorum.guests.machine.qmp import Monitor
 from kvorum.guests.machine.runtime import RunFiles, RunRecord
 from kvorum.guests.machine.throttle import limited, limits
-from kvorum.storage import Storages
+from kvorum.storage import StorageError, StorageKind, Storages
 
 READY_DEADLINE_S = 30.0
 ATTACH_DEADLINE_S = 5.0
@@ -136,6 +137,7 @@ class Workshop:
         *,
         machine: str = "",
         pinned: str = "",
+        cpu: str = "",
         incoming: bool = False,
         only_disks: bool = False,
     ) -> RunningGuest:
@@ -144,6 +146,8 @@ class Workshop:
 
         Raises ``StartFailed`` with QEMU's last output, or the ``KvorumError`` of what is missing.
         """
+        if config.template:
+            raise GuestConfigError(f"VM {config.vmid} is a template; clone it and start the clone")
         drives = await self._drives(config)
         self.files.prepare()
         links = await self.launcher.open_links(config)
@@ -157,7 +161,7 @@ class Workshop:
                 has_tpm = "tpmstate0" in drives and not only_disks
                 wiring = Wiring(numbers, drives, links, ours.fileno() if has_tpm else None)
                 arguments = command_line(
-                    config, self.facts, wiring, machine=machine, pinned=pinned, incoming=incoming
+                    config, self.facts, wiring, machine=machine, pinned=pinned, cpu=cpu, incoming=incoming
                 )
                 descriptors = [*numbers.values(), *taps]
                 if has_tpm:
@@ -272,9 +276,33 @@ class Workshop:
         direct = await asyncio.to_thread(_direct_io, path, format)
         if direct is None:
             raise GuestError(f"VM {vmid}: {key}: volume '{disk.file}' does not exist ('{path}')")
+        if volume is not None and _is_base(kind, volume):
+            raise GuestError(
+                f"VM {vmid}: {key}: '{volume}' is a template's disk, to which nobody writes: clone it"
+            )
         if not disk.is_cdrom or is_cloudinit(disk):
             await asyncio.to_thread(self.launcher.own, vmid, path)
-        return Drive(str(path), format, direct)
+        backing = None
+        if volume is not None and format == "qcow2" and (base := kind.parent(volume)) is not None:
+            backing = await self.drive_of_base(vmid, key, base)
+        return Drive(str(path), format, direct, backing)
+
+    async def drive_of_base(self, vmid: int, key: str, base: VolumeId) -> Drive:
+        """What a linked clone's disk rests on, which is nobody's to write; raises ``GuestError``."""
+        kind = self.storages.of(base)
+        path = kind.path(base)
+        direct = await asyncio.to_thread(_direct_io, path, kind.format(base))
+        if direct is None:
+            raise GuestError(f"VM {vmid}: {key} rests on '{base}', which does not exist ('{path}')")
+        return Drive(str(path), kind.format(base), direct)
+
+
+def _is_base(kind: StorageKind, volume: VolumeId) -> bool:
+    """Whether clones may rest on a volume, by its name."""
+    try:
+        return kind.based(volume) == volume
+    except StorageError:
+        return False
 
 
 async def _kill(processes: Sequence[Process]) -> None:

@@ -44,6 +44,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     tpm_pid: int = 0
     """Its swtpm; 0: it has none."""
     tpm_started: int = 0
+    standing: bool = False
+    """It stands still for a moment (a snapshot's), and goes on whatever becomes of that."""
 
 
 class RunFiles:

@@ -4,12 +4,14 @@ from kvorum.guests.methods import (
     agent,
     appliance,
     bulk,
+    clone,
     cloudinit,
     cluster_bulk,
     configuration,
     console,
     disks,
     migrate,
+    snapshots,
     status,
 )
 
@@ -17,11 +19,13 @@ __all__ = [
     "agent",
     "appliance",
     "bulk",
+    "clone",
     "cloudinit",
     "cluster_bulk",
     "configuration",
     "console",
     "disks",
     "migrate",
+    "snapshots",
     "status",
 ]

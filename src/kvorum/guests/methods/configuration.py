@@ -233,6 +233,7 @@ async def update_task(ctx: Context, p: ConfigParameters) -> Work:
 async def destroy(ctx: Context, p: DestroyParameters) -> Work:
     """Destroy the VM and all volumes that it owns."""
     manager, unfinished, who = ctx.service(GuestManager), ctx.service(Unfinished), ctx.identity.name
+    storages = ctx.service(Storages)
     manager.registry.file(p.vmid)
     manager.check_quorum()
 
@@ -244,8 +245,14 @@ async def destroy(ctx: Context, p: DestroyParameters) -> Work:
                 raise GuestError(f"can't remove VM {p.vmid} - protection mode enabled")
             if manager.running(p.vmid) is not None:
                 raise GuestError(f"VM {p.vmid} is running - destroy failed; stop it first")
-            # Whole until its configuration is gone; from then on its volumes are nobody's, and are removed.
             own = own_volumes(config)
+            for volume in own if config.template else ():
+                if clones := await storages.of(volume).clones(volume):
+                    raise GuestError(
+                        f"can't remove VM {p.vmid}: '{clones[0]}' rests on its disk '{volume}'; "
+                        "remove the clones first"
+                    )
+            # Whole until its configuration is gone; from then on its volumes are nobody's, and are removed.
             async with unfinished.undertaking(p.vmid, "destroy", volumes=own, log=log):
                 await manager.registry.remove(p.vmid, who)
 

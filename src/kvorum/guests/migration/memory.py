@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kvorum.guests.errors import GuestError, MigrationFailed, QmpError
@@ -157,19 +157,38 @@ def _job(key: str) -> str:
     return f"mirror-{key}"
 
 
+def nbd_targets(answer: Answer, keys: Sequence[str]) -> dict[str, dict[str, object]]:
+    """The target's exports as block nodes of ours, by disk."""
+    server = {"type": "inet", "host": answer.address, "port": str(answer.disk_port)}
+    return {
+        key: {
+            "driver": "nbd",
+            "server": server,
+            "export": node_name(key),
+            "tls-creds": secret.OBJECT,
+            "discard": "unmap",
+        }
+        for key in keys
+    }
+
+
 async def mirror_disks(
-    monitor: Monitor, answer: Answer, keys: Sequence[str], alive: Alive, log: TaskLog, rate_kib_s: int
+    monitor: Monitor,
+    targets: Mapping[str, Mapping[str, object]],
+    alive: Alive,
+    log: TaskLog,
+    rate_kib_s: int,
 ) -> None:
-    """Copy disks to the target's NBD exports until they are in step; from then on every write goes to both.
+    """Copy disks to block nodes (NBD exports, files) until they are in step; from then on every write goes to
+    both.
 
     Raises ``MigrationFailed`` when a copy breaks off.
     """
+    keys = list(targets)
     on = {key: await nodes.current(monitor, key) for key in keys}
     async with monitor.listen("BLOCK_JOB_READY", "BLOCK_JOB_COMPLETED", "BLOCK_JOB_ERROR") as events:
-        for key in keys:
-            server = {"type": "inet", "host": answer.address, "port": str(answer.disk_port)}
-            node = {"driver": "nbd", "node-name": _job(key), "server": server, "export": node_name(key)}
-            await monitor.execute("blockdev-add", {**node, "tls-creds": secret.OBJECT, "discard": "unmap"})
+        for key, target in targets.items():
+            await monitor.execute("blockdev-add", {**target, "node-name": _job(key)})
             job: dict[str, object] = {"job-id": _job(key), "device": on[key], "target": _job(key)}
             if rate_kib_s:
                 job["speed"] = rate_kib_s * 1024

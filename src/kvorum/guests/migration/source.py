@@ -24,13 +24,14 @@ from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.machine.peripherals import TPM_BYTES
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.migration import secret
-from kvorum.guests.migration.memory import Memory, finish_disks, give_up_disks, mirror_disks
+from kvorum.guests.migration.memory import Memory, finish_disks, give_up_disks, mirror_disks, nbd_targets
 from kvorum.guests.migration.offline import copy_disks
 from kvorum.guests.migration.request import Answer, DiskRequest, Request, copied
 from kvorum.guests.migration.sequence import Do, Outcome, State, begin, step
 from kvorum.guests.migration.target import moved_config
 from kvorum.guests.migration.wish import Wish
 from kvorum.guests.registry import config_path
+from kvorum.guests.snapshots import tree
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Peers, TaskLog
 from kvorum.storage import Storages
@@ -139,8 +140,8 @@ class Migration:
             case Do.MIRROR:
                 await self._lay_down_key()
                 guest, answer = self._need()
-                keys = copied(self._request)
-                await mirror_disks(guest.monitor, answer, keys, self._alive, self._log, self._wish.rate_kib_s)
+                targets = nbd_targets(answer, copied(self._request))
+                await mirror_disks(guest.monitor, targets, self._alive, self._log, self._wish.rate_kib_s)
             case Do.COPY:
                 await self._copy()
             case Do.SEND:
@@ -216,6 +217,12 @@ class Migration:
             raise GuestError(
                 f"can't migrate VM {wish.vmid} while it runs: it has local disks ({', '.join(local)}); "
                 "use --with-local-disks to copy them along"
+            )
+        kept = [v for v in tree.volumes(config) if not self._s.storages.of(v).capabilities.shared]
+        if kept:
+            raise GuestError(
+                f"can't migrate VM {wish.vmid}: its snapshots lie on this node alone ('{kept[0]}'), and a "
+                "copied disk leaves them behind; delete them, or move its disks to a shared storage first"
             )
         serial = [key for key, value in config.serials.items() if value != "socket"]
         if serial and self._request.online:

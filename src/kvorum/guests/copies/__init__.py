@@ -1,0 +1,1 @@
+"""Guests copied: full and linked clones, templates."""
