@@ -38,7 +38,8 @@ async def current_file(monitor: Monitor, key: str) -> str:
 
 async def _inserted(monitor: Monitor, key: str) -> Mapping[str, Any]:
     for device in await monitor.execute("query-block"):
-        qdev = str(device.get("qdev", ""))
-        if (qdev == key or f"/{key}/" in qdev) and "inserted" in device:
-            return dict(device["inserted"])
+        qdev, inserted = str(device.get("qdev", "")), device.get("inserted")
+        # Firmware's variables are on no device of ours: QEMU calls it /machine/system.flash1.
+        if inserted and (qdev == key or f"/{key}/" in qdev or inserted["node-name"] in names(key)):
+            return dict(inserted)
     raise GuestError(f"QEMU has no disk '{key}': it waits for the guest's next start")
