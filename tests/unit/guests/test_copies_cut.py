@@ -17,6 +17,7 @@ from guests_world import Lines, MemoryStore, Node
 from stand_ins import Everything
 
 from kvorum.core.errors import Conflict
+from kvorum.guests.cloudinit.drive import CloudInit
 from kvorum.guests.config import GuestConfig
 from kvorum.guests.copies import clone as clone_room
 from kvorum.guests.copies.plan import Wish
@@ -328,3 +329,29 @@ async def test_a_base_is_nobodys_to_write_to_whoever_names_it(
     with pytest.raises(GuestError, match="is a template's disk, to which nobody writes"):
         await workshop.drive(105, "scsi0", disk)
     world.assert_sound()  # which looks at the modes of bases
+
+
+async def test_a_clone_has_a_cloud_init_drive_of_its_own(prepared: dict[bool, World], tmp_path: Path) -> None:
+    world = await copy_of(prepared[False], tmp_path / "world")
+    drive = await CloudInit(world.node.storages).allocate(100, "local")
+    await world.store.write(_path(100), f"ide2: {drive},media=cdrom\n" + world.texts[100])
+    await world.node.clones.make(Wish(100, 101), who="root@pam", log=world.log)
+    disk = world.config(101).disks["ide2"]
+    assert disk.file != str(drive) and disk.is_cdrom and "cloudinit" in disk.file
+    assert {path.name for path in world.images if "cloudinit" in path.name} == {
+        "vm-100-cloudinit.raw", "vm-101-cloudinit.raw",
+    }  # fmt: skip
+
+
+async def test_a_tpm_is_copied_only_while_its_guest_is_off(
+    prepared: dict[bool, World], tmp_path: Path
+) -> None:
+    world = await copy_of(prepared[False], tmp_path / "world")
+    state = await world.node.storages.get("local").allocate(100, 4 << 20, "raw")
+    await world.store.write(_path(100), world.texts[100] + f"tpmstate0: {state},size=4M,version=v2.0\n")
+    world.node.manager._running[100] = object()  # type: ignore[assignment]
+    with pytest.raises(GuestError, match=r"has a TPM.*stop it first"):
+        world.node.clones.check(Wish(100, 101))
+    del world.node.manager._running[100]
+    await world.node.clones.make(Wish(100, 101), who="root@pam", log=world.log)
+    assert world.config(101).disks["tpmstate0"].file != str(state)
