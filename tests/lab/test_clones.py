@@ -78,7 +78,7 @@ def test_a_running_guest_is_copied_and_goes_on_and_a_stopped_copy_leaves_nothing
     assert wait_count(cluster, "n1", vmid) > before
 
 
-def test_clones_rest_on_a_template_and_hold_it(
+def test_clones_rest_on_a_template_on_all_nodes_and_hold_it(
     cluster: Cluster, guest: Maker, clone: Callable[..., int]
 ) -> None:
     vmid = guest("n1", *GUEST_OS)
@@ -97,6 +97,15 @@ def test_clones_rest_on_a_template_and_hold_it(
     asked = ("--vmid", str(here), "--output-format", "json")
     listed = json.loads(cluster.say("n1", "pvesh", "get", f"/nodes/n1/storage/{SHARED}/content", *asked))
     assert [row.get("parent") for row in listed] == [base]
+    assert started(cluster, "n1", here) > 0 and started(cluster, "n2", there) > 0
+    cluster.say("n1", "qm", "migrate", str(here), "n2", "--online", "1")
+    assert wait_count(cluster, "n2", here) > 0
     assert "rests on" in cluster.fails("n1", "qm", "destroy", number)
+
+    whole = clone(vmid, "--full", "1", "--storage", "local")
+    assert settings(cluster, "n1", whole)["virtio0"].startswith(f"local:{whole}/vm-{whole}-disk-0.qcow2")
     for copy in (here, there):
         cluster.remove(copy)
+    cluster.say("n1", "qm", "destroy", number)
+    cluster.until("n1", f"! ls -d /mnt/shared/images/{vmid} 2>/dev/null")
+    assert started(cluster, "n1", whole) > 0

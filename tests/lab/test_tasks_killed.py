@@ -215,6 +215,63 @@ def nothing(cluster: Cluster, vmid: int) -> None:
     cluster.remove(vmid)
 
 
+def kept(*, runs: bool, taken: bool) -> Callable[[Cluster, int], None]:
+    """A guest on n2 whose two disks have snapshots, and the snapshot ``one`` or not."""
+
+    def prepare(cluster: Cluster, vmid: int) -> None:
+        number = str(vmid)
+        if cluster.owner(vmid) != ["n2"] or "-disk-1.qcow2" not in (config(cluster, vmid) or ""):
+            cluster.remove(vmid)
+            disks = ("--scsi0", "local:0.01,format=qcow2", "--scsi1", "local:0.01,format=qcow2")
+            cluster.create("n2", vmid, *disks, "--net0", "virtio,bridge=vmbr0")
+        if runs != (cluster.status("n2", vmid) == "running"):
+            cluster.say("n2", "qm", "start" if runs else "stop", number)
+        there = "[one]" in (config(cluster, vmid) or "")
+        if taken and not there:
+            cluster.say("n2", "qm", "snapshot", number, "one")
+        elif there and not taken:
+            cluster.say("n2", "qm", "delsnapshot", number, "one")
+
+    return prepare
+
+
+def snapshot(present: bool) -> Callable[[Cluster, int, bool], None]:
+    """The guest has the snapshot ``one`` on both disks or on none; in the end, as it is to be."""
+
+    def check(cluster: Cluster, vmid: int, done: bool) -> None:
+        text = assert_sound(cluster, vmid)
+        assert text is not None and "snapstate" not in text, text
+        there = "[one]" in text
+        images = f"/var/lib/vz/images/{vmid}"
+        script = f"for i in {images}/*.qcow2; do qemu-img info -U $i | grep -c ' one '; done; ls {images}"
+        inside, *files = cluster.run("n2", "sh", "-c", script).stdout.split("\n", 2)
+        assert [inside, files[0]] == [str(int(there))] * 2, (there, inside, files)
+        assert ("-state-one" in files[1]) == (f"vm-{vmid}-state-one" in text), (files, text)
+        assert there == present or not done, text
+
+    return check
+
+
+def templated(cluster: Cluster, vmid: int, done: bool) -> None:
+    text = assert_sound(cluster, vmid)
+    assert text is not None
+    made = "template: 1" in text
+    assert made or not done, text
+    assert text.count(f"/base-{vmid}-disk-") == (2 if made else 0), text
+
+
+def original(cluster: Cluster, vmid: int) -> None:
+    """No guest of the id, and another on n2 that it can be cloned from."""
+    cluster.remove(vmid)
+    if cluster.owner(_ORIGINAL) != ["n2"]:
+        disks = ("--scsi0", "local:0,import-from=/root/source.raw", "--scsi1", "local:0.01,format=qcow2")
+        cluster.say("n2", "sh", "-c", _IMAGE)
+        cluster.create("n2", _ORIGINAL, *disks, "--net0", "virtio,bridge=vmbr0")
+
+
+_ORIGINAL = 8499
+
+
 def stopped(cluster: Cluster, vmid: int) -> None:
     """A guest with two local disks on n2, that does not run."""
     if cluster.owner(vmid) != ["n2"] or (config(cluster, vmid) or "").count("scsi") != 2:
@@ -339,6 +396,20 @@ KINDS = {
     "look for disks": Kind("POST /kvorum/nodes/{node}/rescan", "/kvorum/nodes/n2/rescan", {}, 0.05,
                            stopped, whole("scsi0: local:")),
     "destroy": Kind("DELETE /nodes/{node}/qemu/{vmid}", _VM, {}, 0.03, stopped, gone),
+    "snapshot": Kind("POST /nodes/{node}/qemu/{vmid}/snapshot", _VM + "/snapshot", {"snapname": "one"}, 0.15,
+                     kept(runs=False, taken=False), snapshot(True)),
+    "snapshot with memory": Kind("POST /nodes/{node}/qemu/{vmid}/snapshot", _VM + "/snapshot", {
+        "snapname": "one", "vmstate": 1,
+    }, 0.6, kept(runs=True, taken=False), snapshot(True)),
+    "rollback": Kind("POST /nodes/{node}/qemu/{vmid}/snapshot/{snapname}/rollback",
+                     _VM + "/snapshot/one/rollback", {}, 0.2, kept(runs=True, taken=True), snapshot(True)),
+    "delete a snapshot": Kind("DELETE /nodes/{node}/qemu/{vmid}/snapshot/{snapname}", _VM + "/snapshot/one",
+                              {}, 0.15, kept(runs=False, taken=True), snapshot(False)),
+    "clone": Kind("POST /nodes/{node}/qemu/{vmid}/clone", f"/nodes/n2/qemu/{_ORIGINAL}/clone", {
+        "newid": "{vmid}",
+    }, 0.3, original, whole("scsi0: local:", "scsi1: local:")),
+    "template": Kind("POST /nodes/{node}/qemu/{vmid}/template", _VM + "/template", {}, 0.1, stopped,
+                     templated),
     "start": Kind("POST /nodes/{node}/qemu/{vmid}/status/start", _VM + "/status/start", {}, 0.25, stopped,
                   power("running")),
     "stop": Kind("POST /nodes/{node}/qemu/{vmid}/status/stop", _VM + "/status/stop", {}, 0.1, running,
@@ -378,14 +449,7 @@ KINDS = {
     "reload a service": Kind("POST /nodes/{node}/services/{service}/reload",
                              "/nodes/n2/services/cron/reload", {}, 0.06, cron(True), service("active")),
 }  # fmt: skip
-_CUT = "cut at every write in tests/unit/guests/test_snapshots_cut.py; not killed on real nodes yet"
-_COPY_CUT = "cut at every write in tests/unit/guests/test_copies_cut.py; not killed on real nodes yet"
 ELSEWHERE = {
-    "POST /nodes/{node}/qemu/{vmid}/snapshot": _CUT,
-    "POST /nodes/{node}/qemu/{vmid}/snapshot/{snapname}/rollback": _CUT,
-    "DELETE /nodes/{node}/qemu/{vmid}/snapshot/{snapname}": _CUT,
-    "POST /nodes/{node}/qemu/{vmid}/clone": _COPY_CUT,
-    "POST /nodes/{node}/qemu/{vmid}/template": _COPY_CUT,
     "POST /nodes/{node}/storage/{storage}/upload": "noted until whole: tests/unit/storage/test_half_made.py",
     "POST /nodes/{node}/storage/{storage}/download-url": "as the upload",
     "DELETE /nodes/{node}/storage/{storage}/prunebackups": "each backup goes by one unlink; the rest stays",
@@ -427,6 +491,7 @@ def vmid(cluster: Cluster) -> Iterator[int]:
     cluster.lab.recover()
     cluster.settled()
     cluster.remove(number)
+    cluster.remove(_ORIGINAL)
     for node in ("n1", "n2", "n3"):
         cluster.run(node, "sh", "-c", f"rm -rf /var/lib/vz/images/{number}")
     cluster.run("n2", "sh", "-c", "systemctl stop cron; rm -f /run/systemd/system/cron.service")
