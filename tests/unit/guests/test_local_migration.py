@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import guests_world
@@ -199,6 +199,20 @@ async def test_a_stopped_guest_moves_with_its_disk(world: World) -> None:
     assert world.shared.read("nodes/n2/qemu-server/100.conf") is not None
     assert world.nodes["n2"].manager.running(100) is None
     assert [p.name for p in (world.root / "local/images/100").iterdir()] == ["vm-100-disk-1.qcow2"]
+
+
+@pytest.mark.parametrize("start", [create, begin])
+async def test_an_unused_volume_of_this_node_is_said_before_anything_changes(
+    world: World, start: Callable[..., Awaitable[None]]
+) -> None:
+    spare = (
+        await world.nodes["n1"].storages.get("local").allocate(100, 8 << 20, "qcow2", "vm-100-spare.qcow2")
+    )
+    await start(world, extra=f"unused0: {spare}\n")
+    with pytest.raises(MigrationFailed, match=f"its unused volume '{spare}' lies on this node alone"):
+        await world.migration(with_local_disks=True).run()
+    assert world.peers.calls == []
+    assert world.shared.read("nodes/n2/qemu-server/100.conf") is None
 
 
 async def test_a_missing_storage_is_said_before_anything_changes(world: World) -> None:

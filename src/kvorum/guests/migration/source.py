@@ -218,6 +218,12 @@ class Migration:
                 f"can't migrate VM {wish.vmid} while it runs: it has local disks ({', '.join(local)}); "
                 "use --with-local-disks to copy them along"
             )
+        left = [d.volid for d in self._request.disks if d.key in config.unused and not d.shared]
+        if left:
+            raise GuestError(
+                f"can't migrate VM {wish.vmid}: its unused volume '{left[0]}' lies on this node alone; "
+                "attach it, move it to a shared storage, or destroy it first"
+            )
         kept = [v for v in tree.volumes(config) if not self._s.storages.of(v).capabilities.shared]
         if kept:
             raise GuestError(
