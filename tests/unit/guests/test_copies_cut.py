@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from guests_world import Lines, MemoryStore, Node
+from moments import around
 from stand_ins import Everything
 
 from kvorum.core.errors import Conflict
@@ -143,32 +144,6 @@ WRITES: tuple[tuple[Any, str], ...] = (
 )  # fmt: skip
 
 
-def around(patch: pytest.MonkeyPatch, told: Callable[[str], None]) -> None:
-    """Have every write tell before and after it is made."""
-
-    def wrap(kind: Any, name: str) -> None:
-        real = getattr(kind, name)
-
-        def blocking(*arguments: Any, **options: Any) -> Any:
-            told(f"before {name}")
-            try:
-                return real(*arguments, **options)
-            finally:
-                told(f"after {name}")
-
-        async def waiting(*arguments: Any, **options: Any) -> Any:
-            told(f"before {name}")
-            try:
-                return await real(*arguments, **options)
-            finally:
-                told(f"after {name}")
-
-        patch.setattr(kind, name, waiting if asyncio.iscoroutinefunction(real) else blocking)
-
-    for kind, name in WRITES:
-        wrap(kind, name)
-
-
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, World]:
     """A world with a guest and one with a template; tests have copies of them."""
@@ -206,7 +181,7 @@ async def test_whenever_the_daemon_dies_there_is_a_whole_clone_or_none(
         moments.append((at, world.texts, when))
 
     with pytest.MonkeyPatch.context() as patch:
-        around(patch, copied)
+        around(patch, WRITES, copied)
         await make(world)
     world.assert_sound()
     after = world.texts
@@ -244,7 +219,7 @@ async def test_a_clone_that_fails_or_is_stopped_leaves_nothing(
                 raise error
 
         with pytest.MonkeyPatch.context() as patch:
-            around(patch, fails)
+            around(patch, WRITES, fails)
             try:
                 await make(world)
                 ended = count <= failing

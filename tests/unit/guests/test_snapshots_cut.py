@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from guests_world import Lines, MemoryStore, Node
+from moments import around
 
 from kvorum.core.errors import Conflict, OutcomeUnknown
 from kvorum.core.ids import VolumeId
@@ -165,32 +166,6 @@ def shown(config: GuestConfig) -> str:
     return "\n".join(line for line in lines if not line.startswith(("snaptime", "vmgenid")))
 
 
-def around(patch: pytest.MonkeyPatch, told: Callable[[str], None]) -> None:
-    """Have every write tell before and after it is made."""
-
-    def wrap(kind: Any, name: str) -> None:
-        real = getattr(kind, name)
-
-        def blocking(*arguments: Any, **options: Any) -> Any:
-            told(f"before {name}")
-            try:
-                return real(*arguments, **options)
-            finally:
-                told(f"after {name}")
-
-        async def waiting(*arguments: Any, **options: Any) -> Any:
-            told(f"before {name}")
-            try:
-                return await real(*arguments, **options)
-            finally:
-                told(f"after {name}")
-
-        patch.setattr(kind, name, waiting if asyncio.iscoroutinefunction(real) else blocking)
-
-    for kind, name in WRITES:
-        wrap(kind, name)
-
-
 @pytest.mark.parametrize("step", STEPS)
 async def test_whenever_the_daemon_dies_the_next_one_leaves_the_guest_whole(
     prepared: World, tmp_path: Path, step: str
@@ -205,7 +180,7 @@ async def test_whenever_the_daemon_dies_the_next_one_leaves_the_guest_whole(
         moments.append((at, world.text, when))
 
     with pytest.MonkeyPatch.context() as patch:
-        around(patch, copied)
+        around(patch, WRITES, copied)
         await STEPS[step](world)
     await world.assert_sound()
     after, at_the_end = shown(world.config), world.content()
@@ -245,7 +220,7 @@ async def test_whatever_fails_the_guest_is_whole_once_it_can_be(
                 raise error
 
         with pytest.MonkeyPatch.context() as patch:
-            around(patch, fails)
+            around(patch, WRITES, fails)
             try:
                 await STEPS[step](world)
                 ended = count <= failing

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from guests_world import Lines, MemoryStore, Node
+from moments import around
 from stand_ins import Everything
 
 from kvorum.core.errors import Conflict, OutcomeUnknown
@@ -128,7 +129,7 @@ async def begun(tmp_path: Path, change: str) -> tuple[World, Any, dict[str, obje
 
 @pytest.mark.parametrize("change", CHANGES)
 async def test_whenever_the_daemon_dies_the_next_one_leaves_nothing_half_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    tmp_path: Path, change: str
 ) -> None:
     world, method, values = await begun(tmp_path, change)
     moments: list[tuple[Path, str, str | None, str]] = []
@@ -140,33 +141,16 @@ async def test_whenever_the_daemon_dies_the_next_one_leaves_nothing_half_made(
         assert text is not None
         moments.append((at, text.text, file.text if file else None, when))
 
-    def around(kind: Any, name: str) -> None:
-        real = getattr(kind, name)
-
-        def blocking(*arguments: Any, **options: Any) -> Any:
-            copy(f"before {name}")
-            try:
-                return real(*arguments, **options)
-            finally:
-                copy(f"after {name}")
-
-        async def waiting(*arguments: Any, **options: Any) -> Any:
-            copy(f"before {name}")
-            try:
-                return await real(*arguments, **options)
-            finally:
-                copy(f"after {name}")
-
-        monkeypatch.setattr(kind, name, waiting if asyncio.iscoroutinefunction(real) else blocking)
-
-    with monkeypatch.context():
-        around(Undertaking, "write")
-        around(type(world.store), "transact")
-        around(images, "create")
-        around(images, "convert")
-        around(disk_files, "remove")
+    writes = (
+        (Undertaking, "write"),
+        (type(world.store), "transact"),
+        (images, "create"),
+        (images, "convert"),
+        (disk_files, "remove"),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        around(patch, writes, copy)
         await world.do(method, values)
-        monkeypatch.undo()
     world.assert_sound()
     assert len(moments) >= 6
     for at, text, config, when in moments:
