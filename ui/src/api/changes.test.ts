@@ -60,6 +60,11 @@ describe("what has to be asked again", () => {
   ])("%s", (_, change, stale) => {
     expect(madeStale(rows, [change])).toEqual(stale);
   });
+  test("is a guest's status also where a list has brought the change before the event", () => {
+    const stopped = resource(vm(100));
+    expect(madeStale(rows, [stopped], () => "stopped")).toEqual([]);
+    expect(madeStale(rows, [stopped], () => "running")).toEqual([["guest", 100], ["migrate", 100]]);
+  });
   test("is said once, however often it was made old", () => {
     const change: Change = { name: "store", data: { path: "corosync.conf" } };
     expect(madeStale(rows, [change, change])).toHaveLength(7);

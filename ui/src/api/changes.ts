@@ -1,6 +1,6 @@
 /** What the stream's events change in what the page knows, and what they make it ask again. Pure. */
 
-import type { ClusterStatusRow, Resource, TaskRow } from "./types";
+import type { ClusterStatusRow, GuestStatus, Resource, TaskRow } from "./types";
 
 /** An event of /api2/events, its data read. */
 export type Change =
@@ -84,15 +84,22 @@ const GUEST_FILE = /^nodes\/[^/]+\/qemu-server\/(\d+)\.conf$/;
 /** What is read from a guest's file. */
 const OF_GUEST = ["config", "pending", "snapshots", "guest", "migrate"];
 
-/** What the changes make old; `rows` are the resources before them. */
-export function madeStale(rows: readonly Resource[], changes: readonly Change[]): Stale[] {
+/**
+ * What the changes make old; `rows` are the resources before them. A list that was asked for meanwhile may know
+ * a change already, so what a guest's node last said of it (`told`) counts too.
+ */
+export function madeStale(
+  rows: readonly Resource[],
+  changes: readonly Change[],
+  told: (vmid: number) => GuestStatus["status"] | undefined = () => undefined,
+): Stale[] {
   const stale = new Map<string, Stale>();
   const add = (...keys: Stale[]) => keys.forEach((key) => stale.set(key.join("/"), key));
   const before = new Map(rows.map((row) => [row.id, row]));
   for (const change of changes) {
     if (change.name === "cluster") add(...CLUSTER);
     else if (change.name === "store") add(...staleByFile(change.data.path));
-    else if (change.name === "resource") add(...staleByRow(before.get(change.data.id), change.data));
+    else if (change.name === "resource") add(...staleByRow(before.get(change.data.id), change.data, told));
   }
   return [...stale.values()];
 }
@@ -106,12 +113,18 @@ function staleByFile(path: string): Stale[] {
   return path === "user.cfg" ? [["account"]] : [];
 }
 
-function staleByRow(before: Resource | undefined, now: Resource | Gone): Stale[] {
+function staleByRow(
+  before: Resource | undefined,
+  now: Resource | Gone,
+  told: (vmid: number) => GuestStatus["status"] | undefined,
+): Stale[] {
   if (isGone(now)) return [];
   if (now.type === "node") return before?.status === now.status ? [] : [["status"], ["quorum"], ["node", now.node ?? ""]];
   if (now.vmid === undefined) return [];
+  const last = told(now.vmid);
+  const apart = last !== undefined && (last === "stopped") !== (now.status === "stopped");
   const same = before?.status === now.status && before?.node === now.node && before?.lock === now.lock;
-  return same ? [] : [["guest", now.vmid], ["migrate", now.vmid]];
+  return same && !apart ? [] : [["guest", now.vmid], ["migrate", now.vmid]];
 }
 
 function isGone(row: Resource | Gone): row is Gone {

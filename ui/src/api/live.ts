@@ -168,8 +168,14 @@ function hear(events: ServerEvent[]): void {
   update<Resource>("resources", (rows) => applyResources(rows, changes));
   update<TaskRow>("tasks", (rows) => applyTasks(rows, changes));
   update<ClusterStatusRow>("status", (rows) => applyMembership(rows, changes));
-  for (const queryKey of madeStale(before, changes)) void liveData.invalidateQueries({ queryKey });
+  for (const queryKey of madeStale(before, changes, toldStatus)) void liveData.invalidateQueries({ queryKey });
   for (const change of changes) if (change.name === "resource") refreshNodeStatus(change.data.id);
+}
+
+/** What a guest's node last said of it, if it was asked. */
+function toldStatus(vmid: number): GuestStatus["status"] | undefined {
+  const answers = liveData.getQueriesData<GuestStatus>({ queryKey: ["guest", vmid] });
+  return answers.find(([, status]) => status !== undefined)?.[1]?.status;
 }
 
 function update<Row>(key: string, apply: (rows: Row[]) => Row[]): void {
