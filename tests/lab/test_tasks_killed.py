@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -143,7 +144,7 @@ def assert_sound(cluster: Cluster, vmid: int) -> str | None:
         f"{owner}:{word.rpartition('/')[2]}"
         for line in (text or "").splitlines()
         for word in [line.partition(": ")[2].partition(",")[0]]
-        if word.startswith("local:") and f"/vm-{vmid}-" in word
+        if word.startswith("local:") and re.search(rf"/(vm|base)-{vmid}-", word)
     }
     assert found == named, f"images {found}, configuration:\n{text}"
     assert text is None or "lock:" not in text, text
@@ -250,6 +251,13 @@ def snapshot(present: bool) -> Callable[[Cluster, int, bool], None]:
         assert there == present or not done, text
 
     return check
+
+
+def no_template(cluster: Cluster, vmid: int) -> None:
+    """A guest as ``stopped``, which no killed task has made a template before."""
+    if "template: 1" in (config(cluster, vmid) or ""):
+        cluster.remove(vmid)
+    stopped(cluster, vmid)
 
 
 def templated(cluster: Cluster, vmid: int, done: bool) -> None:
@@ -408,7 +416,7 @@ KINDS = {
     "clone": Kind("POST /nodes/{node}/qemu/{vmid}/clone", f"/nodes/n2/qemu/{_ORIGINAL}/clone", {
         "newid": "{vmid}",
     }, 0.3, original, whole("scsi0: local:", "scsi1: local:")),
-    "template": Kind("POST /nodes/{node}/qemu/{vmid}/template", _VM + "/template", {}, 0.1, stopped,
+    "template": Kind("POST /nodes/{node}/qemu/{vmid}/template", _VM + "/template", {}, 0.1, no_template,
                      templated),
     "start": Kind("POST /nodes/{node}/qemu/{vmid}/status/start", _VM + "/status/start", {}, 0.25, stopped,
                   power("running")),
