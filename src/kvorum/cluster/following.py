@@ -317,8 +317,8 @@ class CorosyncConfiguration:
 
     def _aside(self) -> bool:
         """Whether the others list this node no more for a moment, to list it with another address then."""
-        under, file, local = self._store.read(LINK_CHANGE), self._store.read(CONFIGURATION), self._local()
-        if under is None or file is None or local is None:
+        under, file = self._store.read(LINK_CHANGE), self._store.read(CONFIGURATION)
+        if under is None or file is None or (local := self._local()) is None:
             return False
         try:
             change, now = UnderWay.read(under.text).change, Configuration.read(file.text)

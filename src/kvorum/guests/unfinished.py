@@ -22,13 +22,13 @@ import msgspec
 from kvorum.core.errors import KvorumError
 from kvorum.core.ids import VolumeId
 from kvorum.guests.manager import GuestManager
+from kvorum.guests.settling import keep_settling
 from kvorum.interface import TaskLog
 from kvorum.storage import Storages
 
 log = logging.getLogger(__name__)
 
 FREE_DEADLINE_S = 30.0
-RETRY_S = 60.0
 CREATE_LOCK = "create"
 Restore = Callable[[int, list[VolumeId]], Awaitable[None]]
 
@@ -162,15 +162,7 @@ class Unfinished:
 
     async def keep_settling(self) -> None:
         """Try again what could not be settled: when there is quorum, and every minute."""
-        while True:
-            await self._left.wait()
-            self._left.clear()
-            async for membership in self._store.watch_membership():
-                if membership.quorate:
-                    break
-            await self.settle_earlier()
-            if self._left.is_set():
-                await asyncio.sleep(RETRY_S)
+        await keep_settling(self._store, self._left, self.settle_earlier)
 
     async def _settle(self, file: Path, note: Note, said: TaskLog, *, decided: bool) -> None:
         """Make everything as the store has it; what can't be done now stays noted. ``decided`` says that

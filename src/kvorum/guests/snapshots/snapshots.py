@@ -23,6 +23,7 @@ from kvorum.guests.errors import GuestError, GuestLocked
 from kvorum.guests.machine.cpu import cpu_argument
 from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.manager import GuestManager
+from kvorum.guests.settling import keep_settling
 from kvorum.guests.snapshots import memory, tree
 from kvorum.guests.snapshots.disks import Disks
 from kvorum.guests.snapshots.memory import Saving
@@ -34,7 +35,6 @@ from kvorum.storage import Storages, make_last
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 60.0
 QEMU_END_S = 5.0
 STATE_SPARE_MIB = 256
 """What a guest's devices and its display need beside its memory."""
@@ -301,15 +301,7 @@ class Snapshots:
 
     async def keep_settling(self) -> None:
         """Try again what could not be settled: when there is quorum, and every minute."""
-        while True:
-            await self._left.wait()
-            self._left.clear()
-            async for membership in self._store.watch_membership():
-                if membership.quorate:
-                    break
-            await self.settle_earlier()
-            if self._left.is_set():
-                await asyncio.sleep(RETRY_S)
+        await keep_settling(self._store, self._left, self.settle_earlier)
 
     async def _settle(self, vmid: int, log: TaskLog) -> None:
         """Bring what is noted for one guest to its end. What can't be done now stays noted, and is said."""
