@@ -7,7 +7,7 @@ listens on that number: it only names the console, since the known clients carry
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypedDict
 
@@ -15,6 +15,7 @@ from pydantic import Field
 
 from kvorum.access import Authentication
 from kvorum.core.errors import AuthenticationError, KvorumError
+from kvorum.core.terminal_frames import BadFrame, Frame, Frames
 from kvorum.interface import Context, Conversation, Parameters, TaskLog, WebSocket, Work
 from kvorum.tasks.runner import TaskRunner
 
@@ -160,3 +161,15 @@ def taken(ctx: Context, question: SocketQuestion, path: str) -> Conversation:
             raise KvorumError(reason)
 
     return talk
+
+
+async def said(socket: WebSocket) -> AsyncIterator[Frame]:
+    """What a terminal's client says until it goes; raises ``KvorumError`` for what is none of it."""
+    frames = Frames()
+    while (data := await socket.receive()) is not None:
+        try:
+            found = frames.feed(data)
+        except BadFrame as error:
+            raise KvorumError(f"the client does not speak the terminal's protocol: it sent {error}") from None
+        for frame in found:
+            yield frame

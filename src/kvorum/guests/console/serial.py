@@ -11,13 +11,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from kvorum.core.errors import KvorumError
-from kvorum.core.terminal_frames import BadFrame, Frames, Typed
+from kvorum.core.terminal_frames import Typed
 from kvorum.guests.console.ending import why_ended
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.manager import GuestManager
 from kvorum.interface import WebSocket
+from kvorum.tasks.consoles import said
 
 CHUNK_BYTES = 16 << 10
 
@@ -112,12 +112,6 @@ class SerialPorts:
 
 
 async def _type(socket: WebSocket, line: _Line) -> None:
-    frames = Frames()
-    while (data := await socket.receive()) is not None:
-        try:
-            found = frames.feed(data)
-        except BadFrame as error:
-            raise KvorumError(f"the client does not speak the terminal's protocol: it sent {error}") from None
-        for frame in found:
-            if isinstance(frame, Typed):  # a serial port has no size
-                await line.type(frame.data)
+    async for frame in said(socket):
+        if isinstance(frame, Typed):  # a serial port has no size
+            await line.type(frame.data)

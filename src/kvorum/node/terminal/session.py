@@ -6,9 +6,10 @@ import asyncio
 import os
 
 from kvorum.core.errors import KvorumError
-from kvorum.core.terminal_frames import BadFrame, Frames, Resized, Typed
+from kvorum.core.terminal_frames import Resized, Typed
 from kvorum.interface import ROOT, WebSocket
 from kvorum.node.terminal.pty import Pty
+from kvorum.tasks.consoles import said
 
 
 def command(user: str) -> list[str]:
@@ -53,15 +54,9 @@ async def _show(socket: WebSocket, pty: Pty) -> None:
 
 
 async def _type(socket: WebSocket, pty: Pty) -> None:
-    frames = Frames()
-    while (data := await socket.receive()) is not None:
-        try:
-            found = frames.feed(data)
-        except BadFrame as error:
-            raise KvorumError(f"the client does not speak the terminal's protocol: it sent {error}") from None
-        for frame in found:
-            match frame:
-                case Typed(keys):
-                    await pty.write(keys)
-                case Resized(columns, rows):
-                    pty.resize(columns, rows)
+    async for frame in said(socket):
+        match frame:
+            case Typed(keys):
+                await pty.write(keys)
+            case Resized(columns, rows):
+                pty.resize(columns, rows)
