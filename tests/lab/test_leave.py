@@ -14,10 +14,11 @@ from kvorum.lab.plan import Plan
 if TYPE_CHECKING:
     from kvorum.lab import Lab
 
+# Keys are random text, in which a name may stand by chance.
 _TRACES = (
-    "grep -rIl --exclude-dir=n3 --exclude=removed-nodes.json -w n3 /etc/pve/corosync.conf /etc/pve/*.cfg "
-    "/etc/pve/priv /etc/corosync/corosync.conf; find /etc/pve/nodes/n3 /etc/pve/ha -name '*n3*' 2>/dev/null; "
-    "grep -o n3 /etc/pve/.members; true"
+    "grep -rIl --exclude-dir=n3 --exclude=removed-nodes.json --exclude='*.key' -w n3 "
+    "/etc/pve/corosync.conf /etc/pve/*.cfg /etc/pve/priv /etc/corosync/corosync.conf; "
+    "find /etc/pve/nodes/n3 /etc/pve/ha -name '*n3*' 2>/dev/null; grep -o n3 /etc/pve/.members; true"
 )
 
 _PAGE = (
