@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import grp
 import stat
+from collections.abc import Iterable, Iterator
 
-from pyfuse3 import EntryAttributes, FUSEError, InodeT, ModeT
+from pyfuse3 import EntryAttributes, FileNameT, FUSEError, InodeT, ModeT
 
 from kvorum.store.face import File
 from kvorum.store.handles import Handle
@@ -34,7 +35,7 @@ class Attributes:
         self._inodes = inodes
         self._changing = changing
         self._quorate = quorate
-        self._kept: dict[str, tuple[File, int, EntryAttributes]] = {}
+        self._kept: dict[str, tuple[File, int, EntryAttributes, FileNameT]] = {}
         try:
             self.gid = grp.getgrnam("www-data").gr_gid
         except KeyError:
@@ -61,8 +62,30 @@ class Attributes:
         entry = self._made(path)
         if len(self._kept) >= _KEPT_MAX:
             self._kept.clear()
-        self._kept[path] = (file, inode, entry)
+        name = FileNameT(path.rpartition("/")[2].encode())
+        self._kept[path] = (file, inode, entry, name)
         return entry
+
+    def listed(
+        self, prefix: str, names: Iterable[str]
+    ) -> Iterator[tuple[FileNameT, File | None, EntryAttributes | None]]:
+        """What is at each of a directory's names: name, file, entry; no entry where nothing is now.
+
+        It is ``of`` for thousands at once: calls for each of them were a third of what a listing took.
+        """
+        files, numbers = self._tree.files_by_path, self._inodes.by_path
+        all_kept, changing = self._kept, self._changing
+        for name in names:
+            path = prefix + name
+            file, number = files.get(path), numbers.get(path)
+            kept = all_kept.get(path)
+            if kept is not None and kept[0] is file and kept[1] == number and number not in changing:
+                yield kept[3], file, kept[2]
+                continue
+            try:
+                yield FileNameT(name.encode()), file, self.of(path)
+            except FUSEError:
+                yield FileNameT(name.encode()), None, None
 
     def _made(self, path: str) -> EntryAttributes:
         write = 0o222 if self._quorate else 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 ROOT = 1
 
 
@@ -36,9 +38,16 @@ class Inodes:
         """All numbers that have a path."""
         return list(self._paths)
 
-    def looked_up(self, number: int) -> None:
-        """The kernel was told of the number once more."""
-        self._lookups[number] = self._lookups.get(number, 0) + 1
+    @property
+    def by_path(self) -> Mapping[str, int]:
+        """The numbers of all paths that the kernel may know; to be read only."""
+        return self._numbers
+
+    def looked_up(self, *numbers: int) -> None:
+        """The kernel was told of these numbers once more."""
+        lookups = self._lookups
+        for number in numbers:
+            lookups[number] = lookups.get(number, 0) + 1
 
     def forget(self, number: int, count: int) -> bool:
         """The kernel forgets ``count`` of its lookups; returns whether it knows the number no more."""

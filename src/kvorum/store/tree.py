@@ -7,7 +7,7 @@ Each replica applies the same operations in the same order and so has the same t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kvorum.core.errors import Conflict
 from kvorum.store.face import Change, Delete, Expect, File, MakeDirectory, Operation, Rename, Touch, Write
@@ -37,6 +37,11 @@ class Tree:
     def read(self, path: str) -> File | None:
         """The file at ``path``, or ``None``."""
         return self._files.get(path)
+
+    @property
+    def files_by_path(self) -> Mapping[str, File]:
+        """All files by their paths, as they are now and will be; to be read only."""
+        return self._files
 
     def is_directory(self, path: str) -> bool:
         """Whether ``path`` is a directory; the root ``""`` always is."""

@@ -129,17 +129,19 @@ class View(pyfuse3.Operations):
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
         directory = self._inodes.path(self._handles[fh].inode)
         prefix = f"{directory}/" if directory else ""
-        attributes_of, looked_up, reply = self._attributes.of, self._looked_up, pyfuse3.readdir_reply
-        names = self._listings[fh]
-        for index in range(start_id, len(names)):
-            name = names[index]
-            try:
-                attributes = attributes_of(prefix + name)
-            except FUSEError:
+        reply, shown, numbers = pyfuse3.readdir_reply, self._shown, []
+        index = start_id
+        for name, file, entry in self._attributes.listed(prefix, self._listings[fh][start_id:]):
+            index += 1
+            if entry is None:
                 continue  # gone since opendir
-            if not reply(token, FileNameT(name.encode()), attributes, index + 1):
-                return
-            looked_up(attributes.st_ino, prefix + name)
+            if not reply(token, name, entry, index):
+                break
+            number = entry.st_ino
+            numbers.append(number)
+            if file is not None:
+                shown[number] = file
+        self._inodes.looked_up(*numbers)
 
     async def releasedir(self, fh: FileHandleT) -> None:
         del self._listings[fh], self._handles[fh]
