@@ -35,8 +35,8 @@ import type {
 const ABSENT_MS = 30_000;
 /** A node's load average and swap come with no event: they are asked for when it tells of its load, this seldom. */
 const NODE_STATUS_MS = 10_000;
-/** Nodes tell of their links so often. */
-const LINKS_MS = 10_000;
+/** No event tells of links, clocks and the QDevice: they are asked for so often. */
+const UNTOLD_MS = 10_000;
 const REALMS = "realms";
 /** A guest that moves is for a moment not where we ask for it; only what lasts longer is worth a word. */
 const MOVING_TRIES = 4;
@@ -81,7 +81,7 @@ export const useLinks = () =>
   useQuery({
     queryKey: ["links"],
     queryFn: () => call<LinksAnswer>("GET", "/kvorum/links"),
-    refetchInterval: LINKS_MS,
+    refetchInterval: UNTOLD_MS,
   });
 
 export const useNodeStatus = (node: string) => useLive<NodeStatus>(["node", node], `${nodePath(node)}/status`);
@@ -131,7 +131,7 @@ export function useLive<T>(
     },
     refetchInterval: (query) => {
       if (optional && query.state.data === optional.missing && poll !== false) return ABSENT_MS;
-      return optional?.untold && poll === false ? LINKS_MS : poll;
+      return optional?.untold && poll === false ? UNTOLD_MS : poll;
     },
   });
 }
