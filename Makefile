@@ -17,7 +17,7 @@ TESTS := $(wildcard tests/unit tests/sim tests/lab tests/ui)
 # A second lab beside the first: make lab LAB_DIR=/var/tmp/lab PAGE_PORT=8106
 PAGE_PORT ?= 8006
 LAB := $(BIN)/kvorum lab$(if $(LAB_DIR), --dir $(LAB_DIR))
-BENCHES := migration commands memory store cluster
+BENCHES := migration commands memory guests store cluster
 export KVORUM_LAB_DIR := $(LAB_DIR)
 
 .PHONY: lab test unit lint ci deb page bench soak soak-store clean packages requirements
