@@ -283,14 +283,15 @@ class GuestManager:
         self._watchers.clear()
 
     async def publish_forever(self) -> None:
-        """Tell all nodes about this node's guests, every two seconds and when one starts or ends."""
+        """Tell all nodes about this node's guests, at each interval and when one starts or ends."""
         while True:
+            due = asyncio.get_running_loop().time() + INTERVAL_S
             self._changed.clear()
             self._measure()
             with contextlib.suppress(KvorumError):
                 await self.store.publish(KEY, msgspec.msgpack.encode(self.records()), TTL_S)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(INTERVAL_S):  # wait_for may lose a cancellation before Python 3.12
+                async with asyncio.timeout_at(due):  # wait_for may lose a cancellation before Python 3.12
                     await self._changed.wait()
 
     async def end(self, vmid: int, reason: str) -> None:

@@ -70,7 +70,7 @@ class Registry:
     def config(self, vmid: int) -> GuestConfig:
         """A guest's configuration; raises ``GuestError`` or ``GuestConfigError``.
 
-        It is parsed once for each content: all guests are looked at every two seconds.
+        It is parsed once for each content: all guests are looked at again and again.
         """
         return self._parsed.of(vmid, self.file(vmid))
 
