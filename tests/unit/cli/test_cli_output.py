@@ -37,6 +37,14 @@ def test_qm_config_hides_the_digest_and_encodes_the_description() -> None:
     assert guests.config(value, SHOWN) == "cores: 2\ndescription: a%3A 50%25%0A%C3%BC\nname: web\n"
 
 
+def test_qm_showcmd_is_what_a_shell_takes_and_pretty_an_option_a_line() -> None:
+    assert guests.command_line(["qemu", "-name", "a b"], SHOWN) == "qemu -name 'a b'\n"
+    assert (
+        guests.command_line([["qemu"], ["-S"], ["-name", "a b"]], SHOWN)
+        == "qemu \\\n  -S \\\n  -name 'a b'\n"
+    )
+
+
 def test_qm_pending_tells_now_from_later() -> None:
     rows = [
         {"key": "cores", "value": 1, "pending": 2},

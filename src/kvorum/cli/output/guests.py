@@ -61,12 +61,13 @@ def agent(value: object, shown: Presentation) -> str:
 
 
 def command_line(value: object, shown: Presentation) -> str:
-    """``qm showcmd``: QEMU's command line, as a shell would need it."""
+    """``qm showcmd``: QEMU's command line, as a shell would need it; pretty, an option a line."""
     if not isinstance(value, list):
         return table(value, shown)
     from shlex import join
 
-    return join(str(word) for word in value) + "\n"
+    lines = [join(line if isinstance(line, list) else [str(line)]) for line in value]
+    return (" \\\n  " if any(isinstance(line, list) for line in value) else " ").join(lines) + "\n"
 
 
 def pending(value: object, shown: Presentation) -> str:

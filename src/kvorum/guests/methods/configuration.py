@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,11 @@ class ConfigBase(GuestPath):
 
 class ReadParameters(GuestPath):
     current: Boolean = False
+    snapshot: str | None = None
+
+
+class ShowCommandParameters(GuestPath):
+    pretty: Boolean = False
     snapshot: str | None = None
 
 
@@ -154,9 +160,7 @@ async def read(ctx: Context, p: ReadParameters) -> dict[str, object]:
     config = GuestConfig.parse(p.vmid, file.text, file.path)
     settings = config.settings if p.current else config.applied().settings
     if p.snapshot:
-        if p.snapshot not in config.document.sections:
-            raise GuestError(f"snapshot '{p.snapshot}' does not exist")
-        settings = {key: setting.value for key, setting in config.document.settings(p.snapshot).items()}
+        settings = _at(config, p.snapshot).settings
     notes = {"description": config.document.description} if config.document.description else {}
     secret = {"cipassword": MASK} if "cipassword" in settings else {}
     return {**settings, **secret, **notes, "digest": file.digest}
@@ -310,10 +314,13 @@ async def unlock(ctx: Context, p: GuestPath) -> None:
 
 @method("GET", "/kvorum/nodes/{node}/qemu/{vmid}/showcmd", permission=RootOnly(), where=Where.NODE,
         protected=True, commands=(Command("qm showcmd", "vmid", output="qm_showcmd"),))  # fmt: skip
-async def show_command(ctx: Context, p: GuestPath) -> list[str]:
-    """The command line that starts the VM; descriptors are numbered from 3."""
+async def show_command(ctx: Context, p: ShowCommandParameters) -> list[str | list[str]]:
+    """The command line that starts the VM, or with ``snapshot`` started it then; descriptors are numbered
+    from 3. With ``pretty`` each option stands with its values.
+    """
     manager, storages = ctx.service(GuestManager), ctx.service(Storages)
     config = manager.registry.config(p.vmid)
+    config = _at(config, p.snapshot) if p.snapshot else config.applied()
     numbers = {name: 3 + index for index, name in enumerate(socket_names(config))}
     drives = {}
     for key, disk in config.disks.items():
@@ -325,7 +332,27 @@ async def show_command(ctx: Context, p: GuestPath) -> list[str]:
         for index, (key, nic) in enumerate(config.nics.items())
     }
     tpm = 3 + len(numbers) + len(links) if "tpmstate0" in config.disks else None
-    return command_line(config, manager.workshop.facts, Wiring(numbers, drives, links, tpm))
+    arguments = command_line(config, manager.workshop.facts, Wiring(numbers, drives, links, tpm))
+    return [*_by_option(arguments)] if p.pretty else [*arguments]
+
+
+def _at(config: GuestConfig, snapshot: str) -> GuestConfig:
+    """The configuration as it was; raises ``GuestError`` when there is no such snapshot."""
+    if snapshot not in config.document.sections:
+        raise GuestError(f"snapshot '{snapshot}' does not exist")
+    settings = {key: setting.value for key, setting in config.document.settings(snapshot).items()}
+    return GuestConfig.parse(config.vmid, "", config.document.file).edit(settings)
+
+
+def _by_option(arguments: Sequence[str]) -> Iterator[list[str]]:
+    """Each option of a command line with its values; first the program."""
+    line: list[str] = []
+    for word in arguments:
+        if word.startswith("-") and line:
+            yield line
+            line = []
+        line.append(word)
+    yield line
 
 
 async def _change(ctx: Context, p: ConfigBase, say: Say) -> None:
