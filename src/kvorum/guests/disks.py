@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from kvorum.core.errors import ParameterError
 from kvorum.core.ids import VolumeId
 from kvorum.guests.cloudinit import CloudInit, hashed
 from kvorum.guests.cloudinit.drive import new_drive
@@ -36,7 +37,7 @@ Log = Callable[[str], None]
 def generated(vmid: int, changes: Mapping[str, str], prefix: str = MAC_PREFIX) -> dict[str, str]:
     """The settings with what is made up when left out: MAC addresses, a new generation's id.
     A password becomes its hash."""
-    result = dict(changes)
+    result = _spelled_out(changes)
     if changes.get("vmgenid") == "1":
         result["vmgenid"] = str(uuid.uuid4())
     if "cipassword" in changes:
@@ -45,6 +46,17 @@ def generated(vmid: int, changes: Mapping[str, str], prefix: str = MAC_PREFIX) -
         if key.startswith("net") and key[3:].isdigit():
             nic = Nic.parse(value)
             result[key] = str(nic if nic.mac else nic.with_mac(_random_mac(prefix)))
+    return result
+
+
+def _spelled_out(changes: Mapping[str, str]) -> dict[str, str]:
+    """With ``ide2`` for ``cdrom``, its other word; raises ``ParameterError`` when both are given."""
+    result = dict(changes)
+    if (medium := result.pop("cdrom", None)) is not None:
+        if "ide2" in result:
+            raise ParameterError({"cdrom": "it is another word for ide2, which is given too; leave one out"})
+        disk = Disk.parse(medium)
+        result["ide2"] = str(replace(disk, options={**disk.options, "media": "cdrom"}))
     return result
 
 

@@ -6,14 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from command_lines import build
 
 from kvorum.guests.config import GuestConfig
 from kvorum.guests.errors import GuestConfigError
-from kvorum.guests.machine.commandline import Drive, Link, NodeFacts, Wiring, command_line, socket_names
 from kvorum.guests.machine.memory import dimms
 
 GOLDEN = Path(__file__).with_name("golden")
-FACTS = NodeFacts("qemu-system-x86_64", "10.0.2", "tcg", {"pc": "pc-i440fx-10.0", "q35": "pc-q35-10.0"})
 
 CONFIGS = {
     "small": """name: small
@@ -90,18 +89,6 @@ smbios1: uuid=11111111-2222-3333-4444-555555555555
 balloon: 0
 """,
 }
-
-
-def build(text: str, **more: object) -> list[str]:
-    config = GuestConfig.parse(100, text)
-    sockets = {name: 10 + index for index, name in enumerate(socket_names(config))}
-    drives = {
-        key: Drive(f"/vz/{disk.volume.name}", disk.volume.name.rpartition(".")[2])
-        for key, disk in config.disks.items()
-        if disk.volume
-    }
-    links = {key: Link(30 + i) if nic.bridge else Link() for i, (key, nic) in enumerate(config.nics.items())}
-    return command_line(config, FACTS, Wiring(sockets, drives, links, tpm_fd=50), **more)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
+from urllib.parse import unquote
 
 from kvorum.core import property_string
 from kvorum.core.ids import VolumeId
@@ -24,8 +25,10 @@ _DISK_KEYS = frozenset(
         "bps",
         "bps_max_length",
         "bps_rd",
+        "bps_rd_length",
         "bps_rd_max_length",
         "bps_wr",
+        "bps_wr_length",
         "bps_wr_max_length",
         "cache",
         "detect_zeroes",
@@ -36,9 +39,11 @@ _DISK_KEYS = frozenset(
         "iops_max",
         "iops_max_length",
         "iops_rd",
+        "iops_rd_length",
         "iops_rd_max",
         "iops_rd_max_length",
         "iops_wr",
+        "iops_wr_length",
         "iops_wr_max",
         "iops_wr_max_length",
         "iothread",
@@ -89,6 +94,8 @@ _FLAGS = frozenset(
     {"iothread", "ssd", "ro", "backup", "replicate", "shared", "snapshot", "detect_zeroes",
      "pre-enrolled-keys"}
 )  # fmt: skip
+_NAMED = {"serial": 20, "model": 40, "vendor": 8, "product": 16}
+"""Texts that a disk tells its guest, percent-encoded, and how many characters they may have."""
 THROTTLES = frozenset(name for name in _DISK_KEYS if name.startswith(("bps", "iops", "mbps")))
 """A disk's limits: numbers, those of ``mbps`` with a fraction."""
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -119,6 +126,7 @@ class Disk:
             form = r"\d+(\.\d+)?" if key.startswith("mbps") else r"\d+"
             if key in THROTTLES and not re.fullmatch(form, value):
                 raise ValueError(f"{key}={value} is no number, 0 or more")
+            _check_told(key, value)
         if "size" in parts:
             parse_size(parts["size"])
         if not file.startswith("/") and file not in ("none", "cdrom"):
@@ -150,14 +158,30 @@ class Disk:
         """The size noted in the configuration."""
         return parse_size(self.options["size"]) if "size" in self.options else None
 
-    def flag(self, name: str) -> bool:
-        """A boolean option; absent is false."""
-        return property_string.boolean(self.options.get(name, "0"))
+    def flag(self, name: str, default: bool = False) -> bool:
+        """A boolean option."""
+        return property_string.boolean(self.options[name]) if name in self.options else default
+
+    def named(self, name: str) -> str:
+        """An option that names the disk to its guest (``serial``, ``model``, …), decoded; empty: none."""
+        return unquote(self.options.get(name, ""))
 
     def with_volume(self, volume: VolumeId, size_bytes: int) -> Disk:
         """The same drive on a volume, with its size noted; what made the volume is dropped."""
         kept = {k: v for k, v in self.options.items() if k not in ("size", "format", "import-from")}
         return Disk(str(volume), {**kept, "size": render_size(size_bytes)})
+
+
+def _check_told(key: str, value: str) -> None:
+    """Check what a disk tells its guest; raises ``ValueError``."""
+    if key in _NAMED:
+        decoded = unquote(value)
+        if not 1 <= len(decoded.encode()) <= _NAMED[key] or not decoded.isprintable() or "," in decoded:
+            raise ValueError(f"{key}={value} is no text of up to {_NAMED[key]} bytes without a comma")
+    if key == "wwn" and not re.fullmatch(r"0x[0-9a-fA-F]{16}", value):
+        raise ValueError(f"wwn={value} is no world wide name: write 0x and 16 hexadecimal digits")
+    if key == "queues" and not (value.isdigit() and 2 <= int(value) <= 256):
+        raise ValueError(f"queues={value} is no whole number from 2 to 256")
 
 
 def bus_disk(text: str) -> Disk:

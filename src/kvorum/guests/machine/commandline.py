@@ -49,6 +49,11 @@ _CACHE = {  # QEMU's manual, -drive cache=: (write-back for the guest, O_DIRECT,
     "unsafe": (True, False, True),
     "directsync": (False, True, False),
 }
+_NO_DISK_OPTIONS = {
+    "snapshot": " (a snapshot and a rollback throw changes away)",
+    "scsiblock": " (QEMU is not allowed to send commands to the host's disks)",
+}
+"""Options of a disk that can't be honoured, and what does it instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,7 @@ def command_line(
         arguments += ["-mon", f"chardev={name},mode=control"]
     arguments += ["-machine", f"type={machine_type(config, facts, machine)}{board(config, kind)}"]
     arguments += ["-accel", kind]
-    arguments += ["-cpu", cpu or cpu_argument(config.cpu, kind)]
+    arguments += ["-cpu", cpu or cpu_argument(config, kind)]
     arguments += ["-smp", f"{config.cpus},sockets={config.sockets},cores={config.cores},"
                   f"maxcpus={config.cores * config.sockets}"]  # fmt: skip
     arguments += [*memory(config), "-msg", "timestamp=on"]
@@ -197,7 +202,7 @@ def blockdev(key: str, disk: Disk, drive: Drive) -> dict[str, object]:
     }
     if drive.backing is not None:
         node["backing"] = _base(drive.backing)
-    if not read_only:
+    if not read_only and disk.flag("detect_zeroes", True):
         node["detect-zeroes"] = "unmap" if discard == "unmap" else "on"
     return node
 
@@ -217,6 +222,12 @@ def _refuse_unsupported(config: GuestConfig) -> None:
         raise GuestConfigError(
             f"VM {config.vmid}: {', '.join(found)}: not supported by this version; remove it"
         )
+    for key, disk in config.disks.items():
+        for option, instead in _NO_DISK_OPTIONS.items():
+            if disk.flag(option):
+                raise GuestConfigError(
+                    f"VM {config.vmid}: {key}: {option}=1: not supported by this version; remove it{instead}"
+                )
 
 
 def _socket(wiring: Wiring, name: str) -> list[str]:
@@ -321,7 +332,9 @@ def controllers(config: GuestConfig) -> Iterator[str]:
     if hardware == "virtio-scsi-single":
         for key in scsi:
             number = int(key[4:])
-            yield f"{model},id=virtioscsi{number},bus=pci.3,addr={hex(number + 1)}{many}"
+            own = keys[key].options.get("queues")
+            asked = f",num_queues={own}" if own else many
+            yield f"{model},id=virtioscsi{number},bus=pci.3,addr={hex(number + 1)}{asked}"
     elif scsi:
         wide = hardware.startswith("virtio")
         per_controller = 31 if wide else 7
@@ -339,9 +352,8 @@ def disk_device(config: GuestConfig, key: str, disk: Disk, has_medium: bool) -> 
     write_back, _, _ = _CACHE[disk.options.get("cache", "none")]
     drive = f",drive={node_name(key)}" if has_medium else ""
     cache = "" if disk.is_cdrom else f",write-cache={'on' if write_back else 'off'}"
-    serial = f",serial={disk.options['serial']}" if "serial" in disk.options else ""
     rotation = ",rotation_rate=1" if disk.flag("ssd") and bus != "virtio" else ""
-    tail = f"{drive},id={key}{cache}{serial}{rotation}"
+    tail = f"{drive},id={key}{cache}{_told(disk)}{rotation}"
     if bus == "virtio":
         where = f"bus=pci.0,addr={hex(10 + number)}" if number < 6 else f"bus=pci.2,addr={hex(number - 5)}"
         many = f",num-queues={queues(config)}" if queues(config) else ""
@@ -355,6 +367,13 @@ def disk_device(config: GuestConfig, key: str, disk: Disk, has_medium: bool) -> 
     if config.machine.is_q35:
         return f"{model},bus=ide.{number}{tail}"
     return f"{model},bus=ide.{number // 2},unit={number % 2}{tail}"
+
+
+def _told(disk: Disk) -> str:
+    """What a disk tells the guest of itself, and what it does when the host can't read or write."""
+    names = {name: disk.named(name) for name in ("serial", "model", "vendor", "product", "wwn")}
+    errors = {name: disk.options.get(name, "") for name in ("rerror", "werror")}
+    return "".join(f",{name}={value}" for name, value in (names | errors).items() if value)
 
 
 def _scsi_place(hardware: str, number: int) -> str:

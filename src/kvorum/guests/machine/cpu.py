@@ -6,7 +6,7 @@ are spelled as ``qemu64`` plus the level's features.
 
 from __future__ import annotations
 
-from kvorum.guests.config import Cpu
+from kvorum.guests.config import Cpu, GuestConfig
 
 _V2 = ("+cx16", "+lahf-lm", "+popcnt", "+pni", "+sse4.1", "+sse4.2", "+ssse3")
 _V3 = ("+aes", "+avx", "+avx2", "+bmi1", "+bmi2", "+f16c", "+fma", "+abm", "+movbe", "+xsave")
@@ -17,10 +17,18 @@ _LEVELS: dict[str, tuple[str, ...]] = {
     "x86-64-v3": (*_V2, *_V3),
     "x86-64-v4": (*_V2, *_V3, *_V4),
 }
+_HYPER_V = (
+    "hv-relaxed", "hv-vapic", "hv-spinlocks=0x1fff", "hv-time", "hv-vpindex", "hv-runtime", "hv-synic",
+    "hv-stimer", "hv-tlbflush", "hv-ipi", "hv-frequencies",
+)  # fmt: skip
+"""What QEMU's manual ("Hyper-V Enlightenments") recommends for Windows; KVM alone can do it."""
+_WINDOWS = frozenset({"w2k8", "wvista", "win7", "win8", "win10", "win11"})
+"""Those that know Hyper-V."""
 
 
-def cpu_argument(cpu: Cpu, accelerator: str) -> str:
+def cpu_argument(config: GuestConfig, accelerator: str) -> str:
     """The value of ``-cpu``. Without KVM ``host`` means ``max``, the most that TCG can do."""
+    cpu = config.cpu
     model, features = cpu.type, _LEVELS.get(cpu.type, ())
     if cpu.type in _LEVELS:
         model = "qemu64"
@@ -29,6 +37,9 @@ def cpu_argument(cpu: Cpu, accelerator: str) -> str:
     features += cpu.flags
     if cpu.options.get("hidden") == "1" and accelerator == "kvm":
         features += ("kvm=off",)
+    if accelerator == "kvm" and config.text("ostype") in _WINDOWS:
+        vendor = cpu.options.get("hv-vendor-id")
+        features += (*_HYPER_V, *((f"hv-vendor-id={vendor}",) if vendor else ()))
     features += _widths(cpu)
     if accelerator == "kvm" and cpu.type not in ("host", "max"):
         features += ("enforce",)

@@ -56,6 +56,8 @@ class Uefi:
 def board(config: GuestConfig, kind: str) -> str:
     """What ``-machine`` takes after the type."""
     text = "" if config.flag("acpi", True) else ",acpi=off"
+    if not config.flag("allow-ksm", True):
+        text += ",mem-merge=off"
     if config.machine.viommu == "intel" and kind == "kvm":
         text += ",kernel-irqchip=split"
     efidisk = config.disks.get("efidisk0")

@@ -85,7 +85,9 @@ class RunningGuest:
 
     async def limit(self, key: str, disk: Disk) -> None:
         """Hold a disk to its limits, or to none."""
-        await self.monitor.execute("block_set_io_throttle", {"id": key, **limits(disk)})
+        # What holds a virtio disk's data is a part of its device.
+        device = f"/machine/peripheral/{key}/virtio-backend" if key.startswith("virtio") else key
+        await self.monitor.execute("block_set_io_throttle", {"id": device, **limits(disk)})
 
     async def stop(self, reason: str, deadline_s: float = 10.0) -> None:
         """End QEMU: by its own command, then by signals. Raises ``GuestError`` when it can't be ended."""

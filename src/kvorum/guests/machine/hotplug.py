@@ -49,6 +49,7 @@ _WHOLE = frozenset(
         "host_mtu",
         "num_queues",
         "num-queues",
+        "wwn",
     }
 )
 

@@ -17,6 +17,8 @@ def limits(disk: Disk) -> dict[str, int]:
     found = dict.fromkeys(_ALWAYS, 0)
     for name in THROTTLES & disk.options.keys():
         value = float(disk.options[name])
+        if name.endswith(("_rd_length", "_wr_length")):  # the other word for the same
+            name = name.replace("_length", "_max_length")
         if name.startswith("mbps"):
             found[f"bps{name.removeprefix('mbps')}"] = int(value * _MEGABYTE)
         elif value or name in _ALWAYS:

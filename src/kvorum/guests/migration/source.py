@@ -327,12 +327,13 @@ class Migration:
         config = self._manager.registry.config(self._wish.vmid)
         self._memory = Memory(guest.monitor, self._log, self._alive)
         downtime_ms = int(float(config.text("migrate_downtime", "0.1")) * 1000)
+        limits_kib_s = (self._wish.rate_kib_s, config.number("migrate_speed", 0) << 10)
         await self._memory.send(
             answer.address,
             answer.memory_port,
             channels=self._request.channels,
             downtime_ms=downtime_ms,
-            rate_bytes_s=self._wish.rate_kib_s * 1024,
+            rate_bytes_s=min(filter(None, limits_kib_s), default=0) * 1024,
             secure=self._wish.secure,
         )
 

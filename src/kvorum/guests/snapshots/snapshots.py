@@ -141,7 +141,7 @@ class Snapshots:
         return {
             "vmstate": str(volume),
             "runningmachine": guest.record.machine,
-            "runningcpu": cpu_argument(config.cpu, guest.record.accelerator),
+            "runningcpu": cpu_argument(config, guest.record.accelerator),
         }
 
     async def _make_state(self, config: GuestConfig, name: str, under_way: Undertaking) -> VolumeId:
