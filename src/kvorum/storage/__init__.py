@@ -1,5 +1,6 @@
 """Storages and their volumes: storage.cfg, the kinds of storage, disk images."""
 
+from kvorum.storage.bandwidth import Touched, rate_kib_s
 from kvorum.storage.config import StorageConfig
 from kvorum.storage.entry import StorageEntry
 from kvorum.storage.errors import NoSpace, NotADiskImage, StorageConfigError, StorageError
@@ -41,12 +42,14 @@ __all__ = [
     "StorageState",
     "StorageStatus",
     "Storages",
+    "Touched",
     "Volume",
     "convert",
     "inspect",
     "machine_settings",
     "make_last",
     "part",
+    "rate_kib_s",
     "read_appliance",
     "read_records",
     "snapshot_name",

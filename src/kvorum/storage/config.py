@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from kvorum.core import ids
+from kvorum.storage import bandwidth
 from kvorum.storage.entry import StorageEntry, flag, words
 from kvorum.storage.errors import StorageConfigError, StorageError
 from kvorum.storage.kinds import KINDS
@@ -23,7 +24,15 @@ CONTENT_TYPES = ("images", "rootdir", "vztmpl", "iso", "backup", "snippets", "im
 _HEADER = re.compile(r"(?P<type>[a-z][a-z0-9]*):\s*(?P<id>\S+)\s*")
 _COMMON = ("content", "nodes", "disable", "bwlimit")
 """The keys that every kind has."""
-_BOOLEANS = frozenset({"shared", "disable", "mkdir", "create-base-path", "create-subdirs", "nocow", "sparse"})
+_BOOLEANS = ("shared", "disable", "mkdir", "create-base-path", "create-subdirs", "nocow", "sparse")
+_FORMS: Mapping[str, tuple[Callable[[str], object], str]] = {
+    **dict.fromkeys(_BOOLEANS, (flag, "1, 0, or the key alone for 1")),
+    "bwlimit": (
+        bandwidth.check,
+        f"numbers of KiB/s such as clone=1000, for {', '.join(bandwidth.OPERATIONS)}",
+    ),
+}
+"""Values of a form that every kind shares: how they are read, and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +166,9 @@ def _check_entry(entry: StorageEntry, lines: Mapping[str, int], header_line: int
             ids.node_name(word)
         except ValueError as error:
             raise wrong("nodes", str(error), "node names, separated by commas") from None
-    for key in _BOOLEANS & entry.options.keys():
+    for key in _FORMS.keys() & entry.options.keys():
+        read, allowed = _FORMS[key]
         try:
-            flag(entry.options[key])
+            read(entry.options[key])
         except ValueError as error:
-            raise wrong(key, str(error), "1, 0, or the key alone for 1") from None
+            raise wrong(key, str(error), allowed) from None

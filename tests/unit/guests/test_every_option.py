@@ -275,7 +275,7 @@ def test_printed_back_unchanged() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which(guests_world.QEMU), reason="no qemu-system-x86_64 here")
-async def test_a_real_qemu_takes_what_a_disk_tells_its_guest(tmp_path: Path) -> None:
+async def test_a_real_qemu_takes_what_the_options_make(tmp_path: Path) -> None:
     world = guests_world.World(tmp_path, await guests_world.qemu_facts())
     await world.setup()
     try:
@@ -287,7 +287,14 @@ async def test_a_real_qemu_takes_what_a_disk_tells_its_guest(tmp_path: Path) -> 
             f"ide0: {volumes[2]},model=Disk%20of%20mine,wwn=0x5000c50015ea71ad",
             f"virtio0: {volumes[3]},werror=enospc,iops_rd=100,iops_rd_max=200,iops_rd_length=5",
         )
-        lines = ("allow-ksm: 0", "memory: 32", "scsihw: virtio-scsi-single", "vga: none", *disks)
+        lines = (
+            "allow-ksm: 0",
+            "balloon: 16",
+            "memory: 32",
+            "scsihw: virtio-scsi-single",
+            "vga: none",
+            *disks,
+        )
         await world.shared.write("nodes/n1/qemu-server/100.conf", "".join(f"{line}\n" for line in lines))
         await node.manager.start(100)
         guest = node.manager.need_running(100)

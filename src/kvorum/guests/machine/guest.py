@@ -257,6 +257,9 @@ class Workshop:
         for key, disk in config.bus_disks.items():
             if limited(disk):
                 await guest.limit(key, disk)
+        target_mib = config.number("balloon", config.memory_mib)
+        if 0 < target_mib < config.memory_mib and not incoming:
+            await monitor.execute("balloon", {"value": target_mib << 20})
         return guest
 
     async def _drives(self, config: GuestConfig) -> dict[str, Drive]:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from kvorum.core.errors import KvorumError, ParameterError, PermissionDenied
 from kvorum.guests.config.hardware import Startup
 from kvorum.guests.manager import GuestManager
-from kvorum.guests.methods.migrate import migration_of
+from kvorum.guests.methods.migrate import migration_of, migration_rate
 from kvorum.guests.migration.wish import Wish
 from kvorum.guests.order import Group, backwards, groups
 from kvorum.interface import (
@@ -137,6 +137,7 @@ async def migrate_all(ctx: Context, p: MigrateAll) -> Work:
             target=p.target,
             online=manager.running(vmid) is not None,
             with_local_disks=p.with_local_disks,
+            rate_kib_s=migration_rate(ctx, vmid, None),
             who=who,
         )
         await migration_of(ctx, wish, _OfGuest(vmid, log)).run()

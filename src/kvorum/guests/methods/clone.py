@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
@@ -14,6 +15,7 @@ from kvorum.guests.copies.plan import Wish
 from kvorum.guests.copies.template import Templates
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.parameters import GuestPath
+from kvorum.guests.methods.rate import rate_kib_s
 from kvorum.guests.snapshots import tree
 from kvorum.guests.snapshots.disks import Disks
 from kvorum.interface import (
@@ -93,11 +95,12 @@ async def clone(ctx: Context, p: CloneParameters) -> Work:
         node=p.target or "",
         storage=p.storage or "",
         format=p.format or "",
-        rate_kib_s=p.bwlimit or 0,
         pool=p.pool or "",
     )
     clones, who = ctx.service(Clones), ctx.identity.name
     _, copies = clones.check(wish)
+    touched = [kind.id for copy in copies for kind in (copy.source, copy.target)]
+    wish = replace(wish, rate_kib_s=rate_kib_s(ctx, "clone", p.bwlimit, touched))
     for copy in copies:
         path = f"/storage/{copy.target.id}"
         if not ctx.allowed(path, "Datastore.AllocateSpace"):

@@ -16,7 +16,7 @@ from kvorum.core.errors import DeadlineExceeded, KvorumError, ParameterError
 from kvorum.core.ids import Upid
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.bulk import VmidList, require_all_named, walk
-from kvorum.guests.methods.migrate import migration_of
+from kvorum.guests.methods.migrate import migration_of, migration_rate
 from kvorum.guests.methods.parameters import GuestPath
 from kvorum.guests.methods.status import require_in_memory
 from kvorum.guests.migration.wish import Wish
@@ -139,7 +139,7 @@ async def part(ctx: Context, p: Part) -> str:
         "start": ("qmstart", lambda log: _start(manager, p.vmid, log)),
         "shutdown": ("qmshutdown", lambda log: _shut_down(manager, p, log)),
         "suspend": ("qmsuspend", lambda log: _suspend(manager, p.vmid, log)),
-        "migrate": ("qmigrate", lambda log: migration_of(ctx, _wish(p), log).run()),
+        "migrate": ("qmigrate", lambda log: migration_of(ctx, _wish(ctx, p), log).run()),
     }
     type, run = acts[p.action]
     return ctx.service(TaskRunner).start(Work(type, str(p.vmid), run), p.user)
@@ -179,9 +179,14 @@ async def _suspend(manager: GuestManager, vmid: int, log: TaskLog) -> None:
         await manager.suspend(vmid)
 
 
-def _wish(p: Part) -> Wish:
+def _wish(ctx: Context, p: Part) -> Wish:
     return Wish(
-        vmid=p.vmid, target=p.target, online=p.online, with_local_disks=p.with_local_disks, who=p.user
+        vmid=p.vmid,
+        target=p.target,
+        online=p.online,
+        with_local_disks=p.with_local_disks,
+        rate_kib_s=migration_rate(ctx, p.vmid, None),
+        who=p.user,
     )
 
 

@@ -11,6 +11,7 @@ from kvorum.guests.config.drives import is_disk_key
 from kvorum.guests.errors import GuestError
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.parameters import GuestPath
+from kvorum.guests.methods.rate import rate_kib_s
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import (
     Boolean,
@@ -81,7 +82,7 @@ def _move(ctx: Context, p: MoveParameters) -> Work:
         format=p.format,
         delete=p.delete,
         digest=p.digest or "",
-        rate_kib_s=p.bwlimit or 0,
+        rate_kib_s=rate_kib_s(ctx, "move", p.bwlimit, _storages(ctx, p)),
         who=ctx.identity.name,
     )
     mover = Mover(ctx.service(GuestManager), ctx.service(Storages), ctx.service(Unfinished))
@@ -91,6 +92,14 @@ def _move(ctx: Context, p: MoveParameters) -> Work:
         await mover.move(wish, log)
 
     return Work("qmmove", str(p.vmid), run)
+
+
+def _storages(ctx: Context, p: MoveParameters) -> list[str]:
+    """Those that a move touches."""
+    config = ctx.service(GuestManager).registry.config(p.vmid)
+    disk = {**config.disks, **config.unused}.get(p.disk)
+    source = [disk.volume.storage] if disk and disk.volume else []
+    return [*source, *([p.storage] if p.storage else [])]
 
 
 def _reassign(ctx: Context, p: MoveParameters) -> Work:

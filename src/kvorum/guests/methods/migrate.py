@@ -10,6 +10,7 @@ from pydantic import Field
 from kvorum.guests.errors import GuestError
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.parameters import GuestPath, storage_map
+from kvorum.guests.methods.rate import rate_kib_s
 from kvorum.guests.migration.request import Request
 from kvorum.guests.migration.wish import Wish
 from kvorum.guests.unfinished import Unfinished
@@ -109,7 +110,7 @@ async def migrate(ctx: Context, p: MigrateParameters) -> Work:
         online=p.online,
         with_local_disks=p.with_local_disks,
         storages=storage_map(p.targetstorage),
-        rate_kib_s=p.bwlimit or 0,
+        rate_kib_s=migration_rate(ctx, p.vmid, p.bwlimit),
         secure=p.migration_type == "secure",
         who=ctx.identity.name,
     )
@@ -177,6 +178,17 @@ def _request(p: RequestParameters) -> Request:
     if request.vmid != p.vmid:
         raise GuestError(f"VM {p.vmid}: the other node's request is about VM {request.vmid}")
     return request
+
+
+def migration_rate(ctx: Context, vmid: int, asked: int | None) -> int:
+    """How fast a guest's memory and volumes may go, in KiB/s; 0: as fast as it goes. Raises ``KvorumError``.
+
+    The storages of this node alone count, whose volumes are copied.
+    """
+    config, storages = ctx.service(GuestManager).registry.config(vmid), ctx.service(Storages).config()
+    used = {disk.volume.storage for disk in (config.disks | config.unused).values() if disk.volume}
+    copied = [name for name in used if not storages.get(name).shared]
+    return rate_kib_s(ctx, "migration", asked, copied)
 
 
 def _available(storages: Storages, name: str, node: str) -> bool:
