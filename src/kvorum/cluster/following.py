@@ -17,12 +17,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from kvorum.cluster.change import CONFIGURATION, Cluster
-from kvorum.cluster.host import Host, write_whole
+from kvorum.cluster.host import Host
 from kvorum.cluster.relink.readdress import stands_aside
 from kvorum.cluster.relink.under_way import FILE as LINK_CHANGE
 from kvorum.cluster.relink.under_way import UnderWay
 from kvorum.cluster.status import look
 from kvorum.cluster.trial import COME_BACK_S, JOIN_S, Seen, Trial, Verdict, decide, taken_back
+from kvorum.core import durable
 from kvorum.core.errors import Conflict, KvorumError
 from kvorum.corosync import (
     Cfg,
@@ -420,7 +421,7 @@ class CorosyncConfiguration:
             return None
 
     def _save(self, trial: Trial) -> None:
-        write_whole(self._journal, json.dumps(asdict(trial)).encode(), 0o600)
+        durable.write(self._journal, json.dumps(asdict(trial)).encode(), 0o600)
 
     def _begin(self, trial: Trial) -> None:
         self._save(trial)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import shutil
 import socket
@@ -14,6 +13,7 @@ import psutil
 
 from kvorum.cluster.admission import HostFacts
 from kvorum.cluster.node_files import local_addresses
+from kvorum.core import durable
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.store import REMOVED, Store
@@ -91,16 +91,16 @@ class Host:
         """Make Corosync's key if there is none; return whether it was made."""
         if self.authkey.exists():
             return False
-        write_whole(self.authkey, secrets.token_bytes(AUTHKEY_BYTES), 0o400)
+        durable.write(self.authkey, secrets.token_bytes(AUTHKEY_BYTES), 0o400)
         return True
 
     def write_authkey(self, key: bytes) -> None:
         """Put the cluster's key in place."""
-        write_whole(self.authkey, key, 0o400)
+        durable.write(self.authkey, key, 0o400)
 
     def write_configuration(self, text: str) -> None:
         """Replace Corosync's own copy of its configuration."""
-        write_whole(self.configuration, text.encode(), 0o644)
+        durable.write(self.configuration, text.encode(), 0o644)
 
     def remove_authkey(self) -> None:
         """Take Corosync's key away."""
@@ -112,7 +112,7 @@ class Host:
 
     def mark_removed(self, sentence: str) -> None:
         """Make the store say that the cluster removed this node; it is read-only from its next status on."""
-        write_whole(self.removed, sentence.encode() + b"\n", 0o644)
+        durable.write(self.removed, sentence.encode() + b"\n", 0o644)
 
     def new_backup(self) -> str:
         """The name of a new backup directory of the database; it is made when it is needed."""
@@ -195,16 +195,3 @@ class Host:
     async def _active(self, unit: str) -> bool:
         async with Systemd() as systemd:
             return await systemd.active_state(unit) in ("active", "activating", "reloading")
-
-
-def write_whole(path: Path, data: bytes, mode: int) -> None:
-    """Replace a file whole and make it last."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from kvorum.core import durable
 from kvorum.core.errors import KvorumError
 
 
@@ -124,18 +124,12 @@ class Journal:
 
     def save(self, kind: str, state: State, notes: Mapping[str, str]) -> None:
         """Write the state and make it last."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        new = self._path.with_suffix(".new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # a key may stand in it
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({"kind": kind, "state": asdict(state), "notes": dict(notes)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)
+        text = json.dumps({"kind": kind, "state": asdict(state), "notes": dict(notes)})
+        durable.write(self._path, text.encode(), 0o600)  # a key may stand in it
 
     def clear(self) -> None:
         """Nothing is under way any more."""
-        self._path.unlink(missing_ok=True)
+        durable.remove(self._path)
 
 
 async def carry_out(

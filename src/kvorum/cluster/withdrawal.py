@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from kvorum.core import durable
 from kvorum.core.errors import AuthenticationError, KvorumError
 from kvorum.corosync import Configuration, DocumentError
 
@@ -97,9 +98,7 @@ class Withdrawals:
         return bool(left)
 
     def _write(self, rows: list[Withdrawal]) -> None:
-        from kvorum.cluster.host import write_whole
-
         if rows:
-            write_whole(self._path, json.dumps([asdict(row) for row in rows]).encode(), 0o600)
+            durable.write(self._path, json.dumps([asdict(row) for row in rows]).encode(), 0o600)
         else:
-            self._path.unlink(missing_ok=True)
+            durable.remove(self._path)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from kvorum.core import durable, notes
 from kvorum.core.errors import KvorumError
 from kvorum.core.ids import VolumeId
 from kvorum.guests.manager import GuestManager
@@ -66,13 +66,7 @@ class Undertaking:
 
     def write(self, note: Note) -> None:
         """Replace the note, and make it last. Blocks."""
-        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = self.file.with_suffix(".new")
-        with draft.open("wb") as file:
-            file.write(msgspec.json.encode(note))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.file)
+        durable.write(self.file, msgspec.json.encode(note))
         self.note = note
 
 
@@ -80,11 +74,12 @@ class Unfinished:
     """The undertakings of this node's guests: those under way here, and those that an earlier daemon left."""
 
     def __init__(self, manager: GuestManager, storages: Storages, directory: Path) -> None:
+        notes.forget_drafts(directory)
         self._manager = manager
         self._store = manager.store
         self._storages = storages
         self._directory = directory
-        self._under_way: set[Path] = set()
+        self._under_way: dict[Path, Undertaking] = {}
         self._left = asyncio.Event()
         self._before_removing: list[Restore] = []
         self._told: set[Path] = set()
@@ -112,7 +107,7 @@ class Unfinished:
         The caller holds the guest (``GuestManager.exclusive``), and ends with the write that decides. What is
         removed is said in ``log``, and what can't be removed now is a warning there.
         """
-        file = self._directory / f"{vmid}-{secrets.token_hex(8)}.json"
+        file = self._directory / f"{vmid}-{secrets.token_hex(8)}{notes.SUFFIX}"
         note = Note(
             vmid=vmid,
             purpose=purpose,
@@ -122,7 +117,7 @@ class Unfinished:
         )
         under_way = Undertaking(file, note)
         said = log or DaemonLog()
-        self._under_way.add(file)
+        self._under_way[file] = under_way
         try:
             if under_way.noted:
                 await asyncio.to_thread(under_way.write, note)
@@ -135,25 +130,32 @@ class Unfinished:
             if under_way.noted:
                 await self._settle(file, under_way.note, said, decided=True)
         finally:
-            self._under_way.discard(file)
+            del self._under_way[file]
 
-    async def settle_earlier(self) -> None:
+    @property
+    def under_way(self) -> list[Note]:
+        """What tasks of this daemon are at now."""
+        return [each.note for each in self._under_way.values()]
+
+    async def noted(self) -> list[tuple[Path, Note | str]]:
+        """What an earlier daemon, or a failure of before, has left: the file, and its note or why it can't be
+        read.
+        """
+        return await asyncio.to_thread(notes.read, self._directory, Note, frozenset(self._under_way))
+
+    async def settle_earlier(self, said: TaskLog | None = None) -> None:
         """Settle what an earlier daemon, or a failure of before, has left; while there is quorum."""
-        for file in sorted(await asyncio.to_thread(lambda: list(self._directory.glob("*.json")))):
-            if file in self._under_way:
-                continue
-            try:
-                note = msgspec.json.decode(await asyncio.to_thread(file.read_bytes), type=Note)
-            except FileNotFoundError:
-                continue
-            except (OSError, msgspec.MsgspecError) as error:
-                log.error("'%s' can't be read, look at it and remove it: %s", file, error)
+        for file, note in await self.noted():
+            task_log = said or DaemonLog(file in self._told)
+            if isinstance(note, str):
+                task_log.warn(note)
+                self._told.add(file)
                 continue
             try:
                 async with self._manager.exclusive(note.vmid, f"clean up after {note.purpose}"):
-                    await self._settle(file, note, DaemonLog(file in self._told), decided=False)
+                    await self._settle(file, note, task_log, decided=False)
             except KvorumError as error:
-                log.info("%s", error)
+                (said.warn if said is not None else log.info)(str(error))
                 self._left.set()
 
     def settle_later(self) -> None:
@@ -169,7 +171,7 @@ class Unfinished:
         the deciding write is acknowledged."""
         left = await self._carry_out(note, said, decided)
         if left is None:
-            await asyncio.to_thread(file.unlink, missing_ok=True)
+            await asyncio.to_thread(durable.remove, file)
             self._told.discard(file)
             return
         self._told.add(file)

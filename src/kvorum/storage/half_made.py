@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
 
+from kvorum.core import durable, notes
 from kvorum.core.errors import KvorumError
 from kvorum.core.ids import VolumeId
 from kvorum.storage.kind import Reserving
@@ -25,6 +25,7 @@ from kvorum.storage.storages import Storages
 log = logging.getLogger(__name__)
 
 REMOVE_DEADLINE_S = 30.0
+Tell = Callable[[str], None]
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,51 +39,70 @@ class HalfMade:
     """The notes of one node, under ``directory``."""
 
     def __init__(self, storages: Storages, directory: Path) -> None:
+        notes.forget_drafts(directory)
         self._storages = storages
         self._directory = directory
+        self._under_way: dict[Path, Note] = {}
 
     @contextlib.asynccontextmanager
     async def making(self) -> AsyncIterator[Reserving]:
         """Make volumes that are whole when the block ends; left by an error, none of them stays."""
-        notes: list[Path] = []
+        made: list[Path] = []
 
         def reserving(volume: VolumeId | None) -> None:
             if volume is None:
-                self.whole(notes.pop())
+                self.whole(made.pop())
             else:
-                notes.append(self.note(volume=str(volume)))
+                made.append(self.note(volume=str(volume)))
 
         try:
             yield reserving
         except BaseException:
-            for note in notes:
+            for note in made:
                 await asyncio.shield(self._undo(note))
             raise
-        for note in notes:
+        for note in made:
             await asyncio.shield(asyncio.to_thread(self.whole, note))
 
     def note(self, *, volume: str = "", file: Path | None = None) -> Path:
         """Note a volume or a file before it is made, and make the note last; returns the note. Blocks."""
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        made = self._directory / f"{secrets.token_hex(8)}.json"
-        draft = made.with_suffix(".new")
-        with draft.open("wb") as stream:
-            stream.write(msgspec.json.encode(Note(volume=volume, file=str(file or ""))))
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(made)
+        made = self._directory / f"{secrets.token_hex(8)}{notes.SUFFIX}"
+        told = Note(volume=volume, file=str(file or ""))
+        self._under_way[made] = told
+        try:
+            durable.write(made, msgspec.json.encode(told))
+        except OSError:
+            del self._under_way[made]
+            raise
         return made
 
     def whole(self, note: Path) -> None:
-        """What was noted is whole, or gone: nothing has to be undone any more. Blocks."""
-        note.unlink(missing_ok=True)
+        """What was noted is whole, or gone: nothing has to be undone any more. Blocks.
 
-    async def settle(self) -> None:
-        """Remove what an earlier daemon has left half-made; what can't be removed now stays noted."""
-        for note in sorted(await asyncio.to_thread(lambda: list(self._directory.glob("*.json")))):
-            await self._undo(note)
+        Its end must last like its beginning: a note that came back would have what is whole removed.
+        """
+        durable.remove(note)
+        self._under_way.pop(note, None)
 
-    async def _undo(self, note: Path) -> None:
+    @property
+    def under_way(self) -> list[Note]:
+        """What is being made by this daemon now."""
+        return list(self._under_way.values())
+
+    async def noted(self) -> list[tuple[Path, Note | str]]:
+        """What was left half-made: the file, and its note or why it can't be read."""
+        return await asyncio.to_thread(notes.read, self._directory, Note, frozenset(self._under_way))
+
+    async def settle(self, tell: Tell | None = None) -> None:
+        """Remove what an earlier daemon has left half-made; what can't be removed now stays noted.
+
+        What is removed and what is not is told, or logged.
+        """
+        for note, _ in await self.noted():
+            await self._undo(note, tell)
+
+    async def _undo(self, note: Path, tell: Tell | None = None) -> None:
+        self._under_way.pop(note, None)
         try:
             found = msgspec.json.decode(await asyncio.to_thread(note.read_bytes), type=Note)
             async with asyncio.timeout(REMOVE_DEADLINE_S):
@@ -91,10 +111,10 @@ class HalfMade:
             return
         except (KvorumError, OSError, ValueError, msgspec.MsgspecError, TimeoutError) as error:
             why = str(error) or f"its storage did not answer within {REMOVE_DEADLINE_S:g} s"
-            log.error("'%s' tells of something half-made that can't be removed now: %s", note, why)
+            (tell or log.error)(f"'{note}' tells of something half-made that can't be removed now: {why}")
             return
         if there:
-            log.info("removed '%s', which was half-made", found.volume or found.file)
+            (tell or log.info)(f"removed '{found.volume or found.file}', which was half-made")
         await asyncio.to_thread(self.whole, note)
 
     async def _remove(self, found: Note) -> bool:

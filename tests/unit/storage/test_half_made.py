@@ -161,6 +161,9 @@ async def test_what_cant_be_removed_is_said_and_stays_noted(
     node = await begun(tmp_path)
     node.half_made.note(volume="local:100/vm-100-disk-0.raw")
     (node.notes / "garbage.json").write_text("{")
+    await node.half_made.settle()
+    assert node.volumes == {"vm-100-disk-0.raw"}, "what is under way is left alone"
+    node = Node(node.root)
 
     def stuck(path: Path, is_disk: bool) -> bool:
         raise StorageError(f"could not remove '{path}': Read-only file system")

@@ -6,8 +6,9 @@ import logging
 import socket
 from pathlib import Path
 
-from kvorum.cluster.host import Host, write_whole
+from kvorum.cluster.host import Host
 from kvorum.cluster.rename.names import hosts
+from kvorum.core import durable
 from kvorum.core.paths import Paths
 from kvorum.corosync import Cfg, CorosyncError
 from kvorum.store import RENAMING, naming_text
@@ -37,16 +38,16 @@ class LocalName:
 
     def take(self, old: str, new: str) -> None:
         """Be called ``new`` from now on, also after a reboot. Idempotent, broken off anywhere too."""
-        write_whole(self._marker, naming_text(old, new).encode(), 0o644)
+        durable.write(self._marker, naming_text(old, new).encode(), 0o644)
         file = self._etc / "hosts"
         if file.exists():
             text = file.read_text()
             changed = hosts(text, old, new)
             if changed != text:
-                write_whole(file, changed.encode(), 0o644)
+                durable.write(file, changed.encode(), 0o644)
         domain = self.kernel_name().partition(".")[2]
         name = f"{new}.{domain}" if domain else new
-        write_whole(self._etc / "hostname", f"{name}\n".encode(), 0o644)
+        durable.write(self._etc / "hostname", f"{name}\n".encode(), 0o644)
         self.set_hostname(name)
         for history in (self._paths.run / "rrd", self._paths.state / "rrd"):
             for schema in history.iterdir() if history.is_dir() else ():

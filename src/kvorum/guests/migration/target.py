@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from kvorum.core import durable
 from kvorum.core.errors import KvorumError
 from kvorum.core.ids import VolumeId
 from kvorum.guests.cloudinit import CloudInit
@@ -395,19 +396,16 @@ class Incoming:
         if session.guest is not None and session.resumed and session.request.online:
             await secret.forget(session.guest.monitor)
         secret.remove(secret.folder(self._manager.workshop.files.directory, vmid))
-        (self._state / f"{vmid}.json").unlink(missing_ok=True)
+        await asyncio.to_thread(durable.remove, self._state / f"{vmid}.json")
         self._sessions.pop(vmid, None)
         if session.watcher is not None and session.watcher is not asyncio.current_task():
             session.watcher.cancel()
 
     def _remember(self, session: Session) -> None:
         """Note on disk what has been made, so that even a reboot doesn't leave it behind."""
-        self._state.mkdir(parents=True, exist_ok=True)
         request = msgspec.structs.replace(session.request, key="")
         data = msgspec.json.encode((request, {key: str(v) for key, v in session.volumes.items()}))
-        draft = self._state / f"{request.vmid}.new"
-        draft.write_bytes(data)
-        draft.replace(self._state / f"{request.vmid}.json")
+        durable.write(self._state / f"{request.vmid}.json", data)
 
 
 def moved_config(vmid: int, text: str, volumes: dict[str, str]) -> GuestConfig:

@@ -8,7 +8,6 @@ volumes is the guest's, also for a daemon that comes after one that was killed; 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Coroutine
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from kvorum.guests.move import mirror
 from kvorum.guests.move.wish import Wish, check, disk_of, moved, volume_of
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import TaskLog
-from kvorum.storage import StorageKind, Storages, convert
+from kvorum.storage import StorageKind, Storages, convert, make_last
 
 __all__ = ["Mover", "Wish"]
 
@@ -87,7 +86,7 @@ class Mover:
                 rate_bytes_s=wish.rate_kib_s * 1024,
                 progress=log.progress,
             )
-        await asyncio.to_thread(_make_last, target.path(new))
+        await asyncio.to_thread(make_last, target.path(new))
 
     async def _mirror(
         self, guest: RunningGuest, config: GuestConfig, after: GuestConfig, wish: Wish, log: TaskLog
@@ -103,7 +102,7 @@ class Mover:
         if drive.format == "raw" and before is not None and (disk.size_bytes or 0) > before:
             target["size"] = before  # what the guest has now: both must be of the same size
         await mirror.bring_into_step(monitor, key, target, log, wish.rate_kib_s)
-        await asyncio.to_thread(_make_last, Path(drive.path))
+        await asyncio.to_thread(make_last, Path(drive.path))
         await _to_its_end(self._go_over(guest, config, after, wish))
 
     async def _go_over(
@@ -137,12 +136,3 @@ async def _to_its_end(work: Coroutine[object, object, None]) -> None:
     task.result()
     if stopped:
         raise asyncio.CancelledError
-
-
-def _make_last(path: Path) -> None:
-    """Have what was written survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
