@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from kvorum.core.ids import VolumeId
 from kvorum.guests.config import Disk, GuestConfig, Nic
 from kvorum.guests.config.drives import is_cloudinit
 from kvorum.guests.errors import GuestConfigError, GuestError, QmpError, QmpLost, StartFailed
-from kvorum.guests.machine import tpm
+from kvorum.guests.machine import tpm, trouble
 from kvorum.guests.machine.commandline import (
     Drive,
     NodeFacts,
@@ -30,6 +31,8 @@ from kvorum.guests.machine.runtime import RunFiles, RunRecord
 from kvorum.guests.machine.throttle import limited, limits
 from kvorum.storage import StorageError, StorageKind, Storages
 
+log = logging.getLogger(__name__)
+
 READY_DEADLINE_S = 30.0
 ATTACH_DEADLINE_S = 5.0
 _BLOCK_BYTES = 4096
@@ -42,7 +45,7 @@ _STATUS_EVENTS = {
 
 
 class RunningGuest:
-    """One guest's QEMU. ``status`` follows QEMU's events: running, paused, inmigrate, …"""
+    """One guest's QEMU. ``status`` follows QEMU's events: running, paused, io-error, inmigrate, …"""
 
     def __init__(
         self,
@@ -62,11 +65,15 @@ class RunningGuest:
         self.status = "prelaunch"
         self.end_reason = ""
         """Why it ended, if somebody asked for it or the guest switched itself off; empty: it crashed."""
+        self.trouble = ""
+        """Why QEMU has it stand still, and what to do: its storage is full, say; empty: it has no trouble."""
         self._task = asyncio.create_task(self._follow(), name=f"guest {self.vmid}")
 
     async def refresh(self) -> str:
         """Ask QEMU for the status; raises as ``Monitor.execute``."""
         self.status = (await self.monitor.execute("query-status"))["status"]
+        if self.status == "io-error" and not self.trouble:
+            self._stands_still(trouble.found(self.config, await self.monitor.execute("query-block")))
         return self.status
 
     async def resume(self) -> None:
@@ -114,14 +121,24 @@ class RunningGuest:
             await self.tpm.kill()
 
     async def _follow(self) -> None:
-        async with self.monitor.listen("SHUTDOWN", *_STATUS_EVENTS) as events:
+        async with self.monitor.listen("SHUTDOWN", "BLOCK_IO_ERROR", *_STATUS_EVENTS) as events:
             with contextlib.suppress(QmpLost):
                 while True:
                     event = await events.next()
-                    if event.name == "SHUTDOWN":
-                        self.end_reason = self.end_reason or str(event.data.get("reason", "shutdown"))
-                    else:
-                        self.status = _STATUS_EVENTS[event.name]
+                    match event.name:
+                        case "SHUTDOWN":
+                            self.end_reason = self.end_reason or str(event.data.get("reason", "shutdown"))
+                        case "BLOCK_IO_ERROR":
+                            if event.data["action"] == "stop" and not self.trouble:  # then STOP follows
+                                self._stands_still(trouble.told(self.config, event.data))
+                        case "STOP" if self.trouble:
+                            self.status = "io-error"
+                        case status:
+                            self.status, self.trouble = _STATUS_EVENTS[status], ""
+
+    def _stands_still(self, why: str) -> None:
+        self.trouble = why
+        log.error("VM %d stands still: %s", self.vmid, why)
 
 
 class Workshop:

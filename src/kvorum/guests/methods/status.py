@@ -124,6 +124,9 @@ async def current(ctx: Context, p: GuestPath) -> Row:
         row["serial"] = bool(config.serials)
         if lacking := manager.workshop.launcher.unlimited(config):
             row["kvorum-limits"] = lacking
+        guest = manager.running(p.vmid)
+        if guest is not None and guest.trouble:
+            row["kvorum-trouble"] = guest.trouble
     return {**row, "ha": {"managed": 0}}
 
 
