@@ -129,6 +129,10 @@ class GuestManager:
             self._holders.pop(vmid, None)
             lock.release()
 
+    def held(self, vmid: int) -> bool:
+        """Whether an operation holds a guest now."""
+        return vmid in self._holders
+
     def check_unlocked(self, config: GuestConfig, skip: bool = False) -> None:
         """Raise ``GuestLocked`` when the configuration says that an operation holds the guest."""
         if config.lock and not skip:

@@ -14,6 +14,7 @@ from kvorum.guests.console import SerialPorts
 from kvorum.guests.copies.clone import Clones
 from kvorum.guests.copies.running import give_up_earlier
 from kvorum.guests.copies.template import Templates
+from kvorum.guests.leftovers import Leftovers
 from kvorum.guests.machine.commandline import NodeFacts
 from kvorum.guests.machine.facts import BINARY, find_facts
 from kvorum.guests.machine.guest import RunningGuest, Workshop
@@ -65,13 +66,16 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         services.add(Clones, Clones(manager, storages, unfinished))
         templates = Templates(manager, storages)
         services.add(Templates, templates)
+        half_made = services.get(HalfMade)
+        left = Leftovers(manager, storages, unfinished, half_made, snapshots, templates)
+        services.add(Leftovers, left)
         waiting = await manager.attach()
         for guest in manager.all_running():
             await _quietly(f"VM {guest.vmid}", give_up_earlier(manager, guest), SETTLE_DEADLINE_S)
             await _quietly(f"VM {guest.vmid}", let_go_on(manager, guest), SETTLE_DEADLINE_S)
         if isinstance(launcher, SystemLauncher):
             await asyncio.to_thread(_end_left_over)
-        await _quietly("what was half-made", services.get(HalfMade).settle(), SETTLE_DEADLINE_S)
+        await _quietly("what was half-made", half_made.settle(), SETTLE_DEADLINE_S)
         if store.membership.quorate:
             # Before anybody is answered: a second try must not meet what the first has left.
             await _quietly("what was not finished", unfinished.settle_earlier(), SETTLE_DEADLINE_S)

@@ -20,6 +20,7 @@ _PRINTERS = {
     "qm guest exec-status": "guests:agent",
     "qm showcmd": "guests:command_line",
     "qm listsnapshot": "guests:snapshots",
+    "qm disk leftovers": "guests:leftovers",
     "pvesm status": "storages:status",
     "storage status": "storages:status",
     "pvesm list": "storages:content",

@@ -100,3 +100,9 @@ def snapshots(value: object, shown: Presentation) -> str:
         text += f"{' ' * depth}`-> {row.get('name'):<{max(1, 23 - depth)}} {first_line}".rstrip() + "\n"
         todo += [(child, depth + 1) for child in reversed(children.get(str(row.get("name")), []))]
     return text
+
+
+def leftovers(value: object, shown: Presentation) -> str:
+    """``qm disk leftovers``: a sentence for each thing that was left."""
+    rows = value if isinstance(value, list) else []
+    return "".join(f"{row['why']}\n" for row in rows if isinstance(row, dict)) or "nothing was left here\n"

@@ -67,7 +67,7 @@ class Templates:
             await self._registry.replace(config, noted, who=who)
             await self._convert(noted, disk, log)
 
-    async def settle_earlier(self) -> None:
+    async def settle_earlier(self, said: TaskLog | None = None) -> None:
         """Finish what an earlier daemon has begun; while there is quorum."""
         for vmid in self._registry.vmids():
             try:
@@ -76,7 +76,7 @@ class Templates:
                 async with self._manager.exclusive(vmid, "make it a template"):
                     config = self._registry.config(vmid)
                     if self._begun(config):
-                        await self._convert(config, "", DaemonLog())
+                        await self._convert(config, "", said or DaemonLog())
             except KvorumError as error:
                 told = "VM %d is not wholly a template: %s; qm template %d does the rest"
                 log.warning(told, vmid, error, vmid)

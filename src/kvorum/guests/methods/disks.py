@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
 from pydantic import Field
 
 from kvorum.core.errors import ParameterError, PermissionDenied
@@ -131,6 +132,39 @@ def _reassign(ctx: Context, p: MoveParameters) -> Work:
         await giver.give(gift, log)
 
     return Work("qmmove", str(p.vmid), run)
+
+
+class LeftoversParameters(Parameters):
+    node: NodeName
+
+
+class CleanupParameters(LeftoversParameters):
+    orphans: Boolean = Field(False, description="Remove the volumes of VMs that don't exist, too.")
+
+
+@method("GET", "/kvorum/nodes/{node}/leftovers", permission=Privilege("/", "Sys.Audit"), where=Where.NODE,
+        protected=True, commands=(Command("qm disk leftovers"),))  # fmt: skip
+async def leftovers(ctx: Context, p: LeftoversParameters) -> list[dict[str, object]]:
+    """What changes of guests have left on this node: what is noted and not settled yet, volumes that no guest
+    has, locks that nothing holds."""
+    from kvorum.guests.leftovers import Leftovers
+
+    return [msgspec.to_builtins(left) for left in await ctx.service(Leftovers).found()]
+
+
+@method("POST", "/kvorum/nodes/{node}/leftovers", permission=RootOnly(), where=Where.NODE, protected=True,
+        task=True, commands=(Command("qm disk cleanup"),))  # fmt: skip
+async def cleanup(ctx: Context, p: CleanupParameters) -> Work:
+    """Settle now what changes of guests have left on this node."""
+    from kvorum.guests.leftovers import Leftovers
+
+    left = ctx.service(Leftovers)
+    ctx.service(GuestManager).check_quorum()
+
+    async def run(log: TaskLog) -> None:
+        await left.clean(log, orphans=p.orphans)
+
+    return Work("qmcleanup", "", run)
 
 
 @method("POST", "/kvorum/nodes/{node}/rescan", permission=RootOnly(), where=Where.NODE, protected=True,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from kvorum.core.errors import KvorumError
 from kvorum.core.ids import VolumeId
@@ -12,6 +13,7 @@ from kvorum.guests.config.devices import render_size
 from kvorum.guests.manager import GuestManager
 from kvorum.interface import TaskLog
 from kvorum.storage import StorageError, Storages, Volume
+from kvorum.store import Store
 
 
 def rescanned(config: GuestConfig, volumes: Iterable[Volume]) -> tuple[GuestConfig, list[str]]:
@@ -27,7 +29,7 @@ def rescanned(config: GuestConfig, volumes: Iterable[Volume]) -> tuple[GuestConf
         lines.append(f"{key}: '{disk.file}' has {render_size(volume.size)}, not {noted}")
     text = config.document.render()
     for volid, volume in sorted(found.items()):
-        if volume.vmid == config.vmid and not _named(text, volid):
+        if volume.vmid == config.vmid and not is_named(text, volid):
             before = config.unused.keys()
             config = config.keep(Disk(volid, {}))
             key = next(iter(config.unused.keys() - before))
@@ -35,9 +37,39 @@ def rescanned(config: GuestConfig, volumes: Iterable[Volume]) -> tuple[GuestConf
     return config, lines
 
 
-def _named(text: str, volid: str) -> bool:
+def is_named(text: str, volid: str) -> bool:
     """Whether a configuration names a volume: as a drive, in a snapshot, in what waits, as a saved state."""
     return re.search(rf"(?<![\w./-]){re.escape(volid)}(?![\w./-])", text) is not None
+
+
+def once(volumes: Iterable[tuple[Volume, Path]], text: str) -> list[Volume]:
+    """Each volume once, where two storages have one place: by the name that ``text`` knows, else the first.
+    Pure.
+    """
+    by_path: dict[Path, Volume] = {}
+    for volume, path in volumes:
+        if path not in by_path or (is_named(text, volume.volid) and not is_named(text, by_path[path].volid)):
+            by_path[path] = volume
+    return list(by_path.values())
+
+
+async def all_volumes(
+    storages: Storages, store: Store, passed_over: Callable[[str], None], vmid: int | None = None
+) -> list[Volume]:
+    """The images on all storages of this node, of one guest or of all; each once. What does not answer is
+    passed over, with a sentence."""
+    found: list[tuple[Volume, Path]] = []
+    for entry in storages.config().entries:
+        if "images" not in entry.content or not entry.available_on(store.node):
+            continue
+        try:
+            kind = storages.open(entry)
+            volumes = await storages.content(entry.id, vmid, ("images",))
+            found += [(volume, kind.path(VolumeId.parse(volume.volid))) for volume in volumes]
+        except StorageError as error:
+            passed_over(f"storage '{entry.id}' is passed over: {error}")
+    files = (store.read(path) for path in store.guests().values())
+    return once(found, "\n".join(file.text for file in files if file is not None))
 
 
 class Rescan:
@@ -59,18 +91,9 @@ class Rescan:
     async def _one(self, vmid: int, log: TaskLog, who: str, dry_run: bool) -> None:
         config = self._manager.registry.config(vmid)
         self._manager.check_unlocked(config)
-        after, lines = rescanned(config, await self._volumes(vmid, log))
+        volumes = await all_volumes(self._storages, self._manager.store, log.warn, vmid)
+        after, lines = rescanned(config, volumes)
         for line in lines:
             log.line(f"VM {vmid} {line}")
         if lines and not dry_run:
             await self._manager.registry.replace(config, after, who=who)
-
-    async def _volumes(self, vmid: int, log: TaskLog) -> list[Volume]:
-        found: list[Volume] = []
-        for entry in self._storages.config().entries:
-            if "images" in entry.content and entry.available_on(self._manager.store.node):
-                try:
-                    found += await self._storages.content(entry.id, vmid, ("images",))
-                except StorageError as error:
-                    log.warn(f"storage '{entry.id}' is passed over: {error}")
-        return found

@@ -281,14 +281,14 @@ class Snapshots:
 
     # What was left
 
-    async def settle_earlier(self) -> None:
+    async def settle_earlier(self, said: TaskLog | None = None) -> None:
         """Undo or finish what an earlier daemon, or a failure of before, has left; while there is quorum."""
         for vmid in self._registry.vmids():
             try:
                 if not any(each.step for each in tree.snapshots(self._registry.config(vmid)).values()):
                     continue
                 async with self._manager.exclusive(vmid, "clean up after a snapshot"):
-                    await self._settle(vmid, DaemonLog())
+                    await self._settle(vmid, said or DaemonLog())
             except GuestLocked:
                 continue  # it is under way
             except KvorumError as error:
