@@ -1,4 +1,7 @@
-"""Holds a node's pvedaemon at a named point of a change, so that a fault falls exactly there."""
+"""Holds a node's pvedaemon at a named point of a change, so that a fault falls exactly there.
+
+``held_daemon.py`` has the points of a cluster's changes, ``held_guests.py`` those of guests' changes.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from kvorum.lab import LabError
 if TYPE_CHECKING:
     from lab_cluster import Cluster
 
-DAEMON = Path(__file__).with_name("held_daemon.py")
+CLUSTER = "held_daemon.py"
+GUESTS = "held_guests.py"
 _DROP_IN = """[Service]
 ExecStart=
-ExecStart=/usr/lib/kvorum/bin/python -I /var/lib/walk/held_daemon.py
+ExecStart=/usr/lib/kvorum/bin/python -I /var/lib/walk/{}
 """
 _PLACE = "mkdir -p {0} && cat > {0}/{1}"
 
@@ -24,12 +28,14 @@ class NotReached(AssertionError):
     """The change went by without the point, or ended before it."""
 
 
-def hold_daemons(cluster: Cluster, nodes: Iterable[str]) -> None:
+def hold_daemons(cluster: Cluster, nodes: Iterable[str], daemon: str = CLUSTER) -> None:
     """Have these nodes' pvedaemons be such as can be held, now and after every start."""
     drop_in = "/etc/systemd/system/pvedaemon.service.d"
     for node in nodes:
-        cluster.say(node, "sh", "-c", _PLACE.format("/var/lib/walk", DAEMON.name), input=DAEMON.read_text())
-        cluster.say(node, "sh", "-c", _PLACE.format(drop_in, "walk.conf"), input=_DROP_IN)
+        for name in (CLUSTER, GUESTS):
+            text = Path(__file__).with_name(name).read_text()
+            cluster.say(node, "sh", "-c", _PLACE.format("/var/lib/walk", name), input=text)
+        cluster.say(node, "sh", "-c", _PLACE.format(drop_in, "walk.conf"), input=_DROP_IN.format(daemon))
         cluster.say(node, "sh", "-c", "systemctl daemon-reload && systemctl restart pvedaemon")
 
 
