@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
+from kvorum.core import durable
 from kvorum.core.ids import VolumeId
 from kvorum.storage import subvolumes
 from kvorum.storage.directory import FOLDER_KEYS, DirectoryStorage
@@ -206,6 +207,7 @@ def _roll_back(top: Path, snapshot: Path) -> None:
         subvolumes.delete(coming)
     subvolumes.snapshot(snapshot, coming)
     subvolumes.exchange(coming, top)
+    durable.sync_folder(top.parent)
     subvolumes.delete(coming)
 
 
@@ -217,6 +219,7 @@ def _remove(top: Path) -> bool:
             with contextlib.suppress(FileNotFoundError):
                 subvolumes.delete(each)
                 there = each == top
+        durable.sync_folder(top.parent)
     except OSError as error:
         raise StorageError(f"could not remove '{error.filename}': {error.strerror}") from error
     with contextlib.suppress(OSError):
@@ -239,6 +242,8 @@ def _rename(old: Path, new: Path) -> None:
             old.rename(new)
         elif not new.exists():
             raise StorageError(f"'{old}' is not there any more")
+        durable.sync_folder(new.parent)
+        durable.sync_folder(old.parent)
         with contextlib.suppress(OSError):
             old.parent.rmdir()
     except OSError as error:

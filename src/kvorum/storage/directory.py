@@ -171,6 +171,7 @@ class DirectoryStorage(DiskStorage):
             await asyncio.shield(asyncio.to_thread(disk_files.rename, self.path(volume), self.path(base)))
         # Every guest that rests on it has a uid of its own and must read it; nobody writes it any more.
         await asyncio.to_thread(self.path(base).chmod, 0o444)
+        await asyncio.to_thread(images.make_last, self.path(base))
         return base
 
     async def clone(
@@ -184,6 +185,7 @@ class DirectoryStorage(DiskStorage):
         made = await self._reserve(vmid, "qcow2", 0, None, reserving, base=str(base))
         try:
             await images.overlay(self.path(made), self._disk(made).backing_file, base.format)
+            await asyncio.to_thread(images.make_last, self.path(made))
         except BaseException:
             await self.free(made)
             raise

@@ -1,4 +1,7 @@
-"""Disks as files: the folders they lie in, what a file says of itself, renaming and removing. It blocks."""
+"""Disks as files: the folders they lie in, what a file says of itself, renaming and removing. It blocks.
+
+What is said to be renamed or removed is so after a power cut too: what is noted about it elsewhere goes then.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from kvorum.core import durable
 from kvorum.storage import qcow2
 from kvorum.storage.errors import StorageError
 
@@ -39,6 +43,8 @@ def rename(old: Path, new: Path) -> None:
             old.rename(new)
         elif not new.exists():
             raise StorageError(f"'{old}' is not there any more")
+        durable.sync_folder(new.parent)
+        durable.sync_folder(old.parent)
         with contextlib.suppress(OSError):
             old.parent.rmdir()
     except OSError as error:
@@ -49,6 +55,7 @@ def remove(path: Path, is_disk: bool) -> bool:
     there = True
     try:
         path.unlink()
+        durable.sync_folder(path.parent)
     except FileNotFoundError:
         there = False
     except OSError as error:

@@ -68,6 +68,7 @@ class DiskStorage(StorageKind):
         volume = await self._reserve(vmid, chosen, size_bytes, name, reserving)
         try:
             await self._lay_out(volume, size_bytes)
+            await asyncio.to_thread(images.make_last, self.path(volume))
         except BaseException:
             await self.free(volume)
             raise
@@ -94,6 +95,7 @@ class DiskStorage(StorageKind):
         try:
             target = (*self._filling(), "-O", chosen, str(self.path(volume)))
             await images.convert(source, info.format, target, progress=progress)
+            await asyncio.to_thread(images.make_last, self.path(volume))
         except BaseException:
             await self.free(volume)
             raise

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from kvorum.core import durable
 from kvorum.storage.errors import NotADiskImage, StorageError
 from kvorum.storage.ova import Part
 
@@ -243,13 +244,16 @@ async def convert(
 
 
 def make_last(path: Path) -> None:
-    """Have what was written to an image outlive a power cut. Blocks, and raises ``StorageError``."""
+    """Have an image, what was written to it and its name outlive a power cut. Blocks, and raises
+    ``StorageError``."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        if path.is_file():
+            durable.sync_folder(path.parent)
     except OSError as error:
         raise StorageError(f"'{path}' is not safe on its disk: {error.strerror}") from error
 

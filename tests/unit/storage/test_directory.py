@@ -163,3 +163,30 @@ async def test_only_a_backup_that_is_there_takes_notes(tmp_path: Path) -> None:
         await storage.annotate(VolumeId("b", "iso/x.iso"), "note", None)
     with pytest.raises(StorageError, match="does not exist"):
         await storage.annotate(VolumeId("b", "backup/x.vma"), "note", None)
+
+
+async def test_names_that_are_told_are_on_the_disk(
+    storage: DirectoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder's sync is what makes its names last: it has been synced with what it has now."""
+    synced: dict[Path, list[str]] = {}
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path.is_dir():
+            synced[path] = sorted(entry.name for entry in path.iterdir())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    folder = storage.root / "images/100"
+    made = await storage.allocate(100, 1 << 20, "qcow2")
+    kept = await storage.allocate(100, 1 << 20, "raw")
+    assert synced[folder] == ["vm-100-disk-0.qcow2", "vm-100-disk-1.raw"]
+    base = await storage.make_base(made)
+    assert synced[folder] == ["base-100-disk-0.qcow2", "vm-100-disk-1.raw"]
+    clone = await storage.clone(base, None, 101)
+    assert synced[storage.root / "images/101"] == ["vm-101-disk-0.qcow2"]
+    await storage.free(kept)
+    assert synced[folder] == ["base-100-disk-0.qcow2"]
+    await storage.free(clone)
