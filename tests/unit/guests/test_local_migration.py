@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -12,7 +14,11 @@ import pytest
 from guests_world import World
 
 from kvorum.core.errors import Conflict, NoQuorum, OutcomeUnknown
+from kvorum.core.ids import VolumeId
+from kvorum.guests.config import GuestConfig
+from kvorum.guests.copies.plan import Wish as CloneWish
 from kvorum.guests.errors import MigrationFailed
+from kvorum.guests.machine import nodes
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.migration.recovery import recover_source, recover_stopped
 
@@ -201,18 +207,72 @@ async def test_a_stopped_guest_moves_with_its_disk(world: World) -> None:
     assert [p.name for p in (world.root / "local/images/100").iterdir()] == ["vm-100-disk-1.qcow2"]
 
 
+@pytest.mark.parametrize("format", ["qcow2", "raw"])
 @pytest.mark.parametrize("start", [create, begin])
-async def test_an_unused_volume_of_this_node_is_said_before_anything_changes(
-    world: World, start: Callable[..., Awaitable[None]]
+@pytest.mark.parametrize("storage", ["local", "shared"])
+async def test_an_unused_volume_of_this_node_goes_along(
+    world: World, start: Callable[..., Awaitable[None]], storage: str, format: str
 ) -> None:
-    spare = (
-        await world.nodes["n1"].storages.get("local").allocate(100, 8 << 20, "qcow2", "vm-100-spare.qcow2")
+    local = world.nodes["n1"].storages.get("local")
+    spare = await local.allocate(100, 8 << 20, format)
+    _io(local.path(spare), format, "write -P 7 1M 1M")
+    await start(world, storage, f"unused0: {spare}\n")
+    await world.migration(with_local_disks=True).run()
+    file = world.shared.read("nodes/n2/qemu-server/100.conf")
+    assert file is not None
+    (there,) = (disk.volume for disk in GuestConfig.parse(100, file.text).unused.values())
+    assert there is not None and there != spare
+    guest = world.nodes["n2"].manager.running(100)
+    if start is begin:
+        assert guest is not None
+        await assert_at_target(world)
+        assert "drive-unused0" not in await nodes.present(guest.monitor)
+    _io(local.path(there), format, "read -P 7 1M 1M")
+    assert not local.path(spare).exists()
+
+
+async def test_unused_volumes_are_local_disks_that_go_along_only_when_asked(world: World) -> None:
+    spare = await world.nodes["n1"].storages.get("local").allocate(100, 8 << 20, "qcow2")
+    await begin(world, extra=f"unused0: {spare}\n")
+    with pytest.raises(MigrationFailed, match=f"local disks .{spare}.*--with-local-disks"):
+        await world.migration().run()
+    assert_still_at_source(world)
+
+
+async def test_a_template_goes_alone_and_stays_where_clones_rest_on_it(world: World) -> None:
+    await create(world, "local")
+    node = world.nodes["n1"]
+    await node.templates.make(100, who="root@pam", log=world.log)
+    await node.clones.make(CloneWish(100, 101), who="root@pam", log=world.log)
+    told = (
+        "can't migrate template VM 100: its disk 'local:100/base-100-disk-0.qcow2' lies on this node alone, "
+        "and 'local:100/base-100-disk-0.qcow2/101/vm-101-disk-0.qcow2' rest on it"
     )
-    await start(world, extra=f"unused0: {spare}\n")
-    with pytest.raises(MigrationFailed, match=f"its unused volume '{spare}' lies on this node alone"):
-        await world.migration(with_local_disks=True).run()
+    with pytest.raises(MigrationFailed, match=re.escape(told)):
+        await world.migration().run()
     assert world.peers.calls == []
-    assert world.shared.read("nodes/n2/qemu-server/100.conf") is None
+    await node.storages.get("local").free(
+        VolumeId("local", "100/base-100-disk-0.qcow2/101/vm-101-disk-0.qcow2")
+    )
+    await world.migration().run()
+    file = world.shared.read("nodes/n2/qemu-server/100.conf")
+    assert file is not None and "template: 1" in file.text and "lock" not in file.text
+    (base,) = (disk.volume for disk in GuestConfig.parse(100, file.text).disks.values())
+    assert base is not None and "base-100-disk" in base.name
+    path = node.storages.get("local").path(base)
+    assert path.stat().st_mode & 0o777 == 0o444
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    await world.nodes["n2"].clones.make(CloneWish(100, 102), who="root@pam", log=world.log)
+
+
+async def test_a_template_on_a_shared_storage_moves_and_its_clones_rest_on_it(world: World) -> None:
+    await create(world, "shared")
+    node = world.nodes["n1"]
+    await node.templates.make(100, who="root@pam", log=world.log)
+    await node.clones.make(CloneWish(100, 101), who="root@pam", log=world.log)
+    await world.migration().run()
+    assert world.shared.read("nodes/n2/qemu-server/100.conf") is not None
+    await node.manager.start(101)
 
 
 async def test_a_missing_storage_is_said_before_anything_changes(world: World) -> None:
@@ -282,3 +342,11 @@ async def test_a_stopped_guest_whose_source_daemon_died_is_unlocked_and_the_targ
     assert (world.root / "local/images/100/vm-100-disk-0.qcow2").exists()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+def _io(path: Path, format: str, command: str) -> None:
+    flags = ["-r", "-U"] if command.startswith("read") else []
+    done = subprocess.run(
+        ["qemu-io", *flags, "-f", format, "-c", command, path], check=True, capture_output=True, text=True
+    )
+    assert "verification failed" not in done.stdout, done.stdout

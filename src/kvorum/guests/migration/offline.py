@@ -1,24 +1,33 @@
-"""Disks of a stopped guest, copied by qemu-img to the target's NBD exports under the migration's TLS."""
+"""Disks that no QEMU has open here: a stopped guest's, and unused volumes.
+
+They are copied by qemu-img to the target's NBD exports under the migration's TLS.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from kvorum.core.ids import VolumeId
 from kvorum.guests.machine.commandline import node_name
-from kvorum.guests.migration.request import Answer, Request, copied
+from kvorum.guests.migration.request import Answer, Request
 from kvorum.interface import TaskLog
 from kvorum.storage import Storages, convert
 
 
 async def copy_disks(
-    request: Request, answer: Answer, storages: Storages, key_folder: Path, log: TaskLog, rate_kib_s: int
+    request: Request,
+    keys: Sequence[str],
+    answer: Answer,
+    storages: Storages,
+    key_folder: Path,
+    log: TaskLog,
+    rate_kib_s: int,
 ) -> None:
-    """Copy every disk that is not shared; raises ``StorageError``. Cancelling ends the copy."""
+    """Copy these disks; raises ``StorageError``. Cancelling ends the copy."""
     credentials = f"tls-creds-psk,id=tls,endpoint=client,dir={key_folder},username=qemu"
-    moving = copied(request)
     for disk in request.disks:
-        if disk.key not in moving:
+        if disk.key not in keys:
             continue
         volume = VolumeId.parse(disk.volid)
         kind = storages.of(volume)
@@ -27,11 +36,12 @@ async def copy_disks(
             f"export={node_name(disk.key)},tls-creds=tls"
         )
         log.line(f"copying {disk.key} '{volume}'")
-        await convert(
-            kind.path(volume),
-            kind.format(volume),
-            ("-n", "--target-image-opts", target),
-            objects=(credentials,),
-            rate_bytes_s=rate_kib_s * 1024,
-            progress=log.progress,
-        )
+        async with kind.reading(volume) as read:
+            await convert(
+                read.path,
+                read.format,
+                ("-n", "--target-image-opts", target),
+                objects=(credentials,),
+                rate_bytes_s=rate_kib_s * 1024,
+                progress=log.progress,
+            )

@@ -59,6 +59,16 @@ def copied(request: Request) -> list[str]:
     ]
 
 
+def plugged(request: Request) -> list[str]:
+    """Those of ``copied`` that the guest's QEMU has open: unused volumes it has not."""
+    return [key for key in copied(request) if not key.startswith("unused")]
+
+
+def beside(request: Request) -> list[str]:
+    """Those of ``copied`` that the guest's QEMU does not know."""
+    return [key for key in copied(request) if key.startswith("unused")]
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Where the target listens, and what the disks are called there."""
 

@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import msgspec
 
@@ -26,7 +27,7 @@ from kvorum.guests.manager import GuestManager
 from kvorum.guests.migration import secret
 from kvorum.guests.migration.memory import Memory, finish_disks, give_up_disks, mirror_disks, nbd_targets
 from kvorum.guests.migration.offline import copy_disks
-from kvorum.guests.migration.request import Answer, DiskRequest, Request, copied
+from kvorum.guests.migration.request import Answer, DiskRequest, Request, beside, copied, plugged
 from kvorum.guests.migration.sequence import Do, Outcome, State, begin, step
 from kvorum.guests.migration.target import moved_config
 from kvorum.guests.migration.wish import Wish
@@ -41,6 +42,7 @@ CALL_DEADLINE_S = 60.0
 COMMIT_TIMEOUT_S = 20.0
 RESUME_DEADLINE_S = 10.0
 SETTLE_PAUSE_S = 1.0
+MOST_NAMED = 3
 MULTIFD_FROM_MIB = 8192
 """Guests with less memory are through before more channels pay off."""
 _HASTE = frozenset({Do.FINISH_DISKS, Do.FINISH_MEMORY, Do.COMMIT, Do.RESUME_TARGET, Do.STOP_SOURCE})
@@ -140,7 +142,8 @@ class Migration:
             case Do.MIRROR:
                 await self._lay_down_key()
                 guest, answer = self._need()
-                targets = nbd_targets(answer, copied(self._request))
+                await self._copy_beside()
+                targets = nbd_targets(answer, plugged(self._request))
                 await mirror_disks(guest.monitor, targets, self._alive, self._log, self._wish.rate_kib_s)
             case Do.COPY:
                 await self._copy()
@@ -149,7 +152,7 @@ class Migration:
                 await self._send()
             case Do.FINISH_DISKS:
                 guest, answer = self._need()
-                await finish_disks(guest.monitor, copied(self._request))
+                await finish_disks(guest.monitor, plugged(self._request))
             case Do.FINISH_MEMORY:
                 assert self._memory is not None
                 await self._memory.finish()
@@ -183,7 +186,7 @@ class Migration:
             case Do.CANCEL_MEMORY if guest is not None and self._memory is not None:
                 await self._memory.cancel()
             case Do.CANCEL_DISKS if guest is not None:
-                await give_up_disks(guest.monitor, copied(self._request))
+                await give_up_disks(guest.monitor, plugged(self._request))
             case Do.ABORT_TARGET:
                 await self._call("abort", {}, 30.0)
             case Do.RESUME_SOURCE if guest is not None:
@@ -218,12 +221,8 @@ class Migration:
                 f"can't migrate VM {wish.vmid} while it runs: it has local disks ({', '.join(local)}); "
                 "use --with-local-disks to copy them along"
             )
-        left = [d.volid for d in self._request.disks if d.key in config.unused and not d.shared]
-        if left:
-            raise GuestError(
-                f"can't migrate VM {wish.vmid}: its unused volume '{left[0]}' lies on this node alone; "
-                "attach it, move it to a shared storage, or destroy it first"
-            )
+        if config.template:
+            await self._check_nothing_rests_on_it()
         kept = [v for v in tree.volumes(config) if not self._s.storages.of(v).capabilities.shared]
         if kept:
             raise GuestError(
@@ -238,6 +237,19 @@ class Migration:
         found = await self._call("check", {"request": msgspec.json.encode(self._request).decode()})
         if isinstance(found, list) and found:
             raise GuestError("; ".join(str(text) for text in found))
+
+    async def _check_nothing_rests_on_it(self) -> None:
+        """A template's disks that lie on this node alone stay where their linked clones are."""
+        for disk in self._request.disks:
+            volume = VolumeId.parse(disk.volid)
+            if disk.shared or not (clones := await self._s.storages.of(volume).clones(volume)):
+                continue
+            named = ", ".join(f"'{clone}'" for clone in clones[:MOST_NAMED])
+            more = f" and {len(clones) - MOST_NAMED} more" if len(clones) > MOST_NAMED else ""
+            raise GuestError(
+                f"can't migrate template VM {self._wish.vmid}: its disk '{volume}' lies on this node alone, "
+                f"and {named}{more} rest on it; move its clones' disks elsewhere, or remove them first"
+            )
 
     def _make_request(self) -> Request:
         wish, guest = self._wish, self._guest
@@ -343,11 +355,21 @@ class Migration:
         workshop = self._manager.workshop
         await asyncio.to_thread(secret.write, folder, workshop.launcher, self._wish.vmid, self._request.key)
         try:
-            await copy_disks(
-                self._request, self._answer, self._s.storages, folder, self._log, self._wish.rate_kib_s
-            )
+            await self._copy_disks(copied(self._request), folder)
         finally:
             secret.remove(folder)
+
+    async def _copy_beside(self) -> None:
+        """A running guest's unused volumes, by qemu-img: its QEMU does not know them."""
+        if keys := beside(self._request):
+            folder = secret.folder(self._manager.workshop.files.directory, self._wish.vmid)
+            await self._copy_disks(keys, folder)
+
+    async def _copy_disks(self, keys: Sequence[str], folder: Path) -> None:
+        assert self._answer is not None
+        await copy_disks(
+            self._request, keys, self._answer, self._s.storages, folder, self._log, self._wish.rate_kib_s
+        )
 
     async def _commit(self) -> None:
         """Move the configuration: all at once, and only if nobody touched it since it was locked."""

@@ -22,10 +22,10 @@ from kvorum.core import durable
 from kvorum.core.errors import KvorumError
 from kvorum.core.ids import VolumeId
 from kvorum.guests.cloudinit import CloudInit
-from kvorum.guests.config import GuestConfig
+from kvorum.guests.config import Disk, GuestConfig
 from kvorum.guests.config.drives import is_cloudinit
-from kvorum.guests.errors import GuestError, MigrationFailed
-from kvorum.guests.machine.commandline import node_name
+from kvorum.guests.errors import GuestError, MigrationFailed, QmpError
+from kvorum.guests.machine.commandline import blockdev, node_name
 from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.migration import secret
@@ -34,6 +34,7 @@ from kvorum.guests.migration.request import (
     DiskRequest,
     Request,
     TargetFacts,
+    beside,
     copied,
     problems,
 )
@@ -200,7 +201,8 @@ class Incoming:
         name = VolumeId.parse(disk.volid).name.rpartition("/")[2]
         format = disk.format if disk.format in kind.capabilities.formats else None
         try:
-            same = name if format == disk.format else None
+            # A base becomes one once it is whole, under a number that no base has.
+            same = name if format == disk.format and not name.startswith("base-") else None
             return await kind.allocate(vmid, disk.size, format, same, reserving)
         except StorageError:
             return await kind.allocate(vmid, disk.size, format, reserving=reserving)
@@ -210,6 +212,10 @@ class Incoming:
         request = session.request
         volumes = {key: str(volume) for key, volume in session.volumes.items()}
         config = moved_config(request.vmid, request.config, volumes)
+        template = config.template
+        if template:  # its QEMU only serves the disks, which become bases once they are whole
+            config = config.edit({}, frozenset({"template"}))
+            volumes = {key: str(self._storages.of(v).based(v)) for key, v in session.volumes.items()}
         workshop = self._manager.workshop
         for key in session.volumes.keys() & config.disks.keys():
             if is_cloudinit(config.disks[key]):
@@ -228,6 +234,8 @@ class Incoming:
         await asyncio.to_thread(secret.write, folder, workshop.launcher, request.vmid, request.key)
         monitor, address = guest.monitor, self._address()
         await secret.add(monitor, folder, "server")
+        for key in beside(request):
+            await self._open_beside(guest, key, config.unused[key])
         disk_port = await self._export_disks(session, address) if session.volumes else 0
         if not request.online:
             return Answer(address=address, disk_port=disk_port, volumes=volumes)
@@ -245,6 +253,12 @@ class Incoming:
         if not ports:
             raise MigrationFailed(f"VM {request.vmid}: QEMU at the target does not say where it listens")
         return Answer(address=address, memory_port=ports[0], disk_port=disk_port, volumes=volumes)
+
+    async def _open_beside(self, guest: RunningGuest, key: str, disk: Disk) -> None:
+        """Have QEMU open a volume that is no drive of the guest's, for as long as it is filled."""
+        drive = await self._manager.workshop.drive(guest.vmid, key, disk)
+        assert drive is not None
+        await guest.monitor.execute("blockdev-add", blockdev(key, disk, drive))
 
     async def _export_disks(self, session: Session, address: str) -> int:
         """Serve the new disks over NBD with the migration's TLS; returns the port."""
@@ -299,6 +313,9 @@ class Incoming:
         """The guest runs, or lies here switched off: tell the network, note it, forget the session."""
         guest = session.guest
         if guest is not None and session.request.online:
+            for key in beside(session.request):
+                with contextlib.suppress(QmpError):
+                    await guest.monitor.execute("blockdev-del", {"node-name": node_name(key)})
             with contextlib.suppress(KvorumError):
                 await guest.monitor.execute(
                     "announce-self", {"initial": 50, "max": 550, "rounds": 5, "step": 100}
@@ -307,6 +324,9 @@ class Incoming:
                 guest.config = self._manager.registry.config(guest.vmid)
         elif guest is not None:
             await guest.stop("its disks have arrived")
+            if GuestConfig.parse(guest.vmid, session.request.config).template:
+                for volume in session.volumes.values():
+                    await self._storages.of(volume).make_base(volume)
         await self._end(session)
 
     async def _resume(self, session: Session) -> None:
@@ -413,7 +433,7 @@ def moved_config(vmid: int, text: str, volumes: dict[str, str]) -> GuestConfig:
     config = GuestConfig.parse(vmid, text)
     changes = {}
     for key, volid in volumes.items():
-        disk = config.disks[key]
+        disk = {**config.disks, **config.unused}[key]
         changes[key] = ",".join([volid, *(f"{name}={value}" for name, value in disk.options.items())])
     return config.edit(changes, frozenset({"lock"}) & config.settings.keys())
 
