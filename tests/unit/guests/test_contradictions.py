@@ -1,4 +1,4 @@
-"""Two contradicting commands at once: the second waits for the first, or is refused with what holds the guest.
+"""Two contradicting commands at once: the second waits, or is refused with the name of what holds the guest.
 
 Every method that changes VM 100 is held at its first write; then every other one is tried. The guest is real
 where one must run; stores, nodes and calls are a test's.
