@@ -122,7 +122,10 @@ for vmid, conf in guests.items():
             if check.returncode not in (0, 3):  # 3: clusters lost, which harm nobody
                 broken.append(f"{path}: {check.stdout}{check.stderr}")
             shown = run("qemu-img", "info", "-U", "--output=json", path)
-            inside = sorted(s["name"] for s in json.loads(shown.stdout).get("snapshots", []))
+            if shown.returncode:
+                broken.append(f"{path}: {shown.stderr}")
+            told = json.loads(shown.stdout or "{}")
+            inside = sorted(snapshot["name"] for snapshot in told.get("snapshots", []))
             if inside != sorted(re.findall(r"^\\[(?!PENDING)(\\S+)\\]", conf, flags=re.M)):
                 broken.append(f"{path} holds the snapshots {inside}")
 notes = {p: text(p) for what in ("unfinished", "half-made") for p in glob.glob(f"/var/lib/kvorum/{what}/*")}
@@ -215,7 +218,9 @@ class Walk:
             self.cluster.say(NODE, *CHANGES[change].command, timeout_s=COMMAND_S)
             passed = self.cluster.say(NODE, "cat", "/run/walk/passed").split("\n")[:-1]
             self._points[change] = [p for p in passed if p.startswith("before")] + passed[-1:]
-            self._ends[change] = before, self._state(self.look())
+            seen = self.look()
+            assert not seen["broken"], f"{change}: {seen}"
+            self._ends[change] = before, self._state(seen)
             assert self._ends[change][0] != self._ends[change][1], f"{change} changes nothing"
         return self._points[change]
 
