@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import shutil
+import subprocess
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from kvorum.core.errors import KvorumError, ParameterError, PermissionDenied
 from kvorum.core.paths import Paths
 from kvorum.interface import Caller, Identity, Pairs, Router, Services, Upload, Work
 from kvorum.server import rooms
-from kvorum.storage import HalfMade, Storages
+from kvorum.storage import HalfMade, StorageError, Storages
 from kvorum.store.memory import MemoryStore
 
 ROUTER = Router(rooms.methods())
@@ -178,3 +180,21 @@ async def test_a_download_comes_in_as_a_task(world: World) -> None:
     )
     with pytest.raises(KvorumError, match="refusing to override"):
         await world.call("POST", "/nodes/n1/storage/local/download-url", given)
+
+
+@pytest.mark.parametrize("options", [("-b", "{secret}", "-F", "raw"), ("-o", "data_file={secret}")])
+async def test_an_image_that_reaches_beyond_its_storage_is_not_copied(
+    world: World, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """Its content is a guest's, and what it names may be anybody's."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"the host's own".ljust(1 << 20, b"."))
+    image = world.place / "images/100/vm-100-disk-0.qcow2"
+    image.parent.mkdir(parents=True)
+    given = [option.format(secret=secret) for option in options]
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *given, image, "1M"], check=True)
+    volume = "/nodes/n1/storage/local/content/local:100/vm-100-disk-0.qcow2"
+    await world.call("POST", volume, {"target": "200/vm-200-disk-0.raw"})
+    with pytest.raises(StorageError, match=re.escape(str(secret))):
+        await world.carried_out()
+    assert not (world.place / "images/200").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from pydantic import Field
 
 from kvorum.core.errors import ParameterError, PermissionDenied
@@ -83,14 +85,15 @@ async def copy(ctx: Context, p: CopyParameters) -> Work:
     half_made = ctx.service(HalfMade)
 
     async def run(log: TaskLog) -> None:
-        async with half_made.making() as reserving:
+        async with here.reading(source) as read, half_made.making() as reserving:
             made = await there.allocate(vmid, size, there.format(target), name, reserving)
             await images.convert(
-                here.path(source),
-                here.format(source),
+                read.path,
+                read.format,
                 ("-n", "-O", there.format(target), str(there.path(made))),
                 progress=log.progress,
             )
+            await asyncio.to_thread(images.make_last, there.path(made))
         log.line(f"copied '{source}' to '{made}'")
 
     if there.format(target) not in there.capabilities.formats:
