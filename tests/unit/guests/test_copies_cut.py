@@ -6,20 +6,19 @@ As in test_snapshots_cut: the node is copied at every write, and every write fai
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
-import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from guests_world import Lines, MemoryStore, Node
-from moments import around
+from guests_world import MemoryStore
+from images_world import ImagesWorld, config_path, copy_of, fails_at, image_io, moments_of, opened
 from stand_ins import Everything
 
 from kvorum.core.errors import Conflict
 from kvorum.guests.cloudinit.drive import CloudInit
-from kvorum.guests.config import GuestConfig
 from kvorum.guests.copies import clone as clone_room
 from kvorum.guests.copies.plan import Wish
 from kvorum.guests.errors import GuestError
@@ -31,19 +30,11 @@ from kvorum.storage import StorageError, Storages, disk_files, images
 from kvorum.store import Member, Membership
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="no qemu-img here")
-FACTS: Any = None
 DISKS = ("qcow2", "raw")
 
 
-class World:
-    """One node under a directory: VM 100 with two disks, and what is cloned from it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        (root / "vz").mkdir(parents=True, exist_ok=True)
-        self.store = MemoryStore("n1")
-        self.node = Node("n1", root / "node", self.store, FACTS)
-        self.log = Lines()
+class World(ImagesWorld):
+    """VM 100 with two disks, and what is cloned from it."""
 
     async def setup(self, *, template: bool) -> None:
         await self.configure({})
@@ -52,21 +43,10 @@ class World:
         for number, format in enumerate(DISKS):
             volume = await local.allocate(100, 1 << 20, format)
             disks += f"scsi{number}: {volume},size=1M\n"
-            _io(local.path(volume), format, f"write -P {number + 1} 0 64k")
-        await self.store.write(_path(100), f"memory: 64\nnet0: virtio=BC:24:11:00:00:01\n{disks}")
+            image_io(local.path(volume), format, f"write -P {number + 1} 0 64k")
+        await self.store.write(config_path(100), f"memory: 64\nnet0: virtio=BC:24:11:00:00:01\n{disks}")
         if template:
             await self.node.templates.make(100, who="root@pam", log=self.log)
-
-    async def configure(self, texts: dict[int, str]) -> None:
-        storages = f"dir: local\n\tpath {self.root}/vz\n\tcontent images\n\n"
-        storages += f"dir: other\n\tpath {self.root}/other\n\tcontent images\n"
-        await self.store.write("storage.cfg", storages)
-        for vmid, text in texts.items():
-            await self.store.write(_path(vmid), text)
-
-    async def next_daemon(self) -> None:
-        await self.node.unfinished.settle_earlier()
-        await self.node.templates.settle_earlier()
 
     async def destroy(self, vmid: int) -> None:
         services = Services()
@@ -79,14 +59,6 @@ class World:
         ctx = Context(self.node.store, services, Identity("root@pam"), Everything())
         work = await configuration.destroy(ctx, configuration.DestroyParameters(node="n1", vmid=vmid))
         await work.run(self.log)
-
-    @property
-    def texts(self) -> dict[int, str]:
-        files = {vmid: self.store.read(_path(vmid)) for vmid in (100, 101)}
-        return {vmid: file.text for vmid, file in files.items() if file is not None}
-
-    def config(self, vmid: int) -> GuestConfig:
-        return GuestConfig.parse(vmid, self.texts[vmid])
 
     @property
     def images(self) -> set[Path]:
@@ -103,20 +75,11 @@ class World:
                 kind = self.node.storages.of(disk.volume)
                 path = kind.path(disk.volume)
                 named.add(path)
-                _io(path, kind.format(disk.volume), f"read -P {number + 1} 0 64k")
+                image_io(path, kind.format(disk.volume), f"read -P {number + 1} 0 64k")
                 if config.template:
                     assert kind.based(disk.volume) == disk.volume and path.stat().st_mode & 0o222 == 0
         assert self.images == named
-        assert list(self.node.paths.state.glob("unfinished/*")) == []
-
-
-def _path(vmid: int) -> str:
-    return f"nodes/n1/qemu-server/{vmid}.conf"
-
-
-def _io(path: Path, format: str, command: str) -> None:
-    flags = ["-r"] if command.startswith("read") else []
-    subprocess.run(["qemu-io", *flags, "-f", format, "-c", command, path], check=True, capture_output=True)
+        self.assert_nothing_noted()
 
 
 async def full(world: World) -> None:
@@ -154,18 +117,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, World]:
     return worlds
 
 
-async def copy_of(world: World, at: Path) -> World:
-    shutil.copytree(world.root, at)
-    return await opened(at, world.texts)
-
-
-async def opened(at: Path, texts: dict[int, str]) -> World:
-    """What a next daemon finds under a directory."""
-    world = World(at)
-    await world.configure(texts)
-    return world
-
-
 @pytest.mark.parametrize("step", STEPS)
 async def test_whenever_the_daemon_dies_there_is_a_whole_clone_or_none(
     prepared: dict[bool, World], tmp_path: Path, step: str
@@ -173,28 +124,20 @@ async def test_whenever_the_daemon_dies_there_is_a_whole_clone_or_none(
     make, of_template = STEPS[step]
     world = await copy_of(prepared[of_template], tmp_path / "world")
     world.assert_sound()
-    before, moments = world.texts, list[tuple[Path, dict[int, str], str]]()
-
-    def copied(when: str) -> None:
-        at = tmp_path / f"copy{len(moments)}"
-        shutil.copytree(world.root, at)
-        moments.append((at, world.texts, when))
-
-    with pytest.MonkeyPatch.context() as patch:
-        around(patch, WRITES, copied)
-        await make(world)
+    before = world.texts
+    moments = await moments_of(world, WRITES, make, tmp_path)
     world.assert_sound()
     after = world.texts
     assert after != before and len(moments) >= 8
     ends = set()
-    for at, texts, when in moments:
-        later = await opened(at, texts)
+    for moment in moments:
+        later = await opened(World, moment.at, moment.texts)
         await later.next_daemon()
         try:
             later.assert_sound()
             assert later.texts in (before, after)
         except AssertionError as error:
-            raise AssertionError(f"{when} ({at.name}): {error}") from error
+            raise AssertionError(f"{moment.when} ({moment.at.name}): {error}") from error
         ends.add(later.texts == after)
         if later.texts == before:
             await make(later)
@@ -210,21 +153,9 @@ async def test_a_clone_that_fails_or_is_stopped_leaves_nothing(
     make, of_template = STEPS[step]
     failing, ended = 0, False
     while not ended:
-        world, count = await copy_of(prepared[of_template], tmp_path / f"{failing}"), 0
-
-        def fails(when: str, at: int = failing) -> None:
-            nonlocal count
-            count += 1
-            if count == at + 1:
-                raise error
-
-        with pytest.MonkeyPatch.context() as patch:
-            around(patch, WRITES, fails)
-            try:
-                await make(world)
-                ended = count <= failing
-            except (StorageError, Conflict, GuestError, asyncio.CancelledError):
-                pass
+        world = await copy_of(prepared[of_template], tmp_path / f"{failing}")
+        with contextlib.suppress(StorageError, Conflict, GuestError, asyncio.CancelledError):
+            ended = await fails_at(world, WRITES, make, failing, error)
         await world.next_daemon()
         world.assert_sound()
         failing += 1
@@ -279,7 +210,7 @@ async def test_what_stands_against_it_is_said_and_nothing_changes(
     ):
         with pytest.raises((GuestError, StorageError, Conflict), match=told):
             world.node.clones.check(wish)
-    await world.store.write(_path(100), "lock: backup\n" + world.texts[100])
+    await world.store.write(config_path(100), "lock: backup\n" + world.texts[100])
     with pytest.raises(GuestError, match=r"locked \(backup\)"):
         world.node.clones.check(Wish(100, 101))
     with pytest.raises(GuestError, match=r"locked \(backup\)"):
@@ -288,7 +219,7 @@ async def test_what_stands_against_it_is_said_and_nothing_changes(
 
 async def test_a_guest_with_snapshots_is_no_template(prepared: dict[bool, World], tmp_path: Path) -> None:
     world = await copy_of(prepared[False], tmp_path / "world")
-    await world.store.write(_path(100), world.texts[100] + "\n[one]\nmemory: 64\n")
+    await world.store.write(config_path(100), world.texts[100] + "\n[one]\nmemory: 64\n")
     with pytest.raises(GuestError, match=r"contains snapshots \(one\)"):
         world.node.templates.check(100)
 
@@ -309,7 +240,7 @@ async def test_a_base_is_nobodys_to_write_to_whoever_names_it(
 async def test_a_clone_has_a_cloud_init_drive_of_its_own(prepared: dict[bool, World], tmp_path: Path) -> None:
     world = await copy_of(prepared[False], tmp_path / "world")
     drive = await CloudInit(world.node.storages).allocate(100, "local")
-    await world.store.write(_path(100), f"ide2: {drive},media=cdrom\n" + world.texts[100])
+    await world.store.write(config_path(100), f"ide2: {drive},media=cdrom\n" + world.texts[100])
     await world.node.clones.make(Wish(100, 101), who="root@pam", log=world.log)
     disk = world.config(101).disks["ide2"]
     assert disk.file != str(drive) and disk.is_cdrom and "cloudinit" in disk.file
@@ -323,7 +254,7 @@ async def test_a_tpm_is_copied_only_while_its_guest_is_off(
 ) -> None:
     world = await copy_of(prepared[False], tmp_path / "world")
     state = await world.node.storages.get("local").allocate(100, 4 << 20, "raw")
-    await world.store.write(_path(100), world.texts[100] + f"tpmstate0: {state},size=4M,version=v2.0\n")
+    await world.store.write(config_path(100), world.texts[100] + f"tpmstate0: {state},size=4M,version=v2.0\n")
     world.node.manager._running[100] = object()  # type: ignore[assignment]
     with pytest.raises(GuestError, match=r"has a TPM.*stop it first"):
         world.node.clones.check(Wish(100, 101))

@@ -7,6 +7,7 @@ the copy; and every one of these writes fails once. The images are real.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
 import uuid
@@ -15,37 +16,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guests_world import Lines, MemoryStore, Node
-from moments import around
+from guests_world import MemoryStore
+from images_world import ImagesWorld, copy_of, fails_at, image_io, moments_of, opened
 
 from kvorum.core.errors import Conflict, OutcomeUnknown
 from kvorum.core.ids import VolumeId
 from kvorum.guests.config import GuestConfig
 from kvorum.guests.errors import GuestError, GuestLocked
 from kvorum.guests.snapshots import tree
+from kvorum.guests.snapshots.snapshots import Snapshots
 from kvorum.guests.unfinished import Undertaking
 from kvorum.storage import StorageError, disk_files, images
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-img"), reason="no qemu-img here")
 CONF = "nodes/n1/qemu-server/100.conf"
-FACTS: Any = None
 DISKS = ("vm-100-disk-0.qcow2", "vm-100-disk-1.qcow2")
 
 
-class World:
-    """One node under a directory, with one guest of two disks."""
+class World(ImagesWorld):
+    """VM 100 with two disks and their snapshots."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        (root / "vz").mkdir(parents=True, exist_ok=True)
-        self.store = MemoryStore("n1")
-        self.node = Node("n1", root / "node", self.store, FACTS)
-        self.snapshots = self.node.snapshots
-        self.log = Lines()
+    @property
+    def snapshots(self) -> Snapshots:
+        return self.node.snapshots
 
     async def setup(self) -> None:
         """A guest with snapshots one and two, the second with memory; what it holds is 1, then 2, then 3."""
-        await self.store.write("storage.cfg", f"dir: local\n\tpath {self.root}/vz\n\tcontent images\n")
+        await self.configure({})
         local = self.node.storages.get("local")
         for _ in DISKS:
             await local.allocate(100, 1 << 20, "qcow2")
@@ -61,11 +58,11 @@ class World:
 
     def fill(self, content: int) -> None:
         for name in DISKS:
-            _io(self.images / name, f"write -P {content} 0 64k")
+            image_io(self.images / name, "qcow2", f"write -P {content} 0 64k")
 
     def content(self) -> set[int]:
         """What the disks hold; more than one when they differ."""
-        shown = (_io(self.images / name, "read -v 0 16", read=True) for name in DISKS)
+        shown = (image_io(self.images / name, "qcow2", "read -v 0 16") for name in DISKS)
         return {int(text.split()[1], 16) for text in shown}
 
     @property
@@ -74,13 +71,7 @@ class World:
 
     @property
     def text(self) -> str:
-        file = self.store.read(CONF)
-        assert file is not None
-        return file.text
-
-    @property
-    def config(self) -> GuestConfig:
-        return GuestConfig.parse(100, self.text)
+        return self.texts[100]
 
     async def inside(self) -> set[frozenset[str]]:
         """The names of the snapshots inside the images; more than one set when they differ."""
@@ -89,26 +80,15 @@ class World:
 
     async def assert_sound(self) -> None:
         """The guest and its snapshots are whole; no volume is nobody's; nothing is noted."""
-        config = self.config
+        config = self.config()
         assert config.lock is None
         assert all(each.step is None for each in tree.snapshots(config).values())
         assert await self.inside() == {frozenset(tree.snapshots(config))}
         state = {v.name.rpartition("/")[2] for v in tree.volumes(config) if "-state-" in v.name}
         assert {path.name for path in self.images.iterdir()} == {*DISKS, *state}
-        assert list(self.node.paths.state.glob("unfinished/*")) == []
+        self.assert_nothing_noted()
         for name in DISKS:
             subprocess.run(["qemu-img", "check", "-q", self.images / name], check=True)
-
-    async def next_daemon(self) -> None:
-        await self.node.unfinished.settle_earlier()
-        await self.snapshots.settle_earlier()
-        await self.node.unfinished.settle_earlier()
-
-
-def _io(path: Path, command: str, read: bool = False) -> str:
-    flags = ["-r"] if read else []
-    arguments = ["qemu-io", *flags, "-f", "qcow2", "-c", command, str(path)]
-    return subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -116,20 +96,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world that is set up once; each test has copies of it."""
     world = World(tmp_path_factory.mktemp("prepared") / "world")
     asyncio.run(world.setup())
-    return world
-
-
-async def copy_of(world: World, at: Path) -> World:
-    """Another world, with all that one has."""
-    shutil.copytree(world.root, at)
-    return await opened(at, world.text)
-
-
-async def opened(at: Path, text: str) -> World:
-    """What a next daemon finds under a directory."""
-    world = World(at)
-    await world.store.write("storage.cfg", f"dir: local\n\tpath {at}/vz\n\tcontent images\n")
-    await world.store.write(CONF, text)
     return world
 
 
@@ -172,31 +138,23 @@ async def test_whenever_the_daemon_dies_the_next_one_leaves_the_guest_whole(
 ) -> None:
     world = await copy_of(prepared, tmp_path / "world")
     await world.assert_sound()
-    before, moments = shown(world.config), list[tuple[Path, str, str]]()
-
-    def copied(when: str) -> None:
-        at = tmp_path / f"copy{len(moments)}"
-        shutil.copytree(world.root, at)
-        moments.append((at, world.text, when))
-
-    with pytest.MonkeyPatch.context() as patch:
-        around(patch, WRITES, copied)
-        await STEPS[step](world)
+    before = shown(world.config())
+    moments = await moments_of(world, WRITES, STEPS[step], tmp_path)
     await world.assert_sound()
-    after, at_the_end = shown(world.config), world.content()
+    after, at_the_end = shown(world.config()), world.content()
     assert after != before and len(moments) >= 8
     ends = set()
-    for at, text, when in moments:
-        later = await opened(at, text)
+    for moment in moments:
+        later = await opened(World, moment.at, moment.texts)
         await later.next_daemon()
         try:
             await later.assert_sound()
             whole = {(before, frozenset({3})), (after, frozenset(at_the_end))}
-            assert (shown(later.config), frozenset(later.content())) in whole
+            assert (shown(later.config()), frozenset(later.content())) in whole
         except AssertionError as error:
-            raise AssertionError(f"{when} ({at.name}): {error}") from error
-        ends.add(shown(later.config))
-        if shown(later.config) == before:
+            raise AssertionError(f"{moment.when} ({moment.at.name}): {error}") from error
+        ends.add(shown(later.config()))
+        if shown(later.config()) == before:
             await STEPS[step](later)
             await later.assert_sound()
     assert ends == {before, after}
@@ -210,26 +168,14 @@ async def test_whatever_fails_the_guest_is_whole_once_it_can_be(
     """Each write fails once, before or after it was made; what was noted is settled, at the latest later."""
     failing, ended = 0, False
     while not ended:
-        world, count = await copy_of(prepared, tmp_path / f"{failing}"), 0
-        before = shown(world.config)
-
-        def fails(when: str, at: int = failing) -> None:
-            nonlocal count
-            count += 1
-            if count == at + 1:
-                raise error
-
-        with pytest.MonkeyPatch.context() as patch:
-            around(patch, WRITES, fails)
-            try:
-                await STEPS[step](world)
-                ended = count <= failing
-            except (StorageError, Conflict, GuestError, asyncio.CancelledError):
-                pass
+        world = await copy_of(prepared, tmp_path / f"{failing}")
+        before = shown(world.config())
+        with contextlib.suppress(StorageError, Conflict, GuestError, asyncio.CancelledError):
+            ended = await fails_at(world, WRITES, STEPS[step], failing, error)
         await world.next_daemon()
         await world.assert_sound()
         if step == "take" and not ended:
-            assert shown(world.config) == before or "three" in tree.snapshots(world.config)
+            assert shown(world.config()) == before or "three" in tree.snapshots(world.config())
         assert world.content() in ({3}, {1})
         failing += 1
     assert failing >= 8
@@ -250,11 +196,11 @@ async def test_a_disk_that_cant_go_back_keeps_the_guest_locked_until_it_can(
         patch.setattr(images, "apply_snapshot", stuck)
         with pytest.raises(GuestError, match=r"stays locked \(rollback\).*every minute"):
             await roll_back(world)
-        assert world.config.lock == "rollback"
+        assert world.config().lock == "rollback"
         with pytest.raises(GuestLocked, match="rollback"):
             await take(world)
         await world.next_daemon()
-        assert world.config.lock == "rollback"
+        assert world.config().lock == "rollback"
     assert "the storage is away" in world.log.text
     await world.next_daemon()
     await world.assert_sound()
@@ -273,15 +219,15 @@ async def test_a_snapshot_that_cant_be_deleted_leaves_the_guest_usable_and_goes_
         patch.setattr(images, "delete_snapshot", stuck)
         with pytest.raises(StorageError, match="is away"):
             await delete(world)
-        assert world.config.lock is None
-        assert tree.snapshot(world.config, "two").step is tree.Step.DELETE
+        assert world.config().lock is None
+        assert tree.snapshot(world.config(), "two").step is tree.Step.DELETE
         with pytest.raises(GuestError, match="not whole"):
             await world.snapshots.roll_back(100, "two", who="root@pam", log=world.log)
     await take(world)
     await world.next_daemon()
     await world.assert_sound()
-    assert set(tree.snapshots(world.config)) == {"one", "three"}
-    assert tree.snapshot(world.config, "three").parent == "one"
+    assert set(tree.snapshots(world.config())) == {"one", "three"}
+    assert tree.snapshot(world.config(), "three").parent == "one"
 
 
 async def test_with_force_a_snapshot_goes_though_a_disk_keeps_its(prepared: World, tmp_path: Path) -> None:
@@ -293,7 +239,7 @@ async def test_with_force_a_snapshot_goes_though_a_disk_keeps_its(prepared: Worl
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images, "delete_snapshot", stuck)
         await world.snapshots.delete(100, "two", force=True, who="root@pam", log=world.log)
-    assert set(tree.snapshots(world.config)) == {"one"}
+    assert set(tree.snapshots(world.config())) == {"one"}
     assert not (world.images / "vm-100-state-two.raw").exists()
     assert [text for text in world.log.warnings if "stays where it is: the storage is away" in text]
 
@@ -316,7 +262,7 @@ async def test_a_write_of_unknown_fate_that_took_effect_is_a_snapshot(
     with pytest.raises(OutcomeUnknown):
         await take(world)
     await world.assert_sound()
-    assert "three" in tree.snapshots(world.config)
+    assert "three" in tree.snapshots(world.config())
 
 
 async def test_what_has_no_snapshots_is_refused_by_its_name_and_nothing_changes(
