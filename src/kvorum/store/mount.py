@@ -9,13 +9,15 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pyfuse3
 import pyfuse3.asyncio
 
 from kvorum.core.errors import KvorumError
+from kvorum.store import last_will
 from kvorum.store.filesystem import Filesystem
 from kvorum.store.fuse_reader import FuseReader
 from kvorum.store.host import Host
@@ -43,17 +45,33 @@ async def mounted(host: Host, membership: MembershipSource, place: Path) -> Asyn
         filesystem.close()
         raise KvorumError(f"'{place}' can't be mounted: {error}; is /dev/fuse there, and root?") from error
     task = asyncio.get_running_loop().create_task(pyfuse3.main())
-    try:
-        yield
-    finally:
-        pyfuse3.terminate()  # requests under way end first: an answer after the close would crash
-        done, _ = await asyncio.wait({task}, timeout=_END_DEADLINE_S)
-        filesystem.close()
-        if done:
-            pyfuse3.close(unmount=True)
-        else:
-            log.error("requests on '%s' did not end within %g s; it is detached", place, _END_DEADLINE_S)
-            await _detach(place)
+    with _last_will(place):
+        try:
+            yield
+        finally:
+            pyfuse3.terminate()  # requests under way end first: an answer after the close would crash
+            done, _ = await asyncio.wait({task}, timeout=_END_DEADLINE_S)
+            filesystem.close()
+            if done:
+                pyfuse3.close(unmount=True)
+            else:
+                log.error("requests on '%s' did not end within %g s: given up", place, _END_DEADLINE_S)
+                await asyncio.to_thread(last_will.end_requests, str(place))
+                await _detach(place)
+
+
+@contextlib.contextmanager
+def _last_will(place: Path) -> Iterator[None]:
+    """While open, what waits for the file system ends with this process, however that ends."""
+    argv = [sys.executable, "-I", "-S", last_will.__file__, str(place)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        try:
+            yield
+        finally:
+            with contextlib.suppress(BrokenPipeError):  # it was killed
+                process.stdin.write(b"\n")
+                process.stdin.flush()
 
 
 def _abort(place: Path) -> None:
