@@ -19,6 +19,7 @@ from kvorum.guests.errors import GuestError, GuestLocked, StartFailed
 from kvorum.guests.machine.process import left_over
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.statistics import read_records
+from kvorum.storage import StorageError
 
 pytestmark = pytest.mark.skipif(not shutil.which(guests_world.QEMU), reason="no qemu-system-x86_64 here")
 SMALL = "memory: 32\nvga: none\nserial0: socket\n"
@@ -135,6 +136,12 @@ async def test_what_stands_against_a_start_is_said(node: Node) -> None:
         await node.manager.start(100)
     await configure(node, SMALL + "scsi0: local:100/vm-100-disk-9.raw\n")
     with pytest.raises(GuestError, match=r"vm-100-disk-9\.raw' does not exist"):
+        await node.manager.start(100)
+    await configure(node, SMALL + "ide2: local:iso/gone.iso,media=cdrom\n")
+    with pytest.raises(GuestError, match=r"ide2: volume 'local:iso/gone\.iso' does not exist"):
+        await node.manager.start(100)
+    await configure(node, SMALL + "scsi0: gone:100/vm-100-disk-0.raw\n")
+    with pytest.raises(StorageError, match=r"storage 'gone' does not exist; storage.cfg has: local"):
         await node.manager.start(100)
     for option in ("tag=5", "trunks=2;3"):
         await configure(node, SMALL + f"net0: virtio=BC:24:11:00:00:01,{option}\n")

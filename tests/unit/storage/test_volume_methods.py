@@ -198,3 +198,16 @@ async def test_an_image_that_reaches_beyond_its_storage_is_not_copied(
     with pytest.raises(StorageError, match=re.escape(str(secret))):
         await world.carried_out()
     assert not (world.place / "images/200").exists()
+
+
+async def test_a_volumes_path_is_told_also_where_nothing_lies(world: World) -> None:
+    asked = "/kvorum/nodes/n1/volume-path"
+    told = await world.call("GET", asked, {"volume": "local:100/vm-100-disk-0.qcow2"})
+    assert told == str(world.place / "images/100/vm-100-disk-0.qcow2")
+    assert await world.call("GET", asked, {"volume": "local:iso/a.iso"}) == str(
+        world.place / "template/iso/a.iso"
+    )
+    with pytest.raises(ParameterError, match="volume"):
+        await world.call("GET", asked, {"volume": "/etc/passwd"})
+    with pytest.raises(StorageError, match="storage 'nowhere' does not exist"):
+        await world.call("GET", asked, {"volume": "nowhere:100/a.raw"})

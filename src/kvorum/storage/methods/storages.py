@@ -18,6 +18,7 @@ from kvorum.interface import (
     NodeName,
     Parameters,
     Privilege,
+    RootOnly,
     StorageName,
     TaskLog,
     Vmid,
@@ -108,6 +109,11 @@ class VolumeQuestion(Parameters):
     node: NodeName
     volume: str
     storage: StorageName | None = None
+
+
+class PathQuestion(Parameters):
+    node: NodeName
+    volume: str
 
 
 class VolumePath(VolumeQuestion):
@@ -310,6 +316,21 @@ async def free(ctx: Context, p: VolumePath) -> Work:
         log.line(f"Removed volume '{volume}'")
 
     return Work("imgdel", str(volume), run)
+
+
+@method(
+    "GET",
+    "/kvorum/nodes/{node}/volume-path",
+    permission=RootOnly(),
+    where=Where.NODE,
+    protected=True,
+    commands=(Command("pvesm path", "volume", output="text"),),
+)
+async def volume_path(ctx: Context, p: PathQuestion) -> str:
+    """Get filesystem path for specified volume; it need not be there."""
+    volume = _volume(p.volume, None)
+    storages = ctx.service(Storages)
+    return str(storages.of(volume).path(volume))
 
 
 def _volume(text: str, storage: str | None) -> VolumeId:
