@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 BUSY_WAIT_S = 10.0
 SHUTDOWN_TIMEOUT_S = 60.0
+TRIM_S = 600.0
 Say = Callable[[str], None]
 
 
@@ -90,6 +91,20 @@ class GuestManager:
         if not guest.config.agent.enabled:
             raise GuestError("No QEMU guest agent configured")
         return self._agents.setdefault(vmid, AgentChannel(self.workshop.files.path(vmid, AGENT)))
+
+    async def trim(self, vmid: int, say: Say) -> None:
+        """Its disks were copied: who wants it (``fstrim_cloned_disks``) gives back what it doesn't use.
+
+        What fails of it is said, and no more: the copy is whole.
+        """
+        guest = self._running.get(vmid)
+        if guest is None or not guest.config.agent.trims:
+            return
+        try:
+            await self.agent(vmid).ask("guest-fstrim", deadline_s=TRIM_S)
+            say(f"VM {vmid}: its file systems gave back what they don't use")
+        except GuestError as error:
+            say(f"VM {vmid}: its file systems gave nothing back: {error}")
 
     def record(self, vmid: int) -> GuestRecord:
         """A guest as all nodes are told; raises ``GuestError`` when this node has no such guest."""

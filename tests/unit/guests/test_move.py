@@ -141,6 +141,28 @@ async def test_a_running_guest_s_disk_goes_over_there_and_back(moves: Moves, bus
     await moves.assert_one(bus)
 
 
+async def test_a_guest_that_wants_it_gives_back_what_it_does_not_use(
+    moves: Moves, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await moves.setup()
+    config = moves.config.edit({"agent": "1,fstrim_cloned_disks=1"})
+    await moves.world.shared.write(CONF, config.document.render())
+    await moves.start()
+    await moves.move()
+    assert "VM 100: its file systems gave nothing back: QEMU guest agent is not running" in moves.log.text
+
+    asked: list[str] = []
+
+    class Agent:
+        async def ask(self, command: str, *, deadline_s: float) -> object:
+            asked.append(command)
+            return {"paths": []}
+
+    monkeypatch.setattr(moves.node.manager, "agent", lambda vmid: Agent())
+    await moves.move("local")
+    assert asked == ["guest-fstrim"]
+
+
 async def test_the_copy_is_held_to_the_rate_and_a_stop_leaves_nothing(moves: Moves) -> None:
     await moves.setup(format="raw", size_mib=64)
     kind = moves.node.storages.of(moves.volume())

@@ -367,6 +367,8 @@ class Agent:
     type: str
     freezes: bool = True
     """Whether it may bring the guest's file systems to rest for a snapshot or a copy."""
+    trims: bool = False
+    """Whether the guest gives back what it doesn't use once its disks were copied: moved, or migrated."""
 
     @classmethod
     def parse(cls, text: str) -> Agent:
@@ -387,7 +389,8 @@ class Agent:
             raise ValueError(f"type={kind}: choose virtio or isa")
         enabled = property_string.boolean(parts.get("enabled", "0"))
         wanted = parts.get("guest-fsfreeze", parts.get("freeze-fs", "1"))
-        return cls(enabled, kind, enabled and property_string.boolean(wanted))
+        trims = property_string.boolean(parts.get("fstrim_cloned_disks", "0"))
+        return cls(enabled, kind, enabled and property_string.boolean(wanted), enabled and trims)
 
 
 @dataclass(frozen=True, slots=True)

@@ -328,6 +328,8 @@ class Incoming:
                 for volume in session.volumes.values():
                     await self._storages.of(volume).make_base(volume)
         await self._end(session)
+        if session.volumes and session.request.online:
+            await self._manager.trim(session.request.vmid, log.info)
 
     async def _resume(self, session: Session) -> None:
         if await self._let_run(session):

@@ -66,6 +66,8 @@ class Mover:
                     await self._commit(config, after, wish)
                 else:
                     await self._mirror(guest, config, after, wish, log)
+        if not key.startswith("unused"):
+            await self._manager.trim(vmid, log.line)
         log.line(f"{key} is '{new}' now" + (f", '{old}' is unused" if not wish.delete else ""))
 
     def _format(self, wish: Wish, present: str) -> str:
