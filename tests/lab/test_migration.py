@@ -208,7 +208,7 @@ def test_a_target_that_dies_in_the_middle_leaves_it_running_here(
 def boot(cluster: Cluster, vmid: int) -> None:
     """Start a guest from the test image, and wait until it counts: its memory is full of something then."""
     shutil.copyfile(build(), cluster.lab.places.shared / "pulse.qcow2")
-    target = ("--format", "qcow2", "--target_disk", "virtio0")
+    target = ("--format", "qcow2", "--target-disk", "virtio0")
     cluster.say("n1", "qm", "importdisk", str(vmid), "/mnt/shared/pulse.qcow2", SHARED, *target)
     cluster.say("n1", "qm", "set", str(vmid), "--boot", "order=virtio0")
     cluster.say("n1", "qm", "start", str(vmid))

@@ -153,7 +153,7 @@ class Demonstration:
         net = ("--net0", f"virtio={made._mac},bridge=vmbr0")
         stage.run(first, "qm", "create", str(vmid), *settings, *net)
         image = f"{SHARED_MOUNT}/{IMAGE_NAME}"
-        target = ("--format", "qcow2", "--target_disk", "virtio0")
+        target = ("--format", "qcow2", "--target-disk", "virtio0")
         stage.run(first, "qm", "disk", "import", str(vmid), image, STORAGE, *target)
         stage.run(first, "qm", "set", str(vmid), "--boot", "order=virtio0")
         return made

@@ -100,7 +100,10 @@ class ImportParameters(GuestPath):
     source: str
     storage: StorageName
     format: str | None = None
-    target_disk: str | None = None
+    target_disk: str | None = Field(None, alias="target-disk", description="The drive that it becomes.")
+    target_disk_too: str | None = Field(
+        None, alias="target_disk", description="The same in another spelling."
+    )
 
 
 if TYPE_CHECKING:
@@ -269,15 +272,14 @@ async def destroy(ctx: Context, p: DestroyParameters) -> Work:
             Command("qm disk import", "vmid", "source", "storage", aliases=("qm importdisk",)),
         ))  # fmt: skip
 async def import_disk(ctx: Context, p: ImportParameters) -> Work:
-    """Import an external disk image as an unused disk in a VM (or as ``target_disk``)."""
+    """Import an external disk image as an unused disk in a VM (or as ``target-disk``)."""
+    wanted = p.target_disk or p.target_disk_too
     manager, storages, who = ctx.service(GuestManager), ctx.service(Storages), ctx.identity.name
     unfinished = ctx.service(Unfinished)
     manager.check_quorum()
     manager.check_unlocked(manager.registry.config(p.vmid))
-    if p.target_disk and not is_disk_key(p.target_disk):
-        raise ParameterError(
-            {"target_disk": f"'{p.target_disk}' is no disk; one of {', '.join(BUSES)}, a number"}
-        )
+    if wanted and not is_disk_key(wanted):
+        raise ParameterError({"target-disk": f"'{wanted}' is no disk; one of {', '.join(BUSES)}, a number"})
     kind = storages.get(p.storage)
 
     async def run(log: TaskLog) -> None:
@@ -288,7 +290,7 @@ async def import_disk(ctx: Context, p: ImportParameters) -> Work:
         ):
             made = await kind.import_disk(p.vmid, Path(p.source), p.format, log.progress, under_way.reserving)
             config = manager.registry.config(p.vmid)
-            key = p.target_disk or free_key("unused", config.settings)
+            key = wanted or free_key("unused", config.settings)
             size = await kind.size(made)
             disk = (
                 Disk(str(made), {})
