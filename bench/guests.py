@@ -51,13 +51,13 @@ class Node:
         self._lab = lab
         self.name = name
 
-    def run(self, *argv: str, check: bool = True) -> str:
+    def run(self, *argv: str, check: bool = True, input: str | None = None) -> str:
         """What a command says; raises ``LabError`` with its words when it fails."""
-        return self._lab.exec(self.name, argv, timeout_s=COMMAND_S, check=check).stdout
+        return self._lab.exec(self.name, argv, timeout_s=COMMAND_S, check=check, input=input).stdout
 
     def measure(self, script: str, *words: str) -> Any:
         """What a script of ``guests_node`` found."""
-        return json.loads(self.run("python3", "-c", (PARTS / script).read_text(), *words))
+        return json.loads(self.run("python3", "-", *words, input=(PARTS / script).read_text()))
 
     @contextmanager
     def following(self, script: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
