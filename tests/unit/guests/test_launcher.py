@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from dbus_fast import Message
 
 from kvorum.guests.config import GuestConfig
-from kvorum.guests.machine.launcher import SystemLauncher
+from kvorum.guests.machine import launcher as launchers
+from kvorum.guests.machine.launcher import PlainLauncher, SystemLauncher
 from kvorum.systemd import Systemd
 
 
@@ -68,3 +71,26 @@ async def test_limits_change_and_go_while_the_guest_runs() -> None:
         ("100.scope", True, {"CPUQuotaPerSecUSec": 500_000, "CPUWeight": 100}),
         ("100.scope", True, {"CPUQuotaPerSecUSec": 2**64 - 1, "CPUWeight": 100}),
     ]
+
+
+def test_a_limit_that_the_hosts_groups_do_not_carry_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cgroup.controllers").write_text("memory pids\n")
+    carried = launchers._controllers(tmp_path)
+    assert carried == {"memory", "pids"}
+    monkeypatch.setattr(launchers, "_controllers", lambda: carried)
+    system, limited = SystemLauncher(Recorded()), GuestConfig.parse(100, "cpulimit: 1\ncpuunits: 5\n")
+    assert system.unlimited(limited) == (
+        "cpulimit and cpuunits can't be kept: the control groups of this host do not carry 'cpu'"
+    )
+    assert system.unlimited(GuestConfig.parse(100, "cores: 1\n")) == ""
+    assert PlainLauncher().unlimited(limited) == "cpulimit and cpuunits need a node with systemd"
+    monkeypatch.setattr(launchers, "_controllers", lambda: carried | {"cpu"})
+    assert system.unlimited(limited) == ""
+
+
+def test_version_1_groups_are_told_by_their_folders(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    assert launchers._controllers(tmp_path) == {"cpu"}
+    assert launchers._controllers(tmp_path / "nowhere") == frozenset()
