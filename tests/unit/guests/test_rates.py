@@ -12,6 +12,7 @@ import pytest
 
 import kvorum.guests.methods.migrate as migrate_methods
 from kvorum.guests.copies.clone import Clones
+from kvorum.guests.disks import generated
 from kvorum.guests.machine.commandline import NodeFacts
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.move.move import Mover
@@ -39,6 +40,7 @@ class Rights:
 class Asked:
     """Calls carried out as far as the wish that they make."""
 
+    world: guests_world.World
     caller: Caller
     works: list[Work] = field(default_factory=list)
     wishes: list[Any] = field(default_factory=list)
@@ -81,7 +83,7 @@ async def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             asked.works.append(work)
             return "UPID:kept"
 
-    Asked.__init__(asked, Caller(node.store, services, Rights(), Runner()))  # type: ignore[arg-type]
+    Asked.__init__(asked, world, Caller(node.store, services, Rights(), Runner()))  # type: ignore[arg-type]
 
     async def note(self: object, wish: object, *rest: object, **more: object) -> None:
         asked.wishes.append(wish)
@@ -104,6 +106,14 @@ async def test_nobody_asks_and_the_smallest_limit_counts(asked: Asked) -> None:
     assert await asked.rate("clone", newid="200", full="1", storage="shared") == 300
     assert await asked.rate("move_disk", disk="scsi0", storage="shared") == 500
     assert await asked.rate("migrate", target="n2", with_local_disks="1") == 200
+
+
+async def test_a_clone_s_addresses_begin_as_the_cluster_says(asked: Asked) -> None:
+    await asked.world.shared.write("datacenter.cfg", "mac_prefix: 02:AB\n")
+    await asked.rate("clone", newid="200")
+    assert asked.wishes[-1].mac_prefix == "02:AB"
+    made = generated(200, {"net0": "virtio,bridge=vmbr0"}, asked.wishes[-1].mac_prefix)
+    assert made["net0"].startswith("virtio=02:AB:")
 
 
 async def test_who_may_allocate_there_asks_for_what_it_wants(asked: Asked) -> None:

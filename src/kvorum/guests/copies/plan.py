@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kvorum.guests.config import Disk, GuestConfig, Nic
 from kvorum.guests.config.drives import is_cloudinit, is_disk_key
-from kvorum.guests.disks import generated
+from kvorum.guests.disks import MAC_PREFIX, generated
 from kvorum.guests.errors import GuestError
 from kvorum.guests.snapshots import tree
 
@@ -39,6 +39,8 @@ class Wish:
     format: str = ""
     rate_kib_s: int = 0
     pool: str = ""
+    mac_prefix: str = MAC_PREFIX
+    """How its cards' new addresses begin."""
 
     def linked(self, config: GuestConfig) -> bool:
         """Whether the clone rests on its original."""
@@ -102,7 +104,8 @@ def clone_of(config: GuestConfig, wish: Wish, file: str) -> GuestConfig:
         if key not in _LEFT_OUT and not re.fullmatch(r"unused\d+", key)
     }
     cards = {key: value for key, value in settings.items() if re.fullmatch(r"net\d+", key)}
-    settings |= generated(wish.newid, {key: str(Nic.parse(cards[key]).with_mac("")) for key in cards})
+    fresh = {key: str(Nic.parse(cards[key]).with_mac("")) for key in cards}
+    settings |= generated(wish.newid, fresh, wish.mac_prefix)
     if "smbios1" in settings:
         settings["smbios1"] = re.sub(r"(?<=uuid=)[0-9a-fA-F-]{36}", str(uuid.uuid4()), settings["smbios1"])
     if len(settings.get("vmgenid", "")) > 1:

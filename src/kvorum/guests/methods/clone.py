@@ -14,6 +14,7 @@ from kvorum.guests.copies.clone import Clones
 from kvorum.guests.copies.plan import Wish
 from kvorum.guests.copies.template import Templates
 from kvorum.guests.manager import GuestManager
+from kvorum.guests.methods.cluster_options import mac_prefix
 from kvorum.guests.methods.parameters import GuestPath
 from kvorum.guests.methods.rate import rate_kib_s
 from kvorum.guests.snapshots import tree
@@ -96,6 +97,7 @@ async def clone(ctx: Context, p: CloneParameters) -> Work:
         storage=p.storage or "",
         format=p.format or "",
         pool=p.pool or "",
+        mac_prefix=mac_prefix(ctx),
     )
     clones, who = ctx.service(Clones), ctx.identity.name
     _, copies = clones.check(wish)

@@ -19,6 +19,7 @@ from kvorum.guests.disks import Making, generated, new_identity, own_volumes
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine.commandline import Drive, Link, Wiring, command_line, socket_names
 from kvorum.guests.manager import GuestManager
+from kvorum.guests.methods.cluster_options import mac_prefix
 from kvorum.guests.methods.parameters import GuestPath, settings_of, with_settings, words
 from kvorum.guests.registry import Registry
 from kvorum.guests.unfinished import CREATE_LOCK, Unfinished
@@ -133,7 +134,7 @@ async def create(ctx: Context, p: CreateParameters) -> Work:
     manager, storages, who = ctx.service(GuestManager), ctx.service(Storages), ctx.identity.name
     unfinished = ctx.service(Unfinished)
     manager.check_quorum()
-    settings = generated(p.vmid, settings_of(p, _CREATE_OWN))
+    settings = generated(p.vmid, settings_of(p, _CREATE_OWN), mac_prefix(ctx))
     settings = {**new_identity(), **settings}
     _check_files(ctx, settings)
     if owner := manager.registry.owner(p.vmid):
@@ -358,7 +359,7 @@ def _by_option(arguments: Sequence[str]) -> Iterator[list[str]]:
 
 
 async def _change(ctx: Context, p: ConfigBase, say: Say) -> None:
-    settings = generated(p.vmid, settings_of(p, _CONFIG_OWN))
+    settings = generated(p.vmid, settings_of(p, _CONFIG_OWN), mac_prefix(ctx))
     _check_files(ctx, settings)
     wish = Wish(settings, frozenset(words(p.delete)), frozenset(words(p.revert)), p.force)
     await _changes(ctx).make(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kvorum.core.options_file import OptionsFile
+from kvorum.guests.methods.cluster_options import cluster_option
 from kvorum.interface import Context
 from kvorum.storage import Storages, Touched
 from kvorum.storage import rate_kib_s as rate_of
@@ -17,12 +17,10 @@ def rate_kib_s(ctx: Context, operation: str, asked: int | None, storages: Iterab
     Raises ``StorageError`` for a storage that is not there.
     """
     config = ctx.service(Storages).config()
-    file = ctx.store.read("datacenter.cfg")
-    cluster = OptionsFile.parse(file.text).values.get("bwlimit", "") if file is not None else ""
     touched = [
         Touched(
             config.get(name).options.get("bwlimit", ""), ctx.allowed(f"/storage/{name}", "Datastore.Allocate")
         )
         for name in sorted(set(storages))
     ] or [Touched("", ctx.allowed("/", "Sys.Modify"))]
-    return rate_of(operation, asked, cluster, touched)
+    return rate_of(operation, asked, cluster_option(ctx, "bwlimit"), touched)
