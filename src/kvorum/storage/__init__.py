@@ -2,6 +2,7 @@
 
 from kvorum.storage.bandwidth import Touched, rate_kib_s
 from kvorum.storage.config import StorageConfig
+from kvorum.storage.direct_io import takes_direct_io
 from kvorum.storage.entry import StorageEntry
 from kvorum.storage.errors import NoSpace, NotADiskImage, StorageConfigError, StorageError
 from kvorum.storage.half_made import HalfMade
@@ -53,4 +54,5 @@ __all__ = [
     "read_appliance",
     "read_records",
     "snapshot_name",
+    "takes_direct_io",
 ]

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from kvorum.core import durable
+from kvorum.storage.direct_io import takes_direct_io
 from kvorum.storage.errors import NotADiskImage, StorageError
 from kvorum.storage.ova import Part
 
@@ -227,6 +228,10 @@ async def convert(
         arguments += ["--object", text]
     if rate_bytes_s:
         arguments += ["-r", str(rate_bytes_s)]
+    if "-O" in target and await asyncio.to_thread(
+        takes_direct_io, Path(target[-1]), target[target.index("-O") + 1]
+    ):
+        arguments += ["-t", "none"]
     arguments += [*target[:-1], named, target[-1]]
     try:
         async with _process(arguments) as process:

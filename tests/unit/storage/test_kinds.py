@@ -130,6 +130,15 @@ async def test_an_image_is_imported_with_its_content(kind: StorageKind, source: 
     assert compared.returncode == 0, compared.stdout
 
 
+async def test_an_imported_disk_outlives_a_power_cut(
+    kind: StorageKind, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last: list[Path] = []
+    monkeypatch.setattr(images, "make_last", last.append)
+    volume = await kind.import_disk(100, source)
+    assert last == [kind.path(volume)]
+
+
 async def test_what_fails_or_is_stopped_in_the_middle_leaves_nothing(
     kind: StorageKind, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,13 +28,12 @@ from kvorum.guests.machine.process import Process, bind, last_output, start_time
 from kvorum.guests.machine.qmp import Monitor
 from kvorum.guests.machine.runtime import RunFiles, RunRecord
 from kvorum.guests.machine.throttle import limited, limits
-from kvorum.storage import StorageError, StorageKind, Storages
+from kvorum.storage import StorageError, StorageKind, Storages, takes_direct_io
 
 log = logging.getLogger(__name__)
 
 READY_DEADLINE_S = 30.0
 ATTACH_DEADLINE_S = 5.0
-_BLOCK_BYTES = 4096
 _STATUS_EVENTS = {
     "STOP": "paused",
     "RESUME": "running",
@@ -333,19 +331,8 @@ async def _kill(processes: Sequence[Process]) -> None:
 
 
 def _direct_io(path: Path, format: str) -> bool | None:
-    """Whether QEMU can use a file with O_DIRECT; ``None`` when there is no file.
-
-    Where a file system takes whole blocks only, QEMU refuses raw data that do not end with one.
-    """
-    if not path.exists():
-        return None
-    if format == "raw" and path.is_file() and path.stat().st_size % _BLOCK_BYTES:
-        return False
-    try:
-        os.close(os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
+    """Whether QEMU can use a file with O_DIRECT; ``None`` when there is no file."""
+    return takes_direct_io(path, format) if path.exists() else None
 
 
 def _brief(output: str) -> str:
