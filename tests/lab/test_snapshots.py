@@ -30,6 +30,42 @@ def in_guest(cluster: Cluster, vmid: int, script: str) -> str:
     return str(told.get("out-data", ""))
 
 
+def test_a_guest_suspended_to_disk_goes_on_from_there(cluster: Cluster, guest: Maker) -> None:
+    vmid = guest("n1", *GUEST_OS)
+    boot(cluster, vmid)
+    number, images = str(vmid), f"/var/lib/vz/images/{vmid}"
+    before = wait_count(cluster, "n1", vmid)
+    said = cluster.say("n1", "qm", "suspend", number, "--todisk", "1", "--statestorage", "local")
+    assert re.search(r"memory saved in [\d.]+ s", said), said
+    print(said)
+    assert cluster.status("n1", vmid) == "stopped"
+    config = dict(line.split(": ", 1) for line in cluster.say("n1", "qm", "config", number).splitlines())
+    assert config["lock"] == "suspended" and config["runningmachine"].startswith("pc-i440fx-")
+    volume = config["vmstate"].rpartition("/")[2]
+    assert re.fullmatch(rf"vm-{vmid}-state-suspend-\d{{4}}-\d\d-\d\d\.raw", volume)
+    assert cluster.say("n1", "ls", images).split() == [volume]
+    row = f"pvesh get /cluster/resources --output-format json | grep -o '[^{{]*qemu/{vmid}[^}}]*'"
+    cluster.until("n2", f"{row} | grep -q suspended")
+    for command in (("set", number, "--memory", "64"), ("snapshot", number, "x"), ("migrate", number, "n2")):
+        assert "VM is locked (suspended)" in cluster.fails("n1", "qm", *command)
+
+    said = cluster.say("n1", "qm", "resume", number)
+    again = wait_count(cluster, "n1", vmid)
+    assert before < again <= before + 60, "it goes on where it was"
+    assert wait_count(cluster, "n1", vmid) > again
+    left = cluster.say("n1", "qm", "config", number)
+    assert not re.search("^(lock|vmstate|running)", left, re.MULTILINE), left
+    assert cluster.say("n1", "sh", "-c", f"ls {images} 2>/dev/null || true").split() == []
+
+    cluster.say("n1", "qm", "suspend", number, "--todisk", "1", "--statestorage", "local")
+    cluster.say("n1", "qm", "unlock", number)
+    assert cluster.say("n1", "sh", "-c", f"ls {images} 2>/dev/null || true").split() == []
+    cluster.say("n1", "qm", "start", number)
+    cluster.say("n1", "qm", "suspend", number, "--todisk", "1", "--statestorage", "local")
+    cluster.say("n1", "qm", "destroy", number)
+    cluster.until("n1", f"! ls -d {images} 2>/dev/null")
+
+
 def test_a_running_guest_goes_back_with_its_memory_and_without(cluster: Cluster, guest: Maker) -> None:
     vmid = guest("n1", *GUEST_OS, "--agent", "1", "--virtio1", f"{SHARED}:0.01,format=qcow2")
     boot(cluster, vmid)

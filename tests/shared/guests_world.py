@@ -25,6 +25,7 @@ from kvorum.guests.migration.source import Migration, Services
 from kvorum.guests.migration.target import Incoming
 from kvorum.guests.migration.wish import Wish
 from kvorum.guests.snapshots.snapshots import Snapshots
+from kvorum.guests.suspend.suspension import Suspensions
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Peers
 from kvorum.storage import Storages
@@ -130,6 +131,7 @@ class Node:
         self.clones = Clones(self.manager, self.storages, self.unfinished)
         self.templates = Templates(self.manager, self.storages)
         self.snapshots = Snapshots(self.manager, self.storages, self.unfinished)
+        self.suspensions = Suspensions(self.manager, self.storages, self.unfinished)
 
 
 class DirectPeers(Peers):

@@ -24,6 +24,7 @@ from kvorum.guests.errors import GuestError
 from kvorum.guests.machine.firmware import VARIABLES_BYTES, Uefi
 from kvorum.guests.machine.peripherals import TPM_BYTES
 from kvorum.guests.snapshots import tree
+from kvorum.guests.suspend import state as suspend
 from kvorum.guests.unfinished import Undertaking
 from kvorum.storage import Part, StorageKind, Storages, convert, inspect, part
 
@@ -147,11 +148,13 @@ class Making:
 
 
 def own_volumes(config: GuestConfig) -> list[VolumeId]:
-    """Every volume of a guest that belongs to it, also in its snapshots and in what waits for its start.
+    """Every volume of a guest that belongs to it: also in its snapshots, in what waits for its start, and its
+    memory if it is suspended to disk.
 
     Another guest's disks and CDs are not among them.
     """
     waiting = [Disk.parse(value) for key, value in config.pending.changes.items() if is_disk_key(key)]
     found = [*config.disks.values(), *config.unused.values(), *waiting]
     own = [volume for disk in found if (volume := owned(config.vmid, disk)) is not None]
-    return list(dict.fromkeys([*own, *tree.volumes(config)]))
+    memory = suspend.memory(config)
+    return list(dict.fromkeys([*own, *tree.volumes(config), *([memory] if memory else [])]))

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
@@ -39,6 +39,7 @@ from kvorum.guests.statistics import (
     traffic,
     usage,
 )
+from kvorum.guests.suspend.state import SUSPENDED
 from kvorum.store import Store
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ BUSY_WAIT_S = 10.0
 SHUTDOWN_TIMEOUT_S = 60.0
 TRIM_S = 600.0
 Say = Callable[[str], None]
+Wake = Callable[[GuestConfig, Say], Awaitable[None]]
 
 
 class GuestManager:
@@ -67,6 +69,11 @@ class GuestManager:
         self._rows: RememberedEach[int, GuestRecord, bytes] = RememberedEach(encoded_row)
         self._agents: dict[int, AgentChannel] = {}
         self._changed = asyncio.Event()
+        self._wake: Wake | None = None
+
+    def wakes_by(self, wake: Wake) -> None:
+        """Have a guest that is suspended to disk started by this: it goes on where it was."""
+        self._wake = wake
 
     # What is known
 
@@ -166,9 +173,13 @@ class GuestManager:
         async with self.exclusive(vmid, "start"):
             self.check_quorum()
             config = self.registry.config(vmid)
-            self.check_unlocked(config, skiplock)
+            wakes = config.lock == SUSPENDED and self._wake is not None
+            self.check_unlocked(config, skiplock or wakes)
             if vmid in self._running:
                 raise GuestError(f"VM {vmid} already running")
+            if wakes and self._wake is not None:
+                await self._wake(config, say)
+                return
             config = await self._applied(config, say)
             facts = self.workshop.facts
             if facts.accelerator != "kvm" and config.flag("kvm", True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from kvorum.core.errors import KvorumError
@@ -26,7 +26,7 @@ from kvorum.guests.migration.recovery import recover_source, recover_stopped
 from kvorum.guests.migration.target import Incoming
 from kvorum.guests.move.truth import Truth
 from kvorum.guests.snapshots.snapshots import Snapshots
-from kvorum.guests.snapshots.standstill import let_go_on
+from kvorum.guests.suspend.suspension import Suspensions
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Services
 from kvorum.storage import HalfMade, Storages
@@ -63,6 +63,8 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         unfinished.before_removing(Truth(manager, storages).restore)
         snapshots = Snapshots(manager, storages, unfinished)
         services.add(Snapshots, snapshots)
+        suspensions = Suspensions(manager, storages, unfinished)
+        services.add(Suspensions, suspensions)
         services.add(Clones, Clones(manager, storages, unfinished))
         templates = Templates(manager, storages)
         services.add(Templates, templates)
@@ -72,7 +74,7 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         waiting = await manager.attach()
         for guest in manager.all_running():
             await _quietly(f"VM {guest.vmid}", give_up_earlier(manager, guest), SETTLE_DEADLINE_S)
-            await _quietly(f"VM {guest.vmid}", let_go_on(manager, guest), SETTLE_DEADLINE_S)
+        await _quietly("guests that stand still", suspensions.attached(), SETTLE_DEADLINE_S)
         if isinstance(launcher, SystemLauncher):
             await asyncio.to_thread(_end_left_over)
         await _quietly("what was half-made", half_made.settle(), SETTLE_DEADLINE_S)
@@ -80,12 +82,16 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
             # Before anybody is answered: a second try must not meet what the first has left.
             await _quietly("what was not finished", unfinished.settle_earlier(), SETTLE_DEADLINE_S)
             await _quietly("snapshots", snapshots.settle_earlier(), SETTLE_DEADLINE_S)
+            await _quietly("suspensions", suspensions.settle_earlier(), SETTLE_DEADLINE_S)
             await _quietly("templates", templates.settle_earlier(), SETTLE_DEADLINE_S)
         unfinished.settle_later()
         snapshots.settle_later()
+        suspensions.settle_later()
         stack.push_async_callback(manager.detach)
         stack.push_async_callback(incoming.close)
-        work = asyncio.create_task(_work(manager, incoming, unfinished, snapshots, waiting), name="guests")
+        work = asyncio.create_task(
+            _work(manager, incoming, [unfinished, snapshots, suspensions], waiting), name="guests"
+        )
         try:
             yield
         finally:
@@ -103,13 +109,12 @@ def _end_left_over() -> None:
 async def _work(
     manager: GuestManager,
     incoming: Incoming,
-    unfinished: Unfinished,
-    snapshots: Snapshots,
+    settling: Sequence[Unfinished | Snapshots | Suspensions],
     waiting: list[RunningGuest],
 ) -> None:
     async with asyncio.TaskGroup() as group:
-        group.create_task(unfinished.keep_settling(), name="what was not finished")
-        group.create_task(snapshots.keep_settling(), name="what was left of snapshots")
+        for each in settling:
+            group.create_task(each.keep_settling(), name=f"what was left: {type(each).__name__}")
         group.create_task(manager.publish_forever(), name="guests' statistics")
         group.create_task(_quietly("incoming guests", incoming.recover(waiting)))
         group.create_task(_quietly("guests that were on their way", recover_stopped(manager)))

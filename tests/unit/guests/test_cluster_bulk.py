@@ -141,6 +141,9 @@ async def test_who_may_only_power_one_must_name_it(daemons: Daemons) -> None:
         await daemons.bulk("start", {}, USER)
     with pytest.raises(PermissionDenied, match=r"/vms/100, VM\.PowerMgmt"):
         await daemons.bulk("shutdown", {"vms": "100,101"}, USER)
+    to_disk = {"vms": "101", "to-disk": "1", "statestorage": "local"}
+    with pytest.raises(PermissionDenied, match=r"/vms/101, VM\.Config\.Disk"):
+        await daemons.bulk("suspend", to_disk, USER)
     with pytest.raises(PermissionDenied, match=r"/vms/101, VM\.Migrate"):
         await daemons.bulk("migrate", {"vms": "101", "target": "n1"}, USER)
     status, tasks = await daemons.bulk("start", {"vms": "101"}, USER)
@@ -152,7 +155,6 @@ async def test_who_may_only_power_one_must_name_it(daemons: Daemons) -> None:
     [
         ("start", {"vms": "999"}, "vms"),
         ("migrate", {"target": "n9"}, "target"),
-        ("suspend", {"to-disk": "1"}, "to-disk"),
         ("suspend", {"statestorage": "local"}, "statestorage"),
         ("shutdown", {"timeout": "-1"}, "timeout"),
     ],

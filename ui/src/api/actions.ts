@@ -4,7 +4,7 @@ import { call } from "./client";
 import { refreshAll } from "./live";
 import { guestPath, taskPath } from "./paths";
 
-export type PowerAction = "start" | "shutdown" | "reboot" | "stop" | "reset";
+export type PowerAction = "start" | "resume" | "shutdown" | "reboot" | "hibernate" | "stop" | "reset";
 
 export interface Migration {
   target: string;
@@ -12,8 +12,9 @@ export interface Migration {
   withLocalDisks: boolean;
 }
 
-/** Starts, shuts down or reboots (asks the guest), stops (pulls the plug) or resets (presses its reset button) a guest. */
+/** Starts or resumes, shuts down or reboots (asks the guest), hibernates (writes its memory to disk), stops (pulls the plug) or resets (presses its reset button) a guest. */
 export async function power(node: string, vmid: number, action: PowerAction): Promise<string> {
+  if (action === "hibernate") return task(`${guestPath(node, vmid)}/status/suspend`, { todisk: 1 });
   return task(`${guestPath(node, vmid)}/status/${action}`);
 }
 

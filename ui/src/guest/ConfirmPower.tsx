@@ -7,7 +7,7 @@ import type { Guest } from "../tree/model";
 
 interface Props {
   guest: Guest;
-  action: Exclude<PowerAction, "start">;
+  action: Exclude<PowerAction, "start" | "resume">;
   onConfirm: () => void;
   onClose: () => void;
 }
@@ -18,6 +18,7 @@ export function ConfirmPower({ guest, action, onConfirm, onClose }: Props) {
   const { title, text } = {
     shutdown: { title: t.guest.confirmShutdown(name), text: t.guest.confirmShutdownText },
     reboot: { title: t.guest.confirmReboot(name), text: t.guest.confirmRebootText },
+    hibernate: { title: t.guest.confirmHibernate(name), text: t.guest.confirmHibernateText },
     stop: { title: t.guest.confirmStop(name), text: t.guest.confirmStopText },
     reset: { title: t.guest.confirmReset(name), text: t.guest.confirmResetText },
   }[action];

@@ -21,23 +21,27 @@ export interface Choice {
 export function choicesFor(guest: Guest, cluster: Cluster): Choice[] {
   const template = guest.state === "template";
   const running = guest.state !== "stopped" && !template;
-  const choice = (action: GuestAction, fits: boolean) => ({ action, fits, primary: action === "start" && !running, more: MORE.has(action) });
+  const asleep = guest.lock === "suspended" && !running;
+  const first = asleep || guest.state === "paused" ? "resume" : "start";
+  const choice = (action: GuestAction, fits: boolean) => ({ action, fits, primary: action === first && !running, more: MORE.has(action) });
   return [
-    choice("start", !running && !template),
+    choice("start", !running && !template && !asleep),
+    choice("resume", first === "resume"),
     choice("shutdown", running),
     choice("reboot", running),
+    choice("hibernate", running),
     choice("stop", running),
     choice("reset", running),
-    choice("migrate", cluster.nodes.length > 1),
-    choice("clone", true),
-    choice("template", guest.state === "stopped"),
+    choice("migrate", cluster.nodes.length > 1 && !asleep),
+    choice("clone", !asleep),
+    choice("template", guest.state === "stopped" && !asleep),
     choice("remove", !running),
   ];
 }
 
 /** Whether it is asked for once more before it is done; the others have dialogs of their own. */
-export function needsWord(action: GuestAction): action is Exclude<PowerAction, "start"> {
-  return action !== "start" && action !== "migrate" && !isMore(action);
+export function needsWord(action: GuestAction): action is Exclude<PowerAction, "start" | "resume"> {
+  return action !== "start" && action !== "resume" && action !== "migrate" && !isMore(action);
 }
 
 export function isMore(action: GuestAction): action is MoreAction {

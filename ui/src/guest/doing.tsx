@@ -36,7 +36,7 @@ export function DoingProvider({ cluster, children }: { cluster: Cluster; childre
     }
   };
   const begin = (guest: Guest, action: GuestAction) => {
-    if (action === "start") void act(guest, action);
+    if (action === "start" || action === "resume") void act(guest, action);
     else setAsked({ guest, action });
   };
   const refusal = failure && (

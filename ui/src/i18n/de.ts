@@ -219,6 +219,8 @@ export const de: Dictionary = {
     shutdown: "Herunterfahren",
     stop: "Stoppen",
     reboot: "Neu starten",
+    resume: "Fortsetzen",
+    hibernate: "In den Ruhezustand",
     reset: "Zurücksetzen",
     migrate: "Migrieren…",
     actions: "Aktionen",
@@ -234,6 +236,8 @@ export const de: Dictionary = {
     confirmShutdownText: "Der Gast wird gebeten herunterzufahren, wie mit seinem Einschaltknopf.",
     confirmReboot: (name) => `${name} neu starten?`,
     confirmRebootText: "Der Gast wird gebeten herunterzufahren und wieder gestartet, mit Änderungen, die darauf gewartet haben.",
+    confirmHibernate: (name) => `${name} in den Ruhezustand versetzen?`,
+    confirmHibernateText: "Der Arbeitsspeicher wird auf die Platte geschrieben und der Gast ausgeschaltet; ein Start macht dort weiter, wo er war.",
     confirmReset: (name) => `${name} zurücksetzen?`,
     confirmResetText:
       "Das drückt den Reset-Knopf: der Gast wird nicht gefragt; was er noch nicht auf die Platte geschrieben hat, geht verloren.",

@@ -219,6 +219,8 @@ export const en = {
     shutdown: "Shutdown",
     stop: "Stop",
     reboot: "Reboot",
+    resume: "Resume",
+    hibernate: "Hibernate",
     reset: "Reset",
     migrate: "Migrate…",
     actions: "Actions",
@@ -234,6 +236,8 @@ export const en = {
     confirmShutdownText: "The guest is asked to shut down, as by its power button.",
     confirmReboot: (name: string) => `Reboot ${name}?`,
     confirmRebootText: "The guest is asked to shut down, and is started again with changes that waited for it.",
+    confirmHibernate: (name: string) => `Hibernate ${name}?`,
+    confirmHibernateText: "Its memory is written to disk and it is switched off; a start goes on from where it was.",
     confirmReset: (name: string) => `Reset ${name}?`,
     confirmResetText:
       "This presses the reset button: the guest is not asked, and what it has not yet written to disk is lost.",

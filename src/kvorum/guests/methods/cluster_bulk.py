@@ -12,16 +12,16 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from kvorum.core.errors import DeadlineExceeded, KvorumError, ParameterError
+from kvorum.core.errors import DeadlineExceeded, KvorumError, ParameterError, PermissionDenied
 from kvorum.core.ids import Upid
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.bulk import VmidList, require_all_named, walk
 from kvorum.guests.methods.migrate import migration_of, migration_rate
 from kvorum.guests.methods.parameters import GuestPath
-from kvorum.guests.methods.status import require_in_memory
 from kvorum.guests.migration.wish import Wish
 from kvorum.guests.registry import owners
 from kvorum.guests.statistics import GuestRecord, read_records
+from kvorum.guests.suspend.suspension import Suspensions
 from kvorum.interface import (
     Boolean,
     Context,
@@ -88,6 +88,8 @@ class Part(GuestPath):
     target: str = ""
     online: Boolean = False
     with_local_disks: Boolean = False
+    to_disk: Boolean = False
+    statestorage: str = ""
 
 
 def _upid(text: object) -> object:
@@ -116,8 +118,12 @@ async def shutdown(ctx: Context, p: BulkShutdown) -> Work:
 @method("POST", f"{_BASE}/suspend", permission=LoggedIn(), protected=True, task=True)
 async def suspend(ctx: Context, p: BulkSuspend) -> Work:
     """Bulk suspend all guests on the cluster."""
-    require_in_memory("to-disk", p.to_disk, "statestorage", p.statestorage)
-    return _work(ctx, p, "suspend", {}, wanted="running")
+    if p.statestorage is not None and not p.to_disk:
+        raise ParameterError({"statestorage": "has a meaning with 'to-disk' alone"})
+    if p.to_disk:
+        _require_disk(ctx, p)
+    given = {"to_disk": p.to_disk, "statestorage": p.statestorage or ""}
+    return _work(ctx, p, "suspend", given, wanted="running")
 
 
 @method("POST", f"{_BASE}/migrate", permission=LoggedIn(), protected=True, task=True)
@@ -138,7 +144,7 @@ async def part(ctx: Context, p: Part) -> str:
     acts: Mapping[Action, tuple[str, Callable[[TaskLog], Awaitable[None]]]] = {
         "start": ("qmstart", lambda log: _start(manager, p.vmid, log)),
         "shutdown": ("qmshutdown", lambda log: _shut_down(manager, p, log)),
-        "suspend": ("qmsuspend", lambda log: _suspend(manager, p.vmid, log)),
+        "suspend": ("qmsuspend", lambda log: _suspend(ctx, p, log)),
         "migrate": ("qmigrate", lambda log: migration_of(ctx, _wish(ctx, p), log).run()),
     }
     type, run = acts[p.action]
@@ -172,11 +178,24 @@ async def _shut_down(manager: GuestManager, p: Part, log: TaskLog) -> None:
         await manager.shutdown(p.vmid, timeout=p.timeout, force=p.force_stop)
 
 
-async def _suspend(manager: GuestManager, vmid: int, log: TaskLog) -> None:
-    if manager.running(vmid) is None:
-        log.line(f"VM {vmid} does not run")
+async def _suspend(ctx: Context, p: Part, log: TaskLog) -> None:
+    manager = ctx.service(GuestManager)
+    if manager.running(p.vmid) is None:
+        log.line(f"VM {p.vmid} does not run")
+    elif p.to_disk:
+        await ctx.service(Suspensions).suspend(p.vmid, storage=p.statestorage, who=p.user, log=log)
     else:
-        await manager.suspend(vmid)
+        await manager.suspend(p.vmid)
+
+
+def _require_disk(ctx: Context, p: BulkSuspend) -> None:
+    """Raise ``PermissionDenied`` for who may not write these guests' memory to disk."""
+    storage = "/storage" if p.statestorage is None else f"/storage/{p.statestorage}"
+    places = ["/vms"] if p.vms is None else [f"/vms/{vmid}" for vmid in p.vms]
+    wanted = [*((place, "VM.Config.Disk") for place in places), (storage, "Datastore.AllocateSpace")]
+    for path, privilege in wanted:
+        if not ctx.allowed(path, privilege):
+            raise PermissionDenied(f"Permission check failed ({path}, {privilege})")
 
 
 def _wish(ctx: Context, p: Part) -> Wish:

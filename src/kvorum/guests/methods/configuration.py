@@ -22,6 +22,8 @@ from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.cluster_options import mac_prefix
 from kvorum.guests.methods.parameters import GuestPath, settings_of, with_settings, words
 from kvorum.guests.registry import Registry
+from kvorum.guests.suspend.state import SUSPENDED
+from kvorum.guests.suspend.suspension import Suspensions
 from kvorum.guests.unfinished import CREATE_LOCK, Unfinished
 from kvorum.interface import (
     Boolean,
@@ -248,7 +250,7 @@ async def destroy(ctx: Context, p: DestroyParameters) -> Work:
     async def run(log: TaskLog) -> None:
         async with manager.exclusive(p.vmid, "destroy"):
             config = manager.registry.config(p.vmid)
-            manager.check_unlocked(config, p.skiplock)
+            manager.check_unlocked(config, p.skiplock or config.lock == SUSPENDED)
             if config.flag("protection"):
                 raise GuestError(f"can't remove VM {p.vmid} - protection mode enabled")
             if manager.running(p.vmid) is not None:
@@ -307,11 +309,15 @@ async def import_disk(ctx: Context, p: ImportParameters) -> Work:
 @method("POST", "/kvorum/nodes/{node}/qemu/{vmid}/unlock", permission=RootOnly(), where=Where.NODE,
         protected=True, commands=(Command("qm unlock", "vmid"),))  # fmt: skip
 async def unlock(ctx: Context, p: GuestPath) -> None:
-    """Remove the lock of a VM that no operation holds any more. One that is under way is not disturbed."""
+    """Remove the lock of a VM that no operation holds any more. One that is under way is not disturbed.
+    The memory of one that is suspended to disk is given up."""
     manager = ctx.service(GuestManager)
     async with manager.exclusive(p.vmid, "unlock"):
         manager.check_quorum()
-        if manager.registry.config(p.vmid).lock:
+        lock = manager.registry.config(p.vmid).lock
+        if lock == SUSPENDED and manager.running(p.vmid) is None:
+            await ctx.service(Suspensions).forget(p.vmid, ctx.identity.name)
+        elif lock:
             await manager.registry.edit(p.vmid, {}, frozenset({"lock"}), who=ctx.identity.name)
 
 

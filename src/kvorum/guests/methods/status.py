@@ -6,11 +6,14 @@ import contextlib
 
 from pydantic import Field
 
-from kvorum.core.errors import ParameterError
+from kvorum.core.errors import ParameterError, PermissionDenied
 from kvorum.guests.errors import GuestError
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.parameters import GuestPath
 from kvorum.guests.row import Row, guest_row
+from kvorum.guests.snapshots.state_volume import place as place_of_memory
+from kvorum.guests.suspend.state import SUSPENDED
+from kvorum.guests.suspend.suspension import Suspensions
 from kvorum.interface import (
     Boolean,
     Command,
@@ -217,10 +220,18 @@ async def reboot(ctx: Context, p: RebootParameters) -> Work:
     commands=(Command("qm suspend", "vmid"),),
 )  # fmt: skip
 async def suspend(ctx: Context, p: SuspendParameters) -> Work:
-    """Suspend virtual machine: it stands still, its memory is kept in QEMU."""
-    require_in_memory("todisk", p.todisk, "statestorage", p.statestorage)
-    manager = ctx.service(GuestManager)
+    """Suspend virtual machine: it stands still, its memory kept in QEMU, or on disk with ``todisk``."""
+    require_right_to_disk(ctx, p.vmid, "todisk", p.todisk, "statestorage", p.statestorage)
+    manager, who = ctx.service(GuestManager), ctx.identity.name
     manager.need_running(p.vmid)
+    if p.todisk:
+        suspensions, storage = ctx.service(Suspensions), p.statestorage or ""
+        suspensions.check(p.vmid, storage, skiplock=p.skiplock)
+
+        async def to_disk(log: TaskLog) -> None:
+            await suspensions.suspend(p.vmid, storage=storage, skiplock=p.skiplock, who=who, log=log)
+
+        return Work("qmsuspend", str(p.vmid), to_disk)
 
     async def run(log: TaskLog) -> None:
         await manager.suspend(p.vmid, skiplock=p.skiplock)
@@ -233,8 +244,11 @@ async def suspend(ctx: Context, p: SuspendParameters) -> Work:
     commands=(Command("qm resume", "vmid"),),
 )  # fmt: skip
 async def resume(ctx: Context, p: ResumeParameters) -> Work:
-    """Resume virtual machine."""
+    """Resume virtual machine, from its memory in QEMU or on disk."""
     manager = ctx.service(GuestManager)
+    if manager.registry.config(p.vmid).lock == SUSPENDED and manager.running(p.vmid) is None:
+        manager.check_quorum()
+        return Work("qmresume", str(p.vmid), lambda log: manager.start(p.vmid, say=log.line))
     manager.need_running(p.vmid)
 
     async def run(log: TaskLog) -> None:
@@ -243,9 +257,17 @@ async def resume(ctx: Context, p: ResumeParameters) -> Work:
     return Work("qmresume", str(p.vmid), run)
 
 
-def require_in_memory(flag: str, to_disk: bool, place: str, storage: str | None) -> None:
-    """Raise ``ParameterError`` for a memory that is to be written to disk, which is not had here yet."""
-    if to_disk:
-        raise ParameterError({flag: "a guest's memory can't be written to disk here yet: leave it out"})
-    if storage is not None:
-        raise ParameterError({place: f"has a meaning with '{flag}' alone"})
+def require_right_to_disk(
+    ctx: Context, vmid: int, flag: str, to_disk: bool, place: str, storage: str | None
+) -> None:
+    """Raise ``PermissionDenied`` for who may not write a guest's memory to disk there, and
+    ``ParameterError`` for a place without the flag."""
+    if not to_disk:
+        if storage is not None:
+            raise ParameterError({place: f"has a meaning with '{flag}' alone"})
+        return
+    chosen = storage or place_of_memory(ctx.service(GuestManager).registry.config(vmid))
+    wanted = [(f"/vms/{vmid}", "VM.Config.Disk"), (f"/storage/{chosen}", "Datastore.AllocateSpace")]
+    for path, privilege in wanted:
+        if not ctx.allowed(path, privilege):
+            raise PermissionDenied(f"Permission check failed ({path}, {privilege})")

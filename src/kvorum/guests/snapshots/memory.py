@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +115,12 @@ async def give_up(monitor: Monitor) -> None:
         await _capabilities(monitor, dict.fromkeys(left, False))
 
 
-async def load(monitor: Monitor, path: Path, memory_mib: int, log: TaskLog) -> None:
+async def load(monitor: Monitor, path: Path, memory_mib: int, say: Callable[[str], None]) -> None:
     """Bring memory back into a QEMU that waits for it (``-incoming defer``); the guest then stands still.
 
     Raises ``GuestError`` when QEMU can't take it, or takes longer than its size allows.
     """
-    log.line("loading memory")
+    say("loading memory")
     await _capabilities(monitor, {"events": True, "mapped-ram": True})
     deadline_s = LOAD_BASE_S + memory_mib / LOAD_MIB_S
     async with monitor.listen("MIGRATION") as events:

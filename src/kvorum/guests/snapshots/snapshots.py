@@ -11,8 +11,6 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable
-from typing import TypeVar
 
 import msgspec
 
@@ -23,11 +21,12 @@ from kvorum.guests.errors import GuestError, GuestLocked
 from kvorum.guests.machine.cpu import cpu_argument
 from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.manager import GuestManager
-from kvorum.guests.settling import keep_settling
+from kvorum.guests.settling import keep_settling, quiet, to_its_end
 from kvorum.guests.snapshots import memory, tree
 from kvorum.guests.snapshots.disks import Disks
 from kvorum.guests.snapshots.memory import Saving
 from kvorum.guests.snapshots.standstill import Standstill, insist
+from kvorum.guests.snapshots.state_volume import make_state
 from kvorum.guests.snapshots.tree import Snapshot, Step
 from kvorum.guests.unfinished import DaemonLog, Undertaking, Unfinished
 from kvorum.interface import TaskLog
@@ -36,9 +35,6 @@ from kvorum.storage import Storages, make_last
 log = logging.getLogger(__name__)
 
 QEMU_END_S = 5.0
-STATE_SPARE_MIB = 256
-"""What a guest's devices and its display need beside its memory."""
-T = TypeVar("T")
 
 
 class Snapshots:
@@ -101,7 +97,7 @@ class Snapshots:
                     await self._take_running(guest, config, name, log)
                 await self._registry.replace(noted, tree.taken(noted, name, kept), who=who)
             except BaseException:
-                await _to_its_end(self._settle(vmid, log))
+                await to_its_end(self._settle(vmid, log))
                 raise
             log.line(f"snapshot '{name}' of VM {vmid} is taken")
 
@@ -119,7 +115,7 @@ class Snapshots:
     ) -> dict[str, str]:
         """Memory first, while the guest runs; its last pages and the disks while it stands still."""
         workshop = self._manager.workshop
-        volume = await self._make_state(config, name, under_way)
+        volume = await make_state(self._storages, config, name, under_way.reserving)
         log.line(f"saving the memory of VM {guest.vmid} to '{volume}'")
         path = self._storages.of(volume).path(volume)
         await asyncio.to_thread(workshop.launcher.own, guest.vmid, path)
@@ -132,7 +128,7 @@ class Snapshots:
                 await disks.take(tree.disks(config), name)
                 await saving.finish()
             finally:
-                await _to_its_end(_quiet(insist(lambda: memory.give_up(guest.monitor)), log))
+                await to_its_end(quiet(insist(lambda: memory.give_up(guest.monitor)), log))
         log.line(
             f"memory saved in {time.monotonic() - began:.1f} s, the guest stood still for "
             f"{(time.monotonic() - still_at) * 1000:.0f} ms of it"
@@ -143,15 +139,6 @@ class Snapshots:
             "runningmachine": guest.record.machine,
             "runningcpu": cpu_argument(config, guest.record.accelerator),
         }
-
-    async def _make_state(self, config: GuestConfig, name: str, under_way: Undertaking) -> VolumeId:
-        """A new volume for the guest's memory: on ``vmstatestorage``, else beside its first disk."""
-        volumes = [disk.volume for disk in tree.disks(config).values() if disk.volume is not None]
-        chosen = config.text("vmstatestorage") or (volumes[0].storage if volumes else "local")
-        kind = self._storages.get(chosen)
-        size_bytes = (config.memory_mib + STATE_SPARE_MIB) << 20
-        file = f"vm-{config.vmid}-state-{name}.raw"
-        return await kind.allocate(config.vmid, size_bytes, "raw", file, under_way.reserving)
 
     # Going back
 
@@ -182,7 +169,7 @@ class Snapshots:
                 await self._registry.replace(config, tree.marked(config, name, Step.ROLL_BACK), who=who)
             finally:
                 # Also when it is not known whether that was written: what is noted is done.
-                await _to_its_end(self._settle(vmid, log))
+                await to_its_end(self._settle(vmid, log))
             now = self._registry.config(vmid)
             if now.lock == Step.ROLL_BACK.lock:
                 raise GuestError(
@@ -219,10 +206,10 @@ class Snapshots:
         workshop.note(guest, msgspec.structs.replace(guest.record, incoming=False, standing=True))
         self._manager.adopt(guest)
         try:
-            await memory.load(guest.monitor, path, config.memory_mib, log)
+            await memory.load(guest.monitor, path, config.memory_mib, log.line)
             await guest.resume()
         except BaseException:
-            await _to_its_end(guest.stop("its memory could not be loaded"))
+            await to_its_end(guest.stop("its memory could not be loaded"))
             log.warn(f"VM {config.vmid} is back at '{found.name}', and switched off: its memory did not come")
             raise
         workshop.note(guest, msgspec.structs.replace(guest.record, standing=False))
@@ -252,7 +239,7 @@ class Snapshots:
                 await self._delete(marked, tree.snapshot(marked, name), log, force=force)
             except BaseException:
                 self._left.set()
-                await _to_its_end(_quiet(self._unlock(vmid), log))
+                await to_its_end(quiet(self._unlock(vmid), log))
                 raise
             log.line(f"snapshot '{name}' of VM {vmid} is deleted")
 
@@ -335,30 +322,3 @@ class Snapshots:
         guest = self._manager.running(vmid)
         ended = guest is not None and guest.process.ended.is_set()
         return Disks(self._storages, vmid, None if ended else guest)
-
-
-async def _to_its_end(work: Awaitable[T]) -> T:
-    """Wait for work that must not be broken off; a cancellation is raised after it."""
-    task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.done() and task.cancelled():
-                raise
-            cancelled = True
-        except BaseException:
-            break
-    if cancelled:
-        task.exception()
-        raise asyncio.CancelledError
-    return task.result()
-
-
-async def _quiet(work: Awaitable[None], log: TaskLog) -> None:
-    """What it raises is a warning."""
-    try:
-        await work
-    except (KvorumError, TimeoutError) as error:
-        log.warn(str(error))

@@ -62,6 +62,10 @@ class Standstill:
         if self._ran:
             await self._guest.pause()
 
+    def stay(self) -> None:
+        """Have the guest not go on at the end: something else has been decided about it."""
+        self._ran = False
+
     async def _go_on(self) -> None:
         goes_on = True
         try:
@@ -95,7 +99,7 @@ async def let_go_on(manager: GuestManager, guest: RunningGuest) -> None:
     if guest.config.agent.freezes:
         await _thaw(manager, guest.vmid, DaemonLog())
     manager.workshop.note(guest, msgspec.structs.replace(guest.record, standing=False))
-    log.info("VM %d: goes on; it stood still for a snapshot or a copy that was interrupted", guest.vmid)
+    log.info("VM %d: goes on; it stood still for something that was interrupted", guest.vmid)
 
 
 async def insist(work: Callable[[], Awaitable[None]]) -> None:

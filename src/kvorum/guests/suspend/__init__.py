@@ -1,0 +1,1 @@
+"""A guest suspended to disk: its memory in a volume, itself off."""
