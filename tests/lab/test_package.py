@@ -100,7 +100,7 @@ def test_install_remove_purge(machine: Path) -> None:
     assert (machine / "etc/pve").is_dir()
     assert (machine / "var/lib/pve-cluster").stat().st_mode & 0o777 == 0o700
     wanted = machine / "etc/systemd/system/multi-user.target.wants"
-    units = {"pve-cluster.service", "pvedaemon.service", "pveproxy.service"}
+    units = {"pve-cluster.service", "pve-guests.service", "pvedaemon.service", "pveproxy.service"}
     assert units <= {path.name for path in wanted.iterdir()}
     drop_in = machine / "etc/systemd/system/corosync.service.d/kvorum.conf"
     assert "ConditionPathExists=/etc/corosync/authkey" in drop_in.read_text()

@@ -212,15 +212,17 @@ class GuestManager:
 
     async def shutdown(
         self, vmid: int, *, timeout: float | None = None, force: bool = False, skiplock: bool = False,
-        say: Say = lambda text: None,
+        host_goes: bool = False, say: Say = lambda text: None,
     ) -> None:  # fmt: skip
         """Ask the guest to switch off (ACPI) and wait for it; with ``force`` pull the plug at the timeout.
 
-        Raises ``GuestError`` when it is still running then.
+        ``host_goes``: the guest ends anyhow, so neither its lock nor quorum is asked for. Raises
+        ``GuestError`` when it is still running then.
         """
         async with self.exclusive(vmid, "shutdown"):
-            self.check_quorum()
-            self.check_unlocked(self.registry.config(vmid), skiplock)
+            if not host_goes:
+                self.check_quorum()
+                self.check_unlocked(self.registry.config(vmid), skiplock)
             guest = self.need_running(vmid)
             seconds = SHUTDOWN_TIMEOUT_S if timeout is None else timeout
             await hooks.run_gently(self.workshop.storages, guest.config, Phase.PRE_STOP, say)

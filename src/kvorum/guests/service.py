@@ -14,6 +14,7 @@ from kvorum.guests.console import SerialPorts
 from kvorum.guests.copies.clone import Clones
 from kvorum.guests.copies.running import give_up_earlier
 from kvorum.guests.copies.template import Templates
+from kvorum.guests.host.boot import HostGuests
 from kvorum.guests.leftovers import Leftovers
 from kvorum.guests.machine.commandline import NodeFacts
 from kvorum.guests.machine.facts import BINARY, find_facts
@@ -32,6 +33,7 @@ from kvorum.interface import Services
 from kvorum.storage import HalfMade, Storages
 from kvorum.store import Store
 from kvorum.systemd import Systemd
+from kvorum.tasks import TaskRunner
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,10 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         suspensions.settle_later()
         stack.push_async_callback(manager.detach)
         stack.push_async_callback(incoming.close)
+        host = HostGuests(manager, services.get(TaskRunner), paths.run / "guests-at-boot")
+        services.add(HostGuests, host)
+        stack.callback(host.leave)
+        host.resume()
         work = asyncio.create_task(
             _work(manager, incoming, [unfinished, snapshots, suspensions], waiting), name="guests"
         )

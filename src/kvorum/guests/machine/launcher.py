@@ -24,6 +24,8 @@ from kvorum.systemd import Systemd
 if TYPE_CHECKING:
     from dbus_fast import Variant
 
+HOST_UNIT = "pve-guests.service"
+"""Shuts the guests down with their host. What is ordered before it is ended only after it has."""
 UID_BASE = 0x7000_0000
 """Guests' uids begin here. systemd.io/UIDS-GIDS: unassigned, above containers', below foreign ones."""
 UID_COUNT = 0x7FFE_0000 - UID_BASE
@@ -140,6 +142,7 @@ class SystemLauncher(Launcher):
         properties = {
             "Slice": Variant("s", "qemu.slice"),
             "CollectMode": Variant("s", "inactive-or-failed"),
+            "Before": Variant("as", [HOST_UNIT]),
             **(_limits(config) if config.settings.keys() & set(LIMITS) else {}),
         }
         await self._systemd.start_scope(

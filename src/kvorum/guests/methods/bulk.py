@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from kvorum.core.errors import KvorumError, ParameterError, PermissionDenied
-from kvorum.guests.config.hardware import Startup
+from kvorum.core.errors import ParameterError, PermissionDenied
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.migrate import migration_of, migration_rate
 from kvorum.guests.migration.wish import Wish
-from kvorum.guests.order import Group, backwards, groups
+from kvorum.guests.together import (
+    SHUTDOWN_TIMEOUT_S,
+    WORKERS,
+    shut_down_in_order,
+    start_in_order,
+    starts_at_boot,
+    walk,
+)
 from kvorum.interface import (
     Boolean,
     Context,
@@ -27,10 +32,6 @@ from kvorum.interface import (
     method,
     split_list,
 )
-
-WORKERS = 4
-"""Guests that are worked on at the same time, unless the call or datacenter.cfg says otherwise."""
-SHUTDOWN_TIMEOUT_S = 180
 
 
 def _split_each(value: object) -> object:
@@ -76,15 +77,11 @@ async def start_all(ctx: Context, p: StartAll) -> Work:
     """Start all VMs and containers located on this node (by default only those with onboot=1)."""
     manager = ctx.service(GuestManager)
     every = p.force or p.vms is not None
-    wanted = [vmid for vmid in _chosen(ctx, p, "VM.PowerMgmt") if every or _starts_at_boot(manager, vmid)]
+    wanted = [vmid for vmid in _chosen(ctx, p, "VM.PowerMgmt") if every or starts_at_boot(manager, vmid)]
     asleep = [vmid for vmid in wanted if manager.running(vmid) is None]
 
-    async def one(vmid: int, log: TaskLog) -> None:
-        log.line(f"Starting VM {vmid}")
-        await manager.start(vmid)
-
-    steps = groups({vmid: _startup(manager, vmid) for vmid in asleep})
-    return Work("startall", "", lambda log: walk_groups(steps, p.max_workers or WORKERS, one, log))
+    workers = p.max_workers or WORKERS
+    return Work("startall", "", lambda log: start_in_order(manager, asleep, log, workers))
 
 
 @method("POST", "/nodes/{node}/stopall", permission=LoggedIn(), where=Where.NODE, protected=True, task=True)
@@ -93,14 +90,11 @@ async def stop_all(ctx: Context, p: StopAll) -> Work:
     manager = ctx.service(GuestManager)
     awake = [vmid for vmid in _chosen(ctx, p, "VM.PowerMgmt") if manager.running(vmid) is not None]
 
-    async def one(vmid: int, log: TaskLog) -> None:
-        own = _startup(manager, vmid).down_s
-        timeout = p.timeout if own is None else own
-        log.line(f"Stopping VM {vmid} (timeout = {timeout} seconds)")
-        await manager.shutdown(vmid, timeout=timeout, force=p.force_stop)
+    async def run(log: TaskLog) -> None:
+        workers = p.max_workers or WORKERS
+        await shut_down_in_order(manager, awake, log, workers, timeout_s=p.timeout, force=p.force_stop)
 
-    steps = backwards({vmid: _startup(manager, vmid) for vmid in awake})
-    return Work("stopall", "", lambda log: walk_groups(steps, p.max_workers or WORKERS, one, log))
+    return Work("stopall", "", run)
 
 
 @method(
@@ -162,14 +156,6 @@ class _OfGuest:
         return
 
 
-def _starts_at_boot(manager: GuestManager, vmid: int) -> bool:
-    """Whether a guest has ``onboot``; one whose configuration can't be read is tried, which says why."""
-    try:
-        return manager.registry.config(vmid).flag("onboot")
-    except KvorumError:
-        return True
-
-
 def _chosen(ctx: Context, p: _OfNode, privilege: str) -> list[int]:
     """The guests of this node that are meant, in the order of their ids.
 
@@ -197,43 +183,3 @@ def _work(
     type: str, vmids: Sequence[int], workers: int | None, one: Callable[[int, TaskLog], Awaitable[None]]
 ) -> Work:
     return Work(type, "", lambda log: walk(vmids, workers or WORKERS, one, log))
-
-
-def _startup(manager: GuestManager, vmid: int) -> Startup:
-    """When a guest's turn is; one whose configuration can't be read has none of its own."""
-    try:
-        return manager.registry.config(vmid).startup
-    except KvorumError:
-        return Startup(None, None, None)
-
-
-async def walk_groups(
-    steps: Sequence[Group], workers: int, one: Callable[[int, TaskLog], Awaitable[None]], log: TaskLog
-) -> None:
-    """Do ``one`` for each guest, a group after the other."""
-    for number, group in enumerate(steps):
-        await walk(group.vmids, workers, one, log)
-        if group.pause_s and number + 1 < len(steps):
-            log.line(f"waiting {group.pause_s} s before the next guests")
-            await asyncio.sleep(group.pause_s)
-
-
-async def walk(
-    vmids: Sequence[int], workers: int, one: Callable[[int, TaskLog], Awaitable[None]], log: TaskLog
-) -> None:
-    """Do ``one`` for each guest, ``workers`` at a time; what fails is a warning, and the others go on."""
-    gate, done = asyncio.Semaphore(workers), 0
-
-    async def guarded(vmid: int) -> None:
-        nonlocal done
-        async with gate:
-            try:
-                await one(vmid, log)
-            except KvorumError as error:
-                log.warn(f"VM {vmid}: {error}")
-        done += 1
-        log.progress(done / len(vmids))
-
-    async with asyncio.TaskGroup() as group:
-        for vmid in vmids:
-            group.create_task(guarded(vmid), name=f"guest {vmid}")

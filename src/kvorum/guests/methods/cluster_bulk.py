@@ -15,13 +15,14 @@ from pydantic import BeforeValidator, Field
 from kvorum.core.errors import DeadlineExceeded, KvorumError, ParameterError, PermissionDenied
 from kvorum.core.ids import Upid
 from kvorum.guests.manager import GuestManager
-from kvorum.guests.methods.bulk import VmidList, require_all_named, walk
+from kvorum.guests.methods.bulk import VmidList, require_all_named
 from kvorum.guests.methods.migrate import migration_of, migration_rate
 from kvorum.guests.methods.parameters import GuestPath
 from kvorum.guests.migration.wish import Wish
 from kvorum.guests.registry import owners
 from kvorum.guests.statistics import GuestRecord, read_records
 from kvorum.guests.suspend.suspension import Suspensions
+from kvorum.guests.together import walk
 from kvorum.interface import (
     Boolean,
     Context,

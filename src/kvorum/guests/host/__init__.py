@@ -1,0 +1,1 @@
+"""A node's guests come and go with their host."""
