@@ -62,7 +62,7 @@ def test_guests_go_down_and_come_up_with_their_host(cluster: Cluster, guest: Mak
         f"Stopping VM {first} (timeout = 180 seconds)",
         "TASK OK",
     ]
-    journal = cluster.say("n1", "journalctl", "--no-pager", "-t", "pvedaemon", "-o", "cat")
+    journal = cluster.say("n1", "journalctl", "--no-pager", "-u", "pvedaemon", "-o", "cat")
     assert f"VM {first}: ended: guest-shutdown" in journal, "the guest had switched itself off"
     cluster.until("n1", f"qm status {deaf} | grep -q running", timeout_s=60)
     assert said(cluster, "n1", "startall") == [f"Starting VM {first}", f"Starting VM {deaf}", "TASK OK"]

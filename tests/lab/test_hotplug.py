@@ -27,19 +27,31 @@ def test_a_guest_with_what_was_plugged_lets_it_go_and_migrates(cluster: Cluster,
     def set_(node: str, *options: str) -> None:
         cluster.say(node, "qm", "set", str(vmid), *options)
 
-    set_("n1", "--scsi1", f"{SHARED}:0.01", "--virtio1", f"{SHARED}:0.01", "--net1", "virtio,bridge=vmbr0")
+    set_(
+        "n1",
+        "--scsi1",
+        f"{SHARED}:0.01",
+        "--virtio1",
+        f"{SHARED}:0.01,iothread=1",
+        "--net1",
+        "virtio,bridge=vmbr0",
+    )
+    threads = ("qm", "monitor", str(vmid), "info iothreads")
+    assert "iothread-virtio1" in cluster.say("n1", *threads)
     tap = f"/sys/class/net/tap{vmid}i1/master"
     assert cluster.say("n1", "readlink", tap).strip().endswith("vmbr0")
     before = wait_count(cluster, "n1", vmid)
     cluster.say("n1", "qm", "migrate", str(vmid), "n2", "--online", "1", timeout_s=180)
     assert wait_count(cluster, "n2", vmid) > before
     pid = cluster.pid("n2", vmid)
+    assert "iothread-virtio1" in cluster.say("n2", *threads)
 
     set_("n2", "--delete", "net1,scsi1,virtio1")
     now = settings(cluster, "n2", vmid)
     assert not {"net1", "scsi1", "virtio1"} & now.keys()
     assert {"unused0", "unused1"} <= now.keys(), "volumes are kept until they are destroyed by name"
     cluster.say("n2", "test", "!", "-e", tap)
+    assert "iothread" not in cluster.say("n2", *threads)
 
     set_("n2", "--memory", "320", "--name", "later")
     assert settings(cluster, "n2", vmid)["memory"] == "256"

@@ -65,7 +65,7 @@ def checksum(cluster: Cluster, volume: str) -> str:
 
 
 def test_a_running_guest_s_disk_goes_through_all_kinds(moves: Cluster, guest: Maker) -> None:
-    vmid = guest("n1", "--scsihw", "virtio-scsi-pci", "--scsi0", "local:0.02")
+    vmid = guest("n1", "--scsihw", "virtio-scsi-single", "--scsi0", "local:0.02,iothread=1")
     before = fill(moves, vmid, 8)
     moves.say("n1", "qm", "start", str(vmid))
     pid = moves.pid("n1", vmid)

@@ -67,7 +67,7 @@ def test_a_guest_suspended_to_disk_goes_on_from_there(cluster: Cluster, guest: M
 
 
 def test_a_running_guest_goes_back_with_its_memory_and_without(cluster: Cluster, guest: Maker) -> None:
-    vmid = guest("n1", *GUEST_OS, "--agent", "1", "--virtio1", f"{SHARED}:0.01,format=qcow2")
+    vmid = guest("n1", *GUEST_OS, "--agent", "1", "--virtio1", f"{SHARED}:0.01,format=qcow2,iothread=1")
     boot(cluster, vmid)
     cluster.until("n1", f"qm guest cmd {vmid} ping", timeout_s=60)
     base, number = f"/nodes/n1/qemu/{vmid}/snapshot", str(vmid)

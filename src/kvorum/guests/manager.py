@@ -25,6 +25,7 @@ from kvorum.guests.hooks import Phase
 from kvorum.guests.machine.agent import AgentChannel
 from kvorum.guests.machine.commandline import AGENT
 from kvorum.guests.machine.guest import RunningGuest, Workshop
+from kvorum.guests.machine.iothreads import without_meaning
 from kvorum.guests.machine.network import tap_name
 from kvorum.guests.registry import Registry
 from kvorum.guests.row import encoded_row
@@ -186,6 +187,8 @@ class GuestManager:
                 say(f"running without KVM: {facts.reason}")
             if lacking := self.workshop.launcher.unlimited(config):
                 say(lacking)
+            if meaningless := without_meaning(config):
+                say(meaningless)
             await hooks.run(self.workshop.storages, config, Phase.PRE_START, say)
             config = await self._with_cloudinit(config)
             guest = await self.workshop.start(config)

@@ -10,6 +10,7 @@ from command_lines import build
 
 from kvorum.guests.config import GuestConfig
 from kvorum.guests.errors import GuestConfigError
+from kvorum.guests.machine.iothreads import threads, without_meaning
 from kvorum.guests.machine.memory import dimms
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -74,6 +75,13 @@ watchdog: ib700,action=pause
 audio0: device=AC97,driver=none
 args: -device 'pvpanic,id=a b'
 tdf: 1
+""",
+    "iothreads": """scsihw: virtio-scsi-single
+scsi0: local:100/vm-100-disk-0.raw,iothread=1
+scsi2: local:100/vm-100-disk-1.raw
+virtio0: local:100/vm-100-disk-2.qcow2,iothread=1
+virtio7: local:100/vm-100-disk-3.qcow2,iothread=1
+sata0: local:100/vm-100-disk-4.raw,iothread=0
 """,
     "q35-kvm": """machine: q35
 kvm: 1
@@ -157,3 +165,11 @@ def test_modules_of_memory_are_the_same_for_the_same_amount() -> None:
     assert 1024 + sum(mib for _, mib in sizes) == 18432
     assert dimms(GuestConfig.parse(100, "hotplug: memory\nmemory: 512\n")) == ()
     assert dimms(GuestConfig.parse(100, "memory: 4096\n")) == ()
+
+
+def test_an_iothread_without_meaning_is_said_by_its_disks() -> None:
+    text = "scsihw: virtio-scsi-pci\nscsi1: local:100/a.raw,iothread=1\nvirtio0: local:100/b.raw,iothread=1\n"
+    config = GuestConfig.parse(100, text)
+    assert threads(config) == ["iothread-virtio0"]
+    assert without_meaning(config).startswith("scsi1: iothread has a meaning")
+    assert without_meaning(config.edit({"scsihw": "virtio-scsi-single"})) == ""

@@ -43,13 +43,17 @@ class Moves:
     def mover(self) -> Mover:
         return Mover(self.node.manager, self.node.storages, self.node.unfinished)
 
-    async def setup(self, format: str = "qcow2", bus: str = "scsi0", size_mib: int = 8) -> None:
+    async def setup(
+        self, format: str = "qcow2", bus: str = "scsi0", size_mib: int = 8, hardware: str = "virtio-scsi-pci"
+    ) -> None:
         self.node.unfinished.before_removing(Truth(self.node.manager, self.node.storages).restore)
         kind = self.node.storages.get("local")
         volume = await kind.allocate(100, size_mib * MIB, format)
         command = ["qemu-io", "-f", format, "-c", "write -P 7 1M 2M", str(kind.path(volume))]
         subprocess.run(command, check=True, capture_output=True)
-        disk = f"scsihw: virtio-scsi-pci\n{bus}: {volume},cache=writeback,size={size_mib}M\n"
+        bus, _, thread = bus.partition("+")
+        options = f"cache=writeback,size={size_mib}M" + (",iothread=1" if thread else "")
+        disk = f"scsihw: {hardware}\n{bus}: {volume},{options}\n"
         text = f"memory: 32\nname: t\n{disk}serial0: socket\nvga: none\n"
         await self.world.shared.write(CONF, text)
 
@@ -120,10 +124,13 @@ async def test_a_disk_of_a_stopped_guest_is_copied(moves: Moves, format: str | N
     assert path.stat().st_blocks * 512 < 4 * MIB, "what was a hole takes room"
 
 
-@pytest.mark.parametrize("bus", ["scsi0", "virtio0", "sata0", "ide0"])
+@pytest.mark.parametrize("bus", ["scsi0", "virtio0", "sata0", "ide0", "scsi0+thread", "virtio0+thread"])
 async def test_a_running_guest_s_disk_goes_over_there_and_back(moves: Moves, bus: str) -> None:
-    await moves.setup(bus=bus)
+    await moves.setup(bus=bus, hardware="virtio-scsi-single" if "+" in bus else "virtio-scsi-pci")
     await moves.start()
+    bus, _, thread = bus.partition("+")
+    threads = await moves.node.manager.need_running(100).monitor.execute("query-iothreads")
+    assert len(threads) == bool(thread)
     guest = moves.node.manager.need_running(100)
     for storage, format, delete in (("shared", "raw", False), ("local", "qcow2", True)):
         await moves.move(storage, bus, format=format, delete=delete)
@@ -324,6 +331,27 @@ def test_what_a_snapshot_needs_is_not_deleted() -> None:
 def test_what_can_not_be_moved_is_said(text: str, said: str) -> None:
     with pytest.raises(GuestError, match=said):
         check(config(text), Wish(100, "ide2", "shared"), "raw", "raw")
+
+
+def test_a_tpms_state_stays_raw() -> None:
+    text = "tpmstate0: aa:1/vm-1-x.raw,version=v2.0\n"
+    with pytest.raises(GuestError, match=r"tpmstate0 can't become qcow2: swtpm writes raw volumes only"):
+        check(config(text), Wish(100, "tpmstate0", "shared"), "raw", "qcow2")
+    check(config(text), Wish(100, "tpmstate0", "shared"), "raw", "raw")
+
+
+async def test_a_running_guests_tpm_is_not_moved_and_its_disks_are(moves: Moves) -> None:
+    await moves.setup()
+    await moves.start()
+    text = moves.config.document.render() + "tpmstate0: local:100/vm-100-disk-9.raw,version=v2.0\n"
+    await moves.world.shared.write(CONF, text)
+    with pytest.raises(
+        GuestError, match=r"can't move the TPM's state while VM 100 is running"
+    ):
+        await moves.move(key="tpmstate0")
+    await moves.move()
+    await moves.node.manager.stop(100)
+    moves.mover.check(Wish(100, "tpmstate0", "shared"))
 
 
 def test_the_old_volume_is_unused_deleted_or_another_guest_s() -> None:

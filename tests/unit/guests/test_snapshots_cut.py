@@ -272,6 +272,10 @@ async def test_what_has_no_snapshots_is_refused_by_its_name_and_nothing_changes(
     before = world.text
     for line, told in (
         ("scsi2: local:100/vm-100-disk-7.raw", "scsi2 is 'local:100/vm-100-disk-7.raw'.*'local'.*qcow2"),
+        (
+            "tpmstate0: local:100/vm-100-disk-7.raw,version=v2.0",
+            "swtpm writes raw volumes only, and storage 'local' has no snapshots of them; shut the guest",
+        ),
         ("scsi2: /dev/sdx", "scsi2 is the path '/dev/sdx'"),
     ):
         await world.store.write(CONF, before.replace("scsi1:", f"{line}\nscsi1:", 1))

@@ -17,6 +17,7 @@ from kvorum.guests.config.options import unsupported
 from kvorum.guests.errors import GuestConfigError
 from kvorum.guests.machine.cpu import cpu_argument
 from kvorum.guests.machine.firmware import board, compact, platform, uefi
+from kvorum.guests.machine.iothreads import served_by, threads
 from kvorum.guests.machine.memory import memory
 from kvorum.guests.machine.peripherals import iommu, peripherals
 
@@ -302,6 +303,8 @@ def _drives(config: GuestConfig, wiring: Wiring) -> list[str]:
     arguments: list[str] = []
     boot = {name: index for index, name in enumerate(config.boot_devices)}
     disks = config.bus_disks
+    for thread in threads(config):
+        arguments += ["-object", f"iothread,id={thread}"]
     for controller in controllers(config):
         arguments += ["-device", controller]
     for key, disk in disks.items():
@@ -334,7 +337,8 @@ def controllers(config: GuestConfig) -> Iterator[str]:
             number = int(key[4:])
             own = keys[key].options.get("queues")
             asked = f",num_queues={own}" if own else many
-            yield f"{model},id=virtioscsi{number},bus=pci.3,addr={hex(number + 1)}{asked}"
+            thread = served_by(config, key)
+            yield f"{model},id=virtioscsi{number},bus=pci.3,addr={hex(number + 1)}{asked}{thread}"
     elif scsi:
         wide = hardware.startswith("virtio")
         per_controller = 31 if wide else 7
@@ -357,7 +361,7 @@ def disk_device(config: GuestConfig, key: str, disk: Disk, has_medium: bool) -> 
     if bus == "virtio":
         where = f"bus=pci.0,addr={hex(10 + number)}" if number < 6 else f"bus=pci.2,addr={hex(number - 5)}"
         many = f",num-queues={queues(config)}" if queues(config) else ""
-        return f"virtio-blk-pci,{where}{tail}{many}"
+        return f"virtio-blk-pci,{where}{tail}{many}{served_by(config, key)}"
     if bus == "scsi":
         model = "scsi-cd" if disk.is_cdrom else "scsi-hd"
         return f"{model},{_scsi_place(config.text('scsihw', 'lsi'), number)}{tail}"

@@ -23,6 +23,7 @@ from kvorum.guests.machine.commandline import (
     node_name,
 )
 from kvorum.guests.machine.guest import RunningGuest, Workshop
+from kvorum.guests.machine.iothreads import thread_of
 from kvorum.guests.machine.launcher import LIMITS, close_links
 from kvorum.guests.machine.memory import STATIC_MIB
 from kvorum.guests.machine.plug import change_cpus, change_memory, unplug
@@ -158,6 +159,7 @@ class Hotplug:
             for device in sorted(_ids(now) - _ids(then)) or (key,):
                 await unplug(self._monitor, device)
             await self._forget(key)
+            await self._end_thread(thread_of(now, key))
         if new:
             await self._plug_disk(now, then, key, new)
             if limited(new):
@@ -165,7 +167,10 @@ class Hotplug:
 
     async def _plug_disk(self, now: GuestConfig, then: GuestConfig, key: str, disk: Disk) -> None:
         drive = await self._workshop.drive(self._guest.vmid, key, disk)
-        present = _ids(now)
+        present, thread = _ids(now), thread_of(then, key)
+        if thread is not None:
+            await self._end_thread(thread)  # one that an earlier unplugging left
+            await self._monitor.execute("object-add", {"qom-type": "iothread", "id": thread})
         for controller in controllers(then):
             if _properties(controller)["id"] not in present:
                 await self._monitor.execute("device_add", _properties(controller))
@@ -179,6 +184,13 @@ class Hotplug:
             with contextlib.suppress(QmpError):
                 await self._monitor.execute("blockdev-del", {"node-name": node_name(key)})
             raise
+
+    async def _end_thread(self, thread: str | None) -> None:
+        """End the thread of a disk that has gone; nothing to do where there is none."""
+        if thread is not None and any(
+            each["id"] == thread for each in await self._monitor.execute("query-iothreads")
+        ):
+            await self._monitor.execute("object-del", {"id": thread})
 
     async def _medium(self, key: str, old: Disk, new: Disk) -> None:
         drive = await self._workshop.drive(self._guest.vmid, key, new)

@@ -14,6 +14,7 @@ from pathlib import Path
 from kvorum.core.ids import VolumeId
 from kvorum.guests.config import GuestConfig
 from kvorum.guests.config.drives import owned
+from kvorum.guests.errors import GuestError
 from kvorum.guests.machine import nodes
 from kvorum.guests.machine.commandline import blockdev
 from kvorum.guests.machine.guest import RunningGuest
@@ -44,6 +45,11 @@ class Mover:
         self._manager.check_unlocked(config)
         old = self._storages.of(volume := volume_of(config, wish.key))
         check(config, wish, old.format(volume), self._format(wish, old.format(volume)))
+        if wish.key == "tpmstate0" and self._manager.running(wish.vmid) is not None:
+            raise GuestError(
+                f"can't move the TPM's state while VM {wish.vmid} is running: swtpm has '{volume}' open, and "
+                "QEMU can't mirror it; shut the guest down first"
+            )
         return config
 
     async def move(self, wish: Wish, log: TaskLog) -> None:

@@ -66,6 +66,10 @@ def check(config: GuestConfig, wish: Wish, present_format: str, format: str) -> 
             f"you can't move {wish.key} to where it is: '{volume}' is on '{wish.storage}' as {format}; "
             "give another storage or another format"
         )
+    if wish.key == "tpmstate0" and format != "raw":
+        raise GuestError(
+            f"tpmstate0 can't become {format}: swtpm writes raw volumes only; move it without a format"
+        )
     if wish.delete and (needing := snapshots_with(config, volume)):
         raise GuestError(
             f"you can't move {wish.key} and delete the source: snapshot '{needing[0]}' needs '{volume}'; "

@@ -42,6 +42,12 @@ class Disks:
                 )
             kind = self._storages.of(volume)
             if kind.format(volume) not in kind.capabilities.snapshots:
+                if key == "tpmstate0":
+                    raise GuestError(
+                        f"VM {self._vmid}: no snapshot can be made: tpmstate0 is '{volume}'; swtpm writes "
+                        f"raw volumes only, and storage '{kind.id}' has no snapshots of them; shut the guest "
+                        "down and move it to a storage that has, such as btrfs or zfspool"
+                    )
                 able = ", ".join(sorted(kind.capabilities.snapshots))
                 raise GuestError(
                     f"VM {self._vmid}: no snapshot can be made: {key} is '{volume}', and storage '{kind.id}' "
