@@ -22,6 +22,7 @@ from kvorum.guests.config import GuestConfig
 from kvorum.guests.config.drives import is_cloudinit, owned
 from kvorum.guests.errors import GuestError, GuestLocked, QmpLost
 from kvorum.guests.hooks import Phase
+from kvorum.guests.machine import crash
 from kvorum.guests.machine.agent import AgentChannel
 from kvorum.guests.machine.commandline import AGENT
 from kvorum.guests.machine.guest import RunningGuest, Workshop
@@ -71,6 +72,11 @@ class GuestManager:
         self._agents: dict[int, AgentChannel] = {}
         self._changed = asyncio.Event()
         self._wake: Wake | None = None
+        self._tell_crash: Say = lambda text: None
+
+    def tells_crashes_by(self, tell: Say) -> None:
+        """Have this told the sentence about each QEMU that died and nobody had asked for it."""
+        self._tell_crash = tell
 
     def wakes_by(self, wake: Wake) -> None:
         """Have a guest that is suspended to disk started by this: it goes on where it was."""
@@ -394,8 +400,10 @@ class GuestManager:
         if guest.end_reason:
             log.info("VM %d: ended: %s", guest.vmid, guest.end_reason)
         else:
-            output = guest.process.last_output()
-            log.error("VM %d: QEMU (pid %d) died; its last output: %s", guest.vmid, guest.process.pid, output)
+            process = guest.process
+            text = crash.sentence(guest.vmid, process.pid, process.status, process.last_output())
+            log.error("%s", text)
+            self._tell_crash(text)
         await guest.end_helpers()
         if self._running.get(guest.vmid) is guest:
             del self._running[guest.vmid]

@@ -31,7 +31,7 @@ from kvorum.guests.suspend.suspension import Suspensions
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Services
 from kvorum.storage import HalfMade, Storages
-from kvorum.store import Store
+from kvorum.store import ClusterLog, Severity, Store
 from kvorum.systemd import Systemd
 from kvorum.tasks import TaskRunner
 
@@ -56,6 +56,8 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         workshop = Workshop(launcher, storages, RunFiles(paths.guests_run), facts)
         workshop.files.prepare()
         manager = GuestManager(store, workshop)
+        cluster_log = services.get(ClusterLog)
+        manager.tells_crashes_by(lambda text: cluster_log.note("root@pam", text, Severity.ERROR))
         incoming = Incoming(manager, storages, paths.state)
         services.add(GuestManager, manager)
         services.add(Incoming, incoming)

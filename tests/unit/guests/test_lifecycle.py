@@ -115,10 +115,12 @@ async def test_a_crash_is_noticed_and_logged_within_a_second(
 ) -> None:
     await configure(node, SMALL)
     await node.manager.start(100)
+    told: list[str] = []
+    node.manager.tells_crashes_by(told.append)
     with caplog.at_level(logging.ERROR):
-        os.kill(node.manager.record(100).pid, signal.SIGKILL)
+        os.kill(pid := node.manager.record(100).pid, signal.SIGKILL)
         await asyncio.wait_for(node.manager._gone(100), 1.0)
-    assert "died" in caplog.text
+    assert f"VM 100: QEMU (pid {pid}) died by SIGKILL" in caplog.text and told[0] in caplog.text
     assert node.manager.record(100).status == "stopped"
 
 

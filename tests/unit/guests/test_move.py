@@ -345,9 +345,7 @@ async def test_a_running_guests_tpm_is_not_moved_and_its_disks_are(moves: Moves)
     await moves.start()
     text = moves.config.document.render() + "tpmstate0: local:100/vm-100-disk-9.raw,version=v2.0\n"
     await moves.world.shared.write(CONF, text)
-    with pytest.raises(
-        GuestError, match=r"can't move the TPM's state while VM 100 is running"
-    ):
+    with pytest.raises(GuestError, match=r"can't move the TPM's state while VM 100 is running"):
         await moves.move(key="tpmstate0")
     await moves.move()
     await moves.node.manager.stop(100)

@@ -36,6 +36,8 @@ class Process:
     def __init__(self, pid: int, pidfd: int, log: Path) -> None:
         self.pid = pid
         self.ended = asyncio.Event()
+        self.status: int | None = None
+        """How it ended, as ``Popen.returncode`` has it; ``None`` while it runs, and of what is no child."""
         self._pidfd = pidfd
         self._log = log
         asyncio.get_running_loop().add_reader(pidfd, self._exited)
@@ -97,7 +99,9 @@ class Process:
 
     def _exited(self) -> None:
         with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+            end = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+            if end is not None:
+                self.status = end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
         self.detach()
         self.ended.set()
 
