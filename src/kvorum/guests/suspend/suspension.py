@@ -105,7 +105,7 @@ class Suspensions:
         return {
             "vmstate": str(volume),
             "runningmachine": guest.record.machine,
-            "runningcpu": cpu_argument(config.cpu, guest.record.accelerator),
+            "runningcpu": cpu_argument(config, guest.record.accelerator),
         }
 
     async def wake(self, config: GuestConfig, say: Say) -> None:
