@@ -481,6 +481,7 @@ ELSEWHERE = {
     "PUT /kvorum/cluster/links": "broken off at each step in tests/unit/cluster/relink",
     "DELETE /kvorum/cluster/links/{link}": "broken off at each step in tests/unit/cluster/relink",
     "POST /kvorum/nodes/{node}/rename": "broken off at each step in tests/unit/cluster/rename",
+    "POST /kvorum/nodes/{node}/host/down": "as stopall, which is killed",
     "POST /kvorum/nodes/{node}/leftovers": "it settles what is noted, which stays noted until it is settled",
     "POST /kvorum/cluster/adopt": "one write of the store's own; test_adopt.py",
 }
