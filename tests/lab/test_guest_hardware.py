@@ -92,10 +92,10 @@ def test_firmware_and_tpm_go_back_with_the_guest(cluster: Cluster, bt: str, gues
     assert "can't move the TPM's state while VM" in refused
     cluster.say("n1", "qm", "stop", number)
     cluster.say("n1", "qm", "snapshot", number, "three")
-    sums = ("sh", "-c", f"sha256sum {images}/vm-{vmid}-disk-*/disk.raw")
+    sums = ("sh", "-c", f"sha256sum {images}/vm-{vmid}-disk-?/disk.raw")
     then = cluster.say("n1", *sums)
     assert then.count("disk.raw") == 2
-    each = f"for f in {images}/vm-{vmid}-disk-*/disk.raw"
+    each = f"for f in {images}/vm-{vmid}-disk-?/disk.raw"
     spoil = f"{each}; do echo x | dd of=$f conv=notrunc status=none; done"
     cluster.say("n1", "sh", "-c", spoil)
     assert cluster.say("n1", *sums) != then
