@@ -119,6 +119,7 @@ with socket.socket(socket.AF_UNIX) as stream:
         (9, "", "died by SIGKILL, as by the kernel when memory is short; it said nothing"),
         (6, "block.c:77: it is not so\n", "died by SIGABRT; its last output: block.c:77: it is not so"),
     ],
+    ids=["killed", "aborted"],
 )
 def test_a_crash_is_noticed_within_a_second_and_told_with_its_last_output(
     cluster: Cluster, guest: Maker, number: int, words: str, told: str
