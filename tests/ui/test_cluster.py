@@ -414,7 +414,7 @@ class TestTreeMenu:
         expect(menu.get_by_role("menuitem")).to_have_text(
             [
                 *("Start", "Shutdown", "Reboot", "Stop", "Reset", "Migrate…"),
-                *("Clone…", "Convert to template…", "Remove…"),
+                *("Hibernate", "Clone…", "Convert to template…", "Remove…"),
             ]
         )
         expect(menu.get_by_role("menuitem", name="Start")).to_be_disabled()

@@ -28,11 +28,11 @@ const nodes = (count: number): Cluster => ({
 
 test.each([
   ["stopped", 2, "start migrate clone template remove"],
-  ["running", 2, "shutdown reboot hibernate stop reset migrate clone"],
-  ["paused", 2, "resume shutdown reboot hibernate stop reset migrate clone"],
-  ["unknown", 2, "shutdown reboot hibernate stop reset migrate clone"],
+  ["running", 2, "shutdown reboot stop reset migrate hibernate clone"],
+  ["paused", 2, "resume shutdown reboot stop reset migrate hibernate clone"],
+  ["unknown", 2, "shutdown reboot stop reset migrate hibernate clone"],
   ["template", 2, "migrate clone remove"],
-  ["running", 1, "shutdown reboot hibernate stop reset clone"],
+  ["running", 1, "shutdown reboot stop reset hibernate clone"],
 ] as const)("a guest that is %s, of %i nodes: %s", (state, count, expected) => {
   const fitting = choicesFor(guest(state), nodes(count)).filter(({ fits }) => fits);
   expect(fitting.map(({ action }) => action).join(" ")).toBe(expected);

@@ -23,16 +23,15 @@ export function choicesFor(guest: Guest, cluster: Cluster): Choice[] {
   const running = guest.state !== "stopped" && !template;
   const asleep = guest.lock === "suspended" && !running;
   const first = asleep || guest.state === "paused" ? "resume" : "start";
-  const choice = (action: GuestAction, fits: boolean) => ({ action, fits, primary: action === first && !running, more: MORE.has(action) });
+  const choice = (action: GuestAction, fits: boolean) => ({ action, fits, primary: action === first && !running, more: MORE.has(action) || action === "hibernate" });
   return [
-    choice("start", !running && !template && !asleep),
-    choice("resume", first === "resume"),
+    choice(first, first === "resume" || (!running && !template)),
     choice("shutdown", running),
     choice("reboot", running),
-    choice("hibernate", running),
     choice("stop", running),
     choice("reset", running),
     choice("migrate", cluster.nodes.length > 1 && !asleep),
+    choice("hibernate", running),
     choice("clone", !asleep),
     choice("template", guest.state === "stopped" && !asleep),
     choice("remove", !running),

@@ -14,7 +14,7 @@ export interface Spot {
 }
 
 const WIDTH_PX = 200;
-const HEIGHT_PX = 390;
+const HEIGHT_PX = 430;
 
 export function GuestMenu({ spot, cluster, onClose }: { spot: Spot; cluster: Cluster; onClose: () => void }) {
   const t = useText();
