@@ -55,10 +55,12 @@ async def test_qemu_and_swtpm_go_into_one_scope_with_the_guests_limits() -> None
     assert (found["CPUQuotaPerSecUSec"], found["CPUWeight"]) == (1_500_000, 10_000)
 
 
-async def test_a_guest_without_limits_has_a_scope_as_before() -> None:
+async def test_a_guest_without_limits_has_a_scope_that_ends_after_the_hosts_guests_went_down() -> None:
     systemd = Recorded()
     await SystemLauncher(systemd).admit(GuestConfig.parse(100, "name: web\n"), [7])
-    assert properties(systemd.sent[0][1][2]).keys() == {"PIDs", "Description", "Slice", "CollectMode"}
+    found = properties(systemd.sent[0][1][2])
+    assert found.keys() == {"PIDs", "Description", "Slice", "CollectMode", "Before"}
+    assert found["Before"] == ["pve-guests.service"]
 
 
 async def test_limits_change_and_go_while_the_guest_runs() -> None:
