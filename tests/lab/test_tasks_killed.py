@@ -467,7 +467,7 @@ ELSEWHERE = {
         f"POST /cluster/bulk-action/guest/{action}": "it makes nothing: each part is a task of its node"
         for action in ("start", "shutdown", "suspend", "migrate")
     },
-    "PUT /nodes/{node}/network": "no ifupdown2 in the lab's nodes: unit tests of network_apply",
+    "PUT /nodes/{node}/network": "killed in tests/unit/node/test_network_apply.py and test_node_network.py",
     "POST /cluster/config": "killed in test_create_killed.py",
     "POST /cluster/config/join": "its journal: tests/unit/cluster/test_sequence.py, test_change.py",
     "POST /kvorum/cluster/leave": "broken off at each step in tests/unit/cluster/leave; not killed here yet",

@@ -306,6 +306,8 @@ class Work:
     type: str
     id: str
     run: Callable[[TaskLog], Awaitable[None]]
+    asked: Callable[[Identity], None] | None = None
+    """Called whenever somebody asks for the state or the log of the task while it runs."""
 
 
 @dataclass(frozen=True, slots=True)

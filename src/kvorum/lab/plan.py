@@ -59,7 +59,7 @@ PACKAGES = (
 )
 """Debian packages of a node beside our own; a plain machine has those of PLAIN_PACKAGES."""
 PLAIN_PACKAGES = ("systemd", "systemd-sysv", "dbus", "openssh-server", "iproute2", "iputils-ping", "procps")
-OFFERED = ("corosync-qdevice",)
+OFFERED = ("corosync-qdevice", "ifupdown2")
 """What a node's apt can install, without a network; PLAIN_OFFERED is a plain machine's."""
 PLAIN_OFFERED = ("corosync-qnetd",)
 

@@ -147,14 +147,19 @@ class HostFiles:
                     raise
                 file.write_text(text, encoding="utf-8")
                 beside.unlink()
+            _sync(file.parent)
         except OSError as error:
             beside.unlink(missing_ok=True)
             raise _refused(name, error) from error
 
     def remove(self, name: str) -> None:
         """Remove a file; one that is gone already is fine."""
+        file = self.etc / name
         try:
-            (self.etc / name).unlink(missing_ok=True)
+            file.unlink()
+            _sync(file.parent)
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise _refused(name, error) from error
 
@@ -162,6 +167,15 @@ class HostFiles:
 def digest(text: str) -> str:
     """SHA-1 of a text in hex: the API's ``digest``, an optimistic lock and no secret."""
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _sync(folder: Path) -> None:
+    """Have the folder's entries on disk, so that a power cut leaves no later change without the earlier."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _refused(name: str, error: OSError) -> KvorumError:

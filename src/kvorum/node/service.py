@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.interface import Services
-from kvorum.node import network_apply, record
+from kvorum.node import network_sight, record
 from kvorum.node.facts import Sampler
 from kvorum.node.history import Databases, Recorder
 from kvorum.node.host_files import HostFiles
+from kvorum.node.network_apply import NetworkChange
 from kvorum.node.services import ServiceControl
 from kvorum.store import Store
 
@@ -31,8 +32,10 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
     services.add(ServiceControl, control)
     files = HostFiles()
     services.add(HostFiles, files)
+    change = NetworkChange(files, lambda: network_sight.look(store))
+    services.add(NetworkChange, change)
     work = [
-        asyncio.create_task(_recover_network(files), name="network"),
+        asyncio.create_task(_recover_network(change), name="network"),
         asyncio.create_task(_publish(sampler, store), name="publish node record"),
         asyncio.create_task(recorder.run(), name="record history"),
     ]
@@ -46,9 +49,9 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         await control.close()
 
 
-async def _recover_network(files: HostFiles) -> None:
+async def _recover_network(change: NetworkChange) -> None:
     try:
-        await network_apply.recover(files, "network/interfaces")
+        await change.recover()
     except KvorumError as error:
         log.error("the network's configuration: %s", error)
 

@@ -177,7 +177,9 @@ async def task_index(ctx: Context, p: TaskPath) -> list[dict[str, str]]:
 async def task_status(ctx: Context, p: TaskPath) -> TaskStatus:
     """Read task status."""
     _require(ctx, p, "Sys.Audit")
-    record = ctx.service(TaskRunner).find(p.upid)
+    runner = ctx.service(TaskRunner)
+    runner.asked(p.upid, ctx.identity)
+    record = runner.find(p.upid)
     shown = row(record)
     status = TaskStatus(**{**shown, "status": "stopped"})  # type: ignore[typeddict-item]
     if record.endtime is not None:
@@ -196,6 +198,7 @@ async def task_log(ctx: Context, p: TaskLogPart) -> Page[LogLine] | Download[Non
     """Read task log."""
     _require(ctx, p, "Sys.Audit")
     archive, upid = ctx.service(Archive), Upid.parse(p.upid)
+    ctx.service(TaskRunner).asked(p.upid, ctx.identity)
     if p.download:
         if beside := {"start", "limit"} & p.model_fields_set:
             why = "can't be given with 'download', which is the whole log"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from kvorum.core.errors import Conflict, DeadlineExceeded, KvorumError
 from kvorum.core.ids import Upid
-from kvorum.interface import Work
+from kvorum.interface import Identity, Work
 from kvorum.tasks.archive import Archive, ends_whole
 from kvorum.tasks.follow import Follower
 from kvorum.tasks.log_file import TaskLogFile
@@ -32,6 +32,7 @@ RECENT = 25
 class _Running:
     record: TaskRecord
     task: asyncio.Task[None]
+    asked: Callable[[Identity], None] | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)
     grown: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at the next line, progress or end, and then another one."""
@@ -93,7 +94,7 @@ class TaskRunner:
             lambda: self._grew(upid),
         )
         task = asyncio.create_task(self._run(upid, work, file), name=str(upid))
-        self._running[upid] = _Running(TaskRecord(upid), task)
+        self._running[upid] = _Running(TaskRecord(upid), task, work.asked)
         task.add_done_callback(lambda _: self._never_began(upid, file))
         self._write_active()
         self._changed()
@@ -130,6 +131,12 @@ class TaskRunner:
         if not self._archive.log_file(name).exists():
             raise KvorumError(f"no such task '{upid}' on node '{self._node}'")
         return TaskRecord(name).ended(name.starttime, "unknown")
+
+    def asked(self, upid: str, identity: Identity) -> None:
+        """Tell a running task that somebody asks for it, if it wants to know."""
+        running = self._running.get(_parse(upid))
+        if running is not None and running.asked is not None:
+            running.asked(identity)
 
     def follow(self, upid: str) -> Follower:
         """A reader of the task's log and fate; raises ``KvorumError`` when there is no such task."""

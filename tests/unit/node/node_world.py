@@ -7,7 +7,13 @@ from pathlib import Path
 
 from kvorum.interface import Context, Identity, Services
 from kvorum.node.host_files import HostFiles
+from kvorum.node.network_apply import NetworkChange
+from kvorum.node.network_trial import Sight
 from kvorum.store.memory import MemoryStore
+
+
+async def _nobody() -> Sight:
+    return Sight()
 
 
 class Rights:
@@ -28,5 +34,7 @@ def context(etc: Path | None = None, *granted: str) -> Context:
     services = Services()
     if etc is not None:
         (etc / "network").mkdir(parents=True, exist_ok=True)
-        services.add(HostFiles, HostFiles(etc))
+        files = HostFiles(etc)
+        services.add(HostFiles, files)
+        services.add(NetworkChange, NetworkChange(files, _nobody))
     return Context(MemoryStore("n1"), services, Identity("root@pam"), Rights(*granted))

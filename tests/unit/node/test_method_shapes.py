@@ -64,8 +64,10 @@ NEED_NOT = {("POST", "/cluster/config/join", name) for name in ("fingerprint", "
 BEYOND = {
     ("POST", "/cluster/config/join"): {"token", "keep-guests", "renumber"},
     ("POST", "/cluster/config/nodes/{node}"): {"brought", "withdrawal"},
+    ("PUT", "/nodes/{node}/network"): {"revert-after"},
 }
-"""Parameters of ours, which no known client sends: a join by token, and one with its guests."""
+"""Parameters of ours, which no known client sends: a join by token, one with its guests, how long a change
+of the network may take to prove itself."""
 ROOT_ALONE = re.compile(r"/cluster/config.*")
 """The schema says this in prose."""
 

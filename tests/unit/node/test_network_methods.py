@@ -9,10 +9,8 @@ import pytest
 from node_world import context
 from stand_ins import Lines
 
-from kvorum.core.errors import Conflict, KvorumError, ParameterError
-from kvorum.interface import Context, Page
-from kvorum.node import network_apply
-from kvorum.node.host_files import HostFiles
+from kvorum.core.errors import Conflict, ParameterError
+from kvorum.interface import Context, Identity, Page
 from kvorum.node.methods import network
 from kvorum.node.methods.models import NodePath
 from kvorum.node.methods.network import (
@@ -22,6 +20,7 @@ from kvorum.node.methods.network import (
     InterfacePath,
     NetworkFilter,
 )
+from kvorum.node.network_apply import NetworkChange
 
 TEXT = """\
 auto lo
@@ -131,17 +130,14 @@ async def test_ipv6_has_a_stanza_of_its_own_and_goes_with_its_address(ctx: Conte
         ({"cidr": "192.0.2.1"}, "is no IPv4 address with its prefix's length"),
         ({"cidr": "2001:db8::1/64"}, "is no IPv4 address"),
         ({"address": "192.0.2.1"}, "needs netmask"),
-        ({"bridge_ports": "eno1;reboot"}, None),
+        ({"bridge_ports": "eno1;reboot"}, "'eno1' is a part of 'vmbr0' already"),
         ({"bridge_ports": "$(reboot)"}, "is no interface's name"),
     ],
 )
 async def test_what_can_not_work_is_refused_and_nothing_is_written(
-    ctx: Context, file: Path, settings: dict[str, str], sentence: str | None
+    ctx: Context, file: Path, settings: dict[str, str], sentence: str
 ) -> None:
     wanted = Interface(node="n1", iface="vmbr1", type="bridge", **settings)  # type: ignore[arg-type]
-    if sentence is None:
-        await network.create(ctx, wanted)
-        return
     with pytest.raises(ParameterError, match=sentence.replace("(", r"\(")):
         await network.create(ctx, wanted)
     assert not file.with_name("interfaces.new").exists()
@@ -158,39 +154,6 @@ async def test_what_is_pending_is_taken_back(ctx: Context, file: Path) -> None:
         await network.delete(ctx, InterfacePath(node="n1", iface="vmbr7"))
 
 
-async def test_applied_without_ifupdown2_it_counts_from_the_next_boot(
-    ctx: Context, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = {"ifup": "/usr/sbin/ifup"}
-    monkeypatch.setattr(network_apply, "_find", found.get)
-    await network.delete(ctx, InterfacePath(node="n1", iface="vmbr0"))
-    wanted, log = pending(file), Lines()
-    work = await network.reload(ctx, Apply(node="n1"))
-    await work.run(log)
-    assert (work.type, work.id) == ("srvreload", "networking")
-    assert file.read_text() == wanted and not file.with_name("interfaces.new").exists()
-    assert "next boot" in log.warnings[0]
-
-
-async def test_a_reload_that_fails_brings_the_old_file_back_and_keeps_the_change(
-    ctx: Context, file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    command = tmp_path / "ifreload"
-    command.write_text("#!/bin/sh\necho error: vmbr0: no such port\nexit 1\n")
-    command.chmod(0o755)
-    monkeypatch.setattr(network_apply, "_find", {"ifreload": str(command)}.get)
-    await network.delete(ctx, InterfacePath(node="n1", iface="vmbr0"))
-    wanted, log = pending(file), Lines()
-    work = await network.reload(ctx, Apply(node="n1"))
-    with pytest.raises(KvorumError, match="ifreload ended with status 1; the old configuration is back"):
-        await work.run(log)
-    assert file.read_text() == TEXT and pending(file) == wanted
-    assert log.lines == ["error: vmbr0: no such port"]
-    command.write_text("#!/bin/sh\nexit 0\n")
-    await (await network.reload(ctx, Apply(node="n1"))).run(log)
-    assert file.read_text() == wanted and not file.with_name("interfaces.new").exists()
-
-
 async def test_a_change_between_the_click_and_the_task_is_noticed(ctx: Context, file: Path) -> None:
     work = await network.reload(ctx, Apply(node="n1"))
     file.write_text(TEXT + "# by hand\n")
@@ -198,54 +161,19 @@ async def test_a_change_between_the_click_and_the_task_is_noticed(ctx: Context, 
         await work.run(Lines())
 
 
-async def test_a_network_that_something_else_manages_is_left_alone(
-    ctx: Context, file: Path, monkeypatch: pytest.MonkeyPatch
+async def test_who_asked_over_the_network_is_heard_by_asking_for_the_task_and_by_confirming(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network_apply, "_find", {}.get)
-    await network.delete(ctx, InterfacePath(node="n1", iface="vmbr0"))
+    heard: list[str] = []
+    change = ctx.service(NetworkChange)
+    monkeypatch.setattr(change, "hear", lambda: heard.append("heard") or True)
     work = await network.reload(ctx, Apply(node="n1"))
-    with pytest.raises(KvorumError, match="something else manages its network"):
-        await work.run(Lines())
-    assert file.read_text() == TEXT
-
-
-@pytest.mark.parametrize("moment", ["before the file is in place", "before ifreload ends"])
-async def test_a_daemon_that_dies_while_it_applies_leaves_the_old_file_and_the_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
-    files = HostFiles(tmp_path)
-    files.write("network/interfaces", "old\n")
-    files.write("network/interfaces.new", "new\n")
-    ran: list[str] = []
-
-    class Dead(BaseException):
-        pass
-
-    async def run(command: str, log: object) -> None:
-        ran.append(files.read("network/interfaces"))
-
-    async def die(command: str, log: object) -> None:
-        raise Dead
-
-    real, dies = files.write, moment.startswith("before the file")
-
-    def write(name: str, text: str) -> None:
-        if (dies and text == "new\n") or (text == "old\n" and name == "network/interfaces"):
-            raise Dead  # also what would be done after it
-        real(name, text)
-
-    monkeypatch.setattr(network_apply, "_find", lambda command: f"/usr/sbin/{command}")
-    monkeypatch.setattr(network_apply, "_run", die)
-    monkeypatch.setattr(files, "write", write)
-    with pytest.raises(Dead):
-        await network_apply.apply(files, "network/interfaces", "network/interfaces.new", "new\n", None)  # type: ignore[arg-type]
-    monkeypatch.setattr(network_apply, "_run", run)
-    again = HostFiles(tmp_path)
-    await network_apply.recover(again, "network/interfaces")
-    assert {path.name: path.read_text() for path in (tmp_path / "network").iterdir()} == {
-        "interfaces": "old\n",
-        "interfaces.new": "new\n",
-    }
-    assert ran == ["old\n"]
-    await network_apply.recover(again, "network/interfaces")
-    assert len(ran) == 1, "there is nothing more to recover"
+    assert work.asked is not None
+    work.asked(Identity("root@pam", address="local"))
+    assert heard == [], "a command on the node itself proves nothing"
+    work.asked(Identity("root@pam", address="192.0.2.9"))
+    await network.confirm(ctx, NodePath(node="n1"))
+    assert len(heard) == 2
+    monkeypatch.setattr(change, "hear", lambda: False)
+    with pytest.raises(Conflict, match="no network configuration waits to be confirmed"):
+        await network.confirm(ctx, NodePath(node="n1"))

@@ -11,14 +11,25 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from kvorum.core.errors import Conflict, DeadlineExceeded, KvorumError, ParameterError
-from kvorum.interface import Boolean, Context, LoggedIn, Page, TaskLog, TextList, Where, Work, method
-from kvorum.node import network, network_config
+from kvorum.interface import (
+    Boolean,
+    Context,
+    Identity,
+    LoggedIn,
+    Page,
+    TaskLog,
+    TextList,
+    Where,
+    Work,
+    method,
+)
+from kvorum.node import network, network_config, network_trial
 from kvorum.node.host_files import HostFiles
 from kvorum.node.interfaces import Interfaces, InterfacesError
 from kvorum.node.methods.models import AUDIT, MODIFY, NodePath, Row
-from kvorum.node.network_apply import apply
-
-CURRENT, PENDING = "network/interfaces", "network/interfaces.new"
+from kvorum.node.network_apply import CURRENT, PENDING, NetworkChange
+from kvorum.node.network_rules import check, check_unused
+from kvorum.node.network_sources import Sourced, refuse_sourced, sourced
 
 Type = Literal[
     "bridge", "bond", "eth", "alias", "vlan", "fabric", "OVSBridge", "OVSBond", "OVSPort", "OVSIntPort",
@@ -126,6 +137,13 @@ class ChangedInterface(Interface):
 
 
 class Apply(NodePath):
+    revert_after: int = Field(
+        network_trial.CONFIRM_S,
+        alias="revert-after",
+        ge=10,
+        le=600,
+        description="After so many seconds the old configuration returns if the node is not reachable.",
+    )
     regenerate_frr: Boolean = Field(
         False, alias="regenerate-frr", description="There is no FRR configuration here; ignored."
     )
@@ -156,9 +174,11 @@ async def create(ctx: Context, p: Interface) -> None:
     files = ctx.service(HostFiles)
     current, pending = await asyncio.to_thread(_texts, files)
     old = Interfaces.parse(current if pending is None else pending)
+    included = await asyncio.to_thread(sourced, files, old)
     if p.iface in old.names():
         raise ParameterError({"iface": f"interface '{p.iface}' is configured already"})
     new = network_config.change(old, p.iface, p.given())
+    await _check(new, included, p)
     await asyncio.to_thread(files.write, PENDING, new.render())
 
 
@@ -168,9 +188,12 @@ async def update(ctx: Context, p: ChangedInterface) -> None:
     files = ctx.service(HostFiles)
     current, pending = await asyncio.to_thread(_texts, files)
     old = Interfaces.parse(current if pending is None else pending)
+    included = await asyncio.to_thread(sourced, files, old)
+    refuse_sourced(included, p.iface)
     if p.iface not in old.names() and not any(row["iface"] == p.iface for row in await _kernel()):
         raise ParameterError({"iface": f"node '{p.node}' has no interface '{p.iface}'"})
     new = network_config.change(old, p.iface, p.given(), p.delete)
+    await _check(new, included, p)
     await asyncio.to_thread(files.write, PENDING, new.render())
 
 
@@ -179,8 +202,11 @@ async def delete(ctx: Context, p: InterfacePath) -> None:
     """Delete network device configuration."""
     files = ctx.service(HostFiles)
     current, pending = await asyncio.to_thread(_texts, files)
+    old = Interfaces.parse(current if pending is None else pending)
+    refuse_sourced(await asyncio.to_thread(sourced, files, old), p.iface)
+    check_unused(old, p.iface)
     try:
-        new = Interfaces.parse(current if pending is None else pending).without(p.iface)
+        new = old.without(p.iface)
     except InterfacesError as error:
         raise ParameterError({"iface": str(error)}) from None
     await asyncio.to_thread(files.write, PENDING, new.render())
@@ -194,8 +220,14 @@ async def revert(ctx: Context, p: NodePath) -> None:
 
 @method("PUT", "/nodes/{node}/network", permission=MODIFY, where=Where.NODE, protected=True, task=True)
 async def reload(ctx: Context, p: Apply) -> Work:
-    """Reload network configuration: the pending file takes the current one's place, then ifreload runs."""
-    files = ctx.service(HostFiles)
+    """Reload network configuration: the pending file takes the current one's place, then ifreload runs.
+
+    The old one returns by itself unless what answered before answers again in time: other nodes, the default
+    gateway, and (called over the network) the caller, who is heard from when the task's state or log
+    is asked for, or by `confirm`.
+    """
+    files, change = ctx.service(HostFiles), ctx.service(NetworkChange)
+    remote = _remote(ctx.identity)
     current, pending = await asyncio.to_thread(_texts, files)
 
     async def run(log: TaskLog) -> None:
@@ -204,9 +236,31 @@ async def reload(ctx: Context, p: Apply) -> Work:
             raise Conflict("the network's configuration was changed meanwhile; look again and repeat")
         if wanted is None:
             log.line("nothing is pending")
-        await apply(files, CURRENT, PENDING, wanted, log)
+        await change.apply(wanted, log, remote=remote, confirm_s=p.revert_after)
 
-    return Work("srvreload", "networking", run)
+    def asked(identity: Identity) -> None:
+        if _remote(identity):
+            change.hear()
+
+    return Work("srvreload", "networking", run, asked)
+
+
+@method(
+    "POST",
+    "/kvorum/nodes/{node}/network/confirm",
+    permission=MODIFY,
+    where=Where.NODE,
+    protected=True,
+)
+async def confirm(ctx: Context, p: NodePath) -> None:
+    """Confirm that the node is reachable with the network configuration that is being applied."""
+    if not ctx.service(NetworkChange).hear():
+        raise Conflict("no network configuration waits to be confirmed")
+
+
+def _remote(identity: Identity) -> bool:
+    """Whether a call came over the network: commands on the node itself come over pvedaemon's socket."""
+    return identity.address not in ("", "local")
 
 
 def _texts(files: HostFiles) -> tuple[str, str | None]:
@@ -218,7 +272,18 @@ def _texts(files: HostFiles) -> tuple[str, str | None]:
 async def _rows(files: HostFiles) -> list[Row]:
     current, pending = await asyncio.to_thread(_texts, files)
     file = Interfaces.parse(current if pending is None else pending)
-    return network_config.merged(network_config.configured_rows(file), await _kernel())
+    configured: dict[str, Row] = {}
+    for each in await asyncio.to_thread(sourced, files, file):
+        configured |= network_config.configured_rows(each.file)
+    return network_config.merged(configured | network_config.configured_rows(file), await _kernel())
+
+
+async def _check(new: Interfaces, included: list[Sourced], p: Interface) -> None:
+    """Refuse what can't work with what is configured, included and present."""
+    refuse_sourced(included, p.iface)
+    present = {str(row["iface"]) for row in await _kernel()}
+    present.update(name for each in included for name in each.file.names())
+    check(new, p.iface, p.type, present)
 
 
 async def _kernel() -> list[Row]:
