@@ -17,5 +17,7 @@ def build(text: str, **more: object) -> list[str]:
         for key, disk in config.disks.items()
         if disk.volume
     }
-    links = {key: Link(30 + i) if nic.bridge else Link() for i, (key, nic) in enumerate(config.nics.items())}
+    links = {
+        key: Link((30 + i,)) if nic.bridge else Link() for i, (key, nic) in enumerate(config.nics.items())
+    }
     return command_line(config, FACTS, Wiring(sockets, drives, links, tpm_fd=50), **more)

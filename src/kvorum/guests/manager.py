@@ -191,8 +191,6 @@ class GuestManager:
             facts = self.workshop.facts
             if facts.accelerator != "kvm" and config.flag("kvm", True):
                 say(f"running without KVM: {facts.reason}")
-            if lacking := self.workshop.launcher.unlimited(config):
-                say(lacking)
             if meaningless := without_meaning(config):
                 say(meaningless)
             await hooks.run(self.workshop.storages, config, Phase.PRE_START, say)
@@ -205,6 +203,8 @@ class GuestManager:
             except KvorumError:
                 await guest.stop("start failed")
                 raise
+            if lacking := self.workshop.launcher.unlimited(config):
+                say(lacking)
             record = guest.record
             say(f"VM {vmid} started ({record.machine}, {record.accelerator}, pid {record.pid})")
             await hooks.run_gently(self.workshop.storages, config, Phase.POST_START, say)

@@ -272,7 +272,9 @@ class Nic:
         for key in ("link_down", "firewall"):
             if key in parts:
                 property_string.boolean(parts[key])
-        return cls(model, mac, bridge, parts)
+        made = cls(model, mac, bridge, parts)
+        _ = made.trunks, made.rate_bytes_s
+        return made
 
     def __str__(self) -> str:
         head = f"{self.model}={self.mac}" if self.mac else self.model
@@ -283,6 +285,38 @@ class Nic:
     def link_down(self) -> bool:
         """Whether the cable is unplugged."""
         return property_string.boolean(self.options.get("link_down", "0"))
+
+    @property
+    def tag(self) -> int:
+        """The VLAN that the guest sees untagged; 0: none was asked for."""
+        return int(self.options.get("tag", "0"))
+
+    @property
+    def trunks(self) -> tuple[tuple[int, int], ...]:
+        """The VLANs that pass tagged, as ranges with both ends. Raises ``ValueError``."""
+        ranges = []
+        for word in (part for part in self.options.get("trunks", "").split(";") if part):
+            first, dash, last = word.partition("-")
+            numbers = [
+                int(each) if each.isdigit() else 0 for each in ((first, last) if dash else (first, first))
+            ]
+            if not all(1 <= number <= 4094 for number in numbers) or numbers[0] > numbers[1]:
+                raise ValueError(f"trunks: '{word}' is no VLAN and no range of them; write such as 2;10-20")
+            ranges.append((numbers[0], numbers[1]))
+        return tuple(ranges)
+
+    @property
+    def rate_bytes_s(self) -> int:
+        """The most that passes in either direction; 0: no limit. Raises ``ValueError``."""
+        text = self.options.get("rate", "0")
+        if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text):
+            raise ValueError(f"rate={text} is no rate in megabytes a second; write such as 12.5")
+        return int(float(text) * 1_000_000)
+
+    @property
+    def queues(self) -> int:
+        """How many queues the card and its tap have; only virtio has more than one."""
+        return max(1, int(self.options.get("queues", "0"))) if self.model == "virtio" else 1
 
     def with_mac(self, mac: str) -> Nic:
         """The same card with an address."""

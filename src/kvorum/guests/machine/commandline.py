@@ -8,7 +8,7 @@ network card keeps its name), because a migration's target must build the very s
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kvorum.guests.config import Disk, GuestConfig, Nic
@@ -88,10 +88,13 @@ class Drive:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a network card hangs on: a tap's descriptor, or (``None``) QEMU's own NAT."""
+    """What a network card hangs on: a tap's descriptors, or (without one) QEMU's own NAT."""
 
-    fd: int | None = None
-    vhost_fd: int | None = None
+    fds: tuple[int, ...] = ()
+    """One for each queue."""
+    vhost_fds: tuple[int, ...] = ()
+    mtu: int = 0
+    """What the bridge carries, for a card that is to have the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,23 +396,30 @@ def _nics(config: GuestConfig, wiring: Wiring) -> list[str]:
     boot = {name: index for index, name in enumerate(config.boot_devices)}
     for key, nic in config.nics.items():
         link = wiring.links.get(key, Link())
-        if link.fd is None:
+        if not link.fds:
             arguments += ["-netdev", f"user,id={key}"]
         else:
-            vhost = f",vhost=on,vhostfd={link.vhost_fd}" if link.vhost_fd is not None else ""
-            arguments += ["-netdev", f"tap,id={key},fd={link.fd}{vhost}"]
+            vhost = f",vhost=on,{_descriptors('vhostfd', link.vhost_fds)}" if link.vhost_fds else ""
+            arguments += ["-netdev", f"tap,id={key},{_descriptors('fd', link.fds)}{vhost}"]
         index = f",bootindex={100 + boot[key]}" if key in boot else ""
-        arguments += ["-device", nic_device(key, nic) + index]
+        arguments += ["-device", nic_device(key, nic, link) + index]
     return arguments
 
 
-def nic_device(key: str, nic: Nic) -> str:
+def _descriptors(name: str, numbers: Sequence[int]) -> str:
+    """One descriptor, or one for each queue."""
+    return f"{name}={numbers[0]}" if len(numbers) == 1 else f"{name}s={':'.join(map(str, numbers))}"
+
+
+def nic_device(key: str, nic: Nic, link: Link) -> str:
     """The device of a network card, over the net back end of the same name."""
     number = int(key[3:])
     where = f"bus=pci.0,addr={hex(0x12 + number)}" if number < 6 else f"bus=pci.1,addr={hex(number - 5)}"
-    mtu = (
-        f",host_mtu={nic.options['mtu']}"
-        if nic.model == "virtio" and int(nic.options.get("mtu", "0")) > 1
-        else ""
-    )
-    return f"{NIC_MODELS[nic.model]},mac={nic.mac},netdev={key},{where},id={key}{mtu}"
+    tail = ""
+    if nic.model == "virtio":
+        mtu = int(nic.options.get("mtu", "0"))
+        if mtu := link.mtu if mtu == 1 else mtu:
+            tail += f",host_mtu={mtu}"
+        if len(link.fds) > 1:  # for each queue one vector each way, one for the configuration, one to control
+            tail += f",mq=on,vectors={2 * len(link.fds) + 2}"
+    return f"{NIC_MODELS[nic.model]},mac={nic.mac},netdev={key},{where},id={key}{tail}"

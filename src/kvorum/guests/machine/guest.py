@@ -172,7 +172,7 @@ class Workshop:
         begun: list[Process] = []
         try:
             numbers = {name: server.fileno() for name, server in sockets.items()}
-            taps = [fd for link in links.values() for fd in (link.fd, link.vhost_fd) if fd is not None]
+            taps = [fd for link in links.values() for fd in (*link.fds, *link.vhost_fds)]
             identity = self.launcher.identity(config.vmid)
             with tpm.line() as (ours, theirs):
                 has_tpm = "tpmstate0" in drives and not only_disks

@@ -237,18 +237,20 @@ class Hotplug:
     async def _plug_nic(self, key: str, nic: Nic) -> None:
         link = await self._workshop.launcher.open_link(self._guest.vmid, key, nic)
         try:
-            netdev: dict[str, object] = {"type": "user" if link.fd is None else "tap", "id": key}
-            for name, descriptor in (("fd", link.fd), ("vhostfd", link.vhost_fd)):
-                if descriptor is not None:
-                    await self._monitor.give(descriptor, "getfd", {"fdname": f"{key}-{name}"})
-                    netdev[name] = f"{key}-{name}"
-            if link.vhost_fd is not None:
+            netdev: dict[str, object] = {"type": "tap" if link.fds else "user", "id": key}
+            for name, descriptors in (("fd", link.fds), ("vhostfd", link.vhost_fds)):
+                given = [f"{key}-{name}{number}" for number in range(len(descriptors))]
+                for one, descriptor in zip(given, descriptors, strict=True):
+                    await self._monitor.give(descriptor, "getfd", {"fdname": one})
+                if given:
+                    netdev[name if len(given) == 1 else f"{name}s"] = ":".join(given)
+            if link.vhost_fds:
                 netdev["vhost"] = True
             await self._monitor.execute("netdev_add", netdev)
         finally:
             close_links({key: link})
         try:
-            await self._monitor.execute("device_add", _properties(nic_device(key, nic)))
+            await self._monitor.execute("device_add", _properties(nic_device(key, nic, link)))
         except BaseException:
             with contextlib.suppress(QmpError):
                 await self._monitor.execute("netdev_del", {"id": key})

@@ -103,7 +103,8 @@ class PlainLauncher(Launcher):
         return True
 
     async def open_link(self, vmid: int, key: str, nic: Nic) -> Link:
-        check_vlan(key, nic)
+        if "tag" in nic.options or "trunks" in nic.options:
+            raise GuestError(f"{key}: there are no VLANs without bridges; remove 'tag' and 'trunks'")
         return Link()
 
     async def admit(self, config: GuestConfig, pids: Sequence[int]) -> None:
@@ -115,6 +116,8 @@ class SystemLauncher(Launcher):
 
     def __init__(self, systemd: Systemd) -> None:
         self._systemd = systemd
+        self._one_way = False
+        """The kernel can't limit what guests send; found out at the first card with a rate."""
 
     def identity(self, vmid: int) -> Identity | None:
         uid = guest_uid(vmid)
@@ -128,11 +131,14 @@ class SystemLauncher(Launcher):
         return network.bridge_exists(bridge)
 
     async def open_link(self, vmid: int, key: str, nic: Nic) -> Link:
-        check_vlan(key, nic)
         if nic.bridge is None:
+            if "tag" in nic.options or "trunks" in nic.options:
+                raise GuestError(f"{key}: 'tag' and 'trunks' need a bridge: name one, or remove them")
             return Link()
-        tap = await network.open_tap(vmid, int(key[3:]), nic.bridge)
-        return Link(tap, network.open_vhost() if nic.model == "virtio" else None)
+        taps = await network.open_tap(vmid, key, nic)
+        vhosts = [network.open_vhost() for _ in taps.fds] if nic.model == "virtio" else []
+        self._one_way |= taps.one_way
+        return Link(taps.fds, tuple(fd for fd in vhosts if fd is not None), taps.mtu)
 
     async def admit(self, config: GuestConfig, pids: Sequence[int]) -> None:
         from dbus_fast import Variant  # here, since pveproxy knows of guests and starts none
@@ -154,9 +160,14 @@ class SystemLauncher(Launcher):
 
     def unlimited(self, config: GuestConfig) -> str:
         wanted = [key for key in LIMITS if key in config.settings]
-        if not wanted or "cpu" in _controllers():
-            return ""
-        return f"{' and '.join(wanted)} can't be kept: the control groups of this host do not carry 'cpu'"
+        sentences = []
+        if wanted and "cpu" not in _controllers():
+            why = "the control groups of this host do not carry 'cpu'"
+            sentences.append(f"{' and '.join(wanted)} can't be kept: {why}")
+        if self._one_way and (cards := [key for key, nic in config.nics.items() if nic.rate_bytes_s]):
+            why = "this node's kernel has no 'police' action"
+            sentences.append(f"the rate of {' and '.join(cards)} limits what the guest receives alone: {why}")
+        return "; ".join(sentences)
 
 
 def _limits(config: GuestConfig) -> dict[str, Variant]:
@@ -179,23 +190,8 @@ def _controllers(root: Path = Path("/sys/fs/cgroup")) -> frozenset[str]:
         return frozenset(path.name for path in root.iterdir()) if root.is_dir() else frozenset()
 
 
-def check_vlan(key: str, nic: Nic) -> None:
-    """Refuse what would put a guest into another network than its configuration says: there are no VLANs yet.
-
-    Raises ``GuestError`` naming the card.
-    """
-    for option in ("tag", "trunks"):
-        if option in nic.options:
-            wanted = f"{option}={nic.options[option]}"
-            raise GuestError(
-                f"{key}: {wanted} can't be honoured yet, and without it the guest would reach the "
-                f"untagged network; remove '{option}' to let it"
-            )
-
-
 def close_links(links: dict[str, Link]) -> None:
     """Close our copies of the descriptors, once QEMU has its own or isn't coming."""
     for link in links.values():
-        for descriptor in (link.fd, link.vhost_fd):
-            if descriptor is not None:
-                os.close(descriptor)
+        for descriptor in (*link.fds, *link.vhost_fds):
+            os.close(descriptor)

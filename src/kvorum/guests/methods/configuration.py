@@ -336,11 +336,12 @@ async def show_command(ctx: Context, p: ShowCommandParameters) -> list[str | lis
         if (volume := disk.volume) is not None:
             kind = storages.of(volume)
             drives[key] = Drive(str(kind.path(volume)), kind.format(volume))
-    links = {
-        key: Link(3 + len(numbers) + index) if nic.bridge else Link()
-        for index, (key, nic) in enumerate(config.nics.items())
-    }
-    tpm = 3 + len(numbers) + len(links) if "tpmstate0" in config.disks else None
+    links, free = {}, 3 + len(numbers)
+    for key, nic in config.nics.items():
+        taps = nic.queues if nic.bridge else 0
+        links[key] = Link(tuple(range(free, free + taps)))
+        free += taps
+    tpm = free if "tpmstate0" in config.disks else None
     arguments = command_line(config, manager.workshop.facts, Wiring(numbers, drives, links, tpm))
     return [*_by_option(arguments)] if p.pretty else [*arguments]
 
