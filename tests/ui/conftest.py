@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from types import ModuleType
 
+import fake_api
+import fake_world
 import pytest
 from aiohttp import web
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -28,24 +27,11 @@ ARGUMENTS = [
 DEADLINE_MS = 10_000
 
 
-def _fake_api() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fake_api", Path(__file__).with_name("fake_api.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fake_api"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-fake_api = _fake_api()
-
-
 class FakeServer:
     """The fake API on a thread with an event loop of its own."""
 
     def __init__(self) -> None:
-        self.world = fake_api.new_world()
+        self.world = fake_world.new_world()
         self._ready: Future[int] = Future()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -74,7 +60,7 @@ class FakeServer:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One Chromium for all tests."""
-    if not (fake_api.PAGE / "index.html").is_file():
+    if not (fake_world.PAGE / "index.html").is_file():
         pytest.fail("The page is not built, so there is nothing to test: run `make page` first.")
     if not CHROMIUM.exists():
         pytest.skip("Chromium is missing: apt install chromium")
@@ -177,7 +163,7 @@ def page(kept_context: BrowserContext, server: FakeServer, complaints: Complaint
 
 
 def log_in(page: Page) -> Page:
-    page.locator("#password").fill(fake_api.PASSWORD)
+    page.locator("#password").fill(fake_world.PASSWORD)
     page.keyboard.press("Enter")
     expect(page.locator("#main h1")).to_be_visible()
     return page

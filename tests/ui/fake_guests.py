@@ -15,6 +15,8 @@ WIDTH, HEIGHT = 320, 200
 COLOUR = (40, 120, 200)
 """What the display shows, red, green, blue."""
 TICKET = "PVEVNC:5F000000::c2ln"
+CLOUD = ("ci", "ssh", "nameserver", "searchdomain", "ipconfig")
+"""What the settings that cloud-init is told begin with."""
 _WAITS = frozenset({"cores", "sockets", "cpu", "machine", "bios", "vga", "scsihw"})
 """Settings that a running guest takes at its next start."""
 
@@ -47,6 +49,8 @@ class Inside:
     """What the next start brings; ``None`` for what it takes away."""
     snapshots: list[Json] = field(default_factory=list)
     parent: str = ""
+    on_drive: Json = field(default_factory=dict)
+    """What cloud-init's drive says."""
 
     def change(self, form: Json, running: bool) -> None:
         """As PUT and POST of config."""
@@ -62,6 +66,8 @@ class Inside:
                 self._take(key)
 
     def _put(self, key: str, value: str) -> None:
+        if value.endswith(":cloudinit"):
+            value = f"{value.removesuffix(':cloudinit')}:1/vm-1-cloudinit.qcow2,media=cdrom"
         storage, _, rest = value.partition(":")
         size, _, options = rest.partition(",")
         if size.replace(".", "").isdigit():
@@ -75,6 +81,25 @@ class Inside:
         value = str(self.settings.pop(key, ""))
         if key.startswith(("scsi", "virtio", "sata", "ide")) and "media=cdrom" not in value:
             self.settings["unused0"] = value.partition(",")[0]
+
+    def cloud_rows(self) -> list[Json]:
+        """As GET of cloudinit: what the drive says, and what it will say once made anew."""
+        told = {key: value for key, value in self.settings.items() if key.startswith(CLOUD)}
+        told |= {"cipassword": "**********"} if "cipassword" in told else {}
+        rows: list[Json] = []
+        for key in sorted({*told, *self.on_drive}):
+            row: Json = {"key": key}
+            row |= {"value": self.on_drive[key]} if key in self.on_drive else {}
+            if key not in told:
+                row["delete"] = 1
+            elif told[key] != self.on_drive.get(key):
+                row["pending"] = told[key]
+            rows.append(row)
+        return rows
+
+    def renew_drive(self) -> None:
+        rows = self.cloud_rows()
+        self.on_drive = {r["key"]: r.get("pending", r.get("value")) for r in rows if "delete" not in r}
 
     def started(self) -> None:
         """What waited takes effect."""

@@ -177,7 +177,7 @@ class TestJoin:
         assert changes(server) == [("POST", "/cluster/config/join", form | links)]
 
     def test_a_token_stands_for_the_password(self, alone: Page, server: Any) -> None:
-        from fake_api import JOIN_TOKEN
+        from fake_world import JOIN_TOKEN
 
         dialog = press(alone, "Join Cluster")
         dialog.get_by_label("Join Information or token").fill(JOIN_TOKEN)
