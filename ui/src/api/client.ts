@@ -41,9 +41,18 @@ export function whenUnauthorized(listener: (reason: string) => void): void {
  * password is sent along, which may be what is wrong.
  */
 export async function call<T>(verb: Verb, path: string, parameters: Parameters = {}): Promise<T> {
+  return (await exchange(verb, path, parameters)).data as T;
+}
+
+/** Reads what stands beside the data of an answer too, as `call`. */
+export async function readWhole<Answer extends Body>(path: string): Promise<Answer> {
+  return (await exchange("GET", path, {})) as Answer;
+}
+
+async function exchange(verb: Verb, path: string, parameters: Parameters): Promise<Body> {
   const response = await send(verb, path, encode(parameters));
   const body = await readBody(response);
-  if (response.ok) return body.data as T;
+  if (response.ok) return body;
   const message = sentence(response, body);
   if (response.status === 401 && !SENDS_PASSWORD.test(path)) onUnauthorized(message);
   throw new ApiError(response.status, message, body.errors ?? {}, headOf(response, body));
@@ -75,7 +84,8 @@ function encode(parameters: Parameters): URLSearchParams {
   return form;
 }
 
-interface Body {
+/** What every answer is made of; lists may have more beside their data. */
+export interface Body {
   data?: unknown;
   message?: string;
   errors?: Record<string, string>;

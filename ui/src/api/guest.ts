@@ -94,6 +94,20 @@ export async function growDisk(node: string, vmid: number, disk: string, size: s
   return changed("PUT", `${guestPath(node, vmid)}/resize`, { disk, size });
 }
 
+/** Copies a disk to another storage, also while the guest runs; `delete`: the old volume goes. */
+export async function moveDisk(node: string, vmid: number, disk: string, wish: Settings): Promise<string> {
+  return changed("POST", `${guestPath(node, vmid)}/move_disk`, { disk, ...wish });
+}
+
+/** What cloud-init is told: as its drive says now, and what waits for the drive to be made anew. */
+export const useCloudInit = (node: string, vmid: number) => useGuest<PendingRow[]>("cloudinit", node, vmid, "cloudinit");
+
+/** Makes the guest's cloud-init drive anew. */
+export async function renewCloudInit(node: string, vmid: number): Promise<void> {
+  await call<null>("PUT", `${guestPath(node, vmid)}/cloudinit`);
+  void refreshAll();
+}
+
 export async function createGuest(node: string, settings: Settings): Promise<string> {
   return changed("POST", `${nodePath(node)}/qemu`, settings);
 }

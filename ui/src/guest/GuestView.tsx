@@ -20,6 +20,7 @@ import { ConfigTable } from "./ConfigTable";
 const RECENT = 6;
 const ConsoleTab = lazy(() => import("../console/ConsoleTab"));
 const HardwareTab = lazy(() => import("../hardware/HardwareTab"));
+const CloudInitTab = lazy(() => import("../cloudinit/CloudInitTab"));
 const OptionsTab = lazy(() => import("../options/OptionsTab"));
 const SnapshotsTab = lazy(() => import("../snapshots/SnapshotsTab"));
 
@@ -42,6 +43,7 @@ export function GuestView({ guest: listed, cluster, tab = "summary" }: Props) {
     summary: () => <Summary guest={guest} status={status.data} config={config} tasks={own.slice(0, RECENT)} />,
     console: () => <ConsoleTab guest={guest} config={config.data} />,
     hardware: () => <HardwareTab guest={guest} refused={refused} />,
+    cloudinit: () => <CloudInitTab guest={guest} refused={refused} />,
     options: () => <OptionsTab guest={guest} refused={refused} />,
     snapshots: () => <SnapshotsTab guest={guest} refused={refused} />,
     tasks: () => <TasksPanel tasks={own} none={t.guest.noTasks} />,

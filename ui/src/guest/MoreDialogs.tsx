@@ -2,6 +2,7 @@
 
 import { useEffect, useState } from "react";
 import { cloneGuest, destroyGuest, makeTemplate, nextId, useSnapshots } from "../api/guest";
+import { useResources } from "../api/live";
 import { StorageField } from "../hardware/drives";
 import { useText } from "../i18n/text";
 import { Dialog } from "../shell/Dialog";
@@ -76,7 +77,9 @@ export function CloneDialog({ guest, onClose }: Props) {
   const [full, setFull] = useState(!template);
   const [snapshot, setSnapshot] = useState("");
   const [storage, setStorage] = useState("");
-  const { errors, attempt, ...state } = useAttempt("newid", "name", "storage", "snapname", "full");
+  const [target, setTarget] = useState(guest.node);
+  const nodes = (useResources().data ?? []).filter((row) => row.type === "node" && row.status === "online").map((row) => row.node ?? "");
+  const { errors, attempt, ...state } = useAttempt("target", "newid", "name", "storage", "snapname", "full");
   useEffect(() => {
     void nextId().then((id) => setNewid((before) => (before === "" ? id : before)));
   }, []);
@@ -89,6 +92,7 @@ export function CloneDialog({ guest, onClose }: Props) {
           full: full ? 1 : 0,
           snapname: snapshot === "" ? undefined : snapshot,
           storage: full && storage !== "" ? storage : undefined,
+          target: target === guest.node ? undefined : target,
         }),
       );
       onClose();
@@ -104,6 +108,17 @@ export function CloneDialog({ guest, onClose }: Props) {
     >
       <Field id="newid" label="VM ID" numeric value={newid} onChange={setNewid} error={errors.newid} />
       <Field id="clonename" label={t.options.names.name} value={name} onChange={setName} error={errors.name} />
+      {nodes.length > 1 && (
+        <SelectField
+          id="target"
+          label={t.parts.cloneTarget}
+          value={target}
+          options={plain([...nodes].sort())}
+          onChange={setTarget}
+          hint={target === guest.node ? undefined : t.parts.cloneTargetText}
+          error={errors.target}
+        />
+      )}
       {template && <CheckField id="full" label={t.guest.full} description={t.guest.fullText} checked={full} onChange={setFull} />}
       {snapshots.length > 0 && (
         <SelectField

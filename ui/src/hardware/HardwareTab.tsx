@@ -9,14 +9,24 @@ import { Panel } from "../shell/parts";
 import type { Guest } from "../tree/model";
 import { describe } from "./describe";
 import { DeviceDialog, type Wanted } from "./DeviceDialog";
-import { hasDialog, partsOf, waits, type Kind, type Part } from "./model";
+import { MakeDialog, type Made } from "./MakeDialog";
+import { hasCloudInit, hasDialog, movable, partsOf, takenKeys, waits, type Kind, type Part } from "./model";
+import { MoveDialog } from "./MoveDialog";
 
 const ADDED: readonly Kind[] = ["disk", "cd", "nic", "serial"];
+/** What a guest has once at most, with the setting that says so. */
+const SINGLE: readonly (readonly [Made, string])[] = [
+  ["efi", "efidisk0"],
+  ["tpm", "tpmstate0"],
+  ["rng", "rng0"],
+];
 
 export default function HardwareTab({ guest, refused }: { guest: Guest; refused: string | undefined }) {
   const t = useText();
   const pending = usePending(guest.node, guest.vmid);
   const [wanted, setWanted] = useState<Wanted>();
+  const [making, setMaking] = useState<Made>();
+  const [moved, setMoved] = useState<{ disk: string; away: boolean }>();
   const [failure, setFailure] = useState<string>();
   if (pending.data === undefined) return pending.error && <Alert isInline variant="warning" title={pending.error.message} />;
   const rows: PendingRow[] = pending.data;
@@ -30,10 +40,17 @@ export default function HardwareTab({ guest, refused }: { guest: Guest; refused:
       setFailure((error as Error).message);
     }
   };
+  const taken = takenKeys(rows);
+  const made: Made[] = ["import", ...SINGLE.filter(([, key]) => !taken.includes(key)).map(([each]) => each)];
+  if (!hasCloudInit(rows)) made.push("cloudinit");
   return (
     <Panel
       title={t.tab.hardware}
-      aside={!fixed && <Add disabled={refused} onAdd={(kind) => setWanted({ does: "add", kind })} />}
+      aside={
+        !fixed && (
+          <Add disabled={refused} made={made} onAdd={(kind) => setWanted({ does: "add", kind })} onMake={setMaking} />
+        )
+      }
     >
       {failure && <Alert className="kv-failure" isInline variant="danger" role="alert" title={failure} />}
       {parts.some(waits) && <Alert isInline isPlain variant="info" title={t.hardware.waiting} />}
@@ -53,11 +70,14 @@ export default function HardwareTab({ guest, refused }: { guest: Guest; refused:
               refused={refused}
               fixed={fixed}
               onAsk={setWanted}
+              onMove={(away) => setMoved({ disk: part.key, away })}
               onRevert={() => void revert(part)}
             />
           ))}
         </tbody>
       </table>
+      {making && <MakeDialog guest={guest} rows={rows} what={making} onClose={() => setMaking(undefined)} />}
+      {moved && <MoveDialog guest={guest} {...moved} onClose={() => setMoved(undefined)} />}
       {wanted && <DeviceDialog guest={guest} rows={rows} wanted={wanted} onClose={() => setWanted(undefined)} />}
     </Panel>
   );
@@ -69,10 +89,12 @@ interface RowProps {
   /** nothing of it can be changed: a template */
   fixed: boolean;
   onAsk: (wanted: Wanted) => void;
+  /** to another storage, or `away` to another guest */
+  onMove: (away: boolean) => void;
   onRevert: () => void;
 }
 
-function Row({ part, refused, fixed, onAsk, onRevert }: RowProps) {
+function Row({ part, refused, fixed, onAsk, onMove, onRevert }: RowProps) {
   const t = useText();
   const { kind, key, now, then } = part;
   const name = t.hardware.kinds[kind];
@@ -95,7 +117,7 @@ function Row({ part, refused, fixed, onAsk, onRevert }: RowProps) {
               {t.hardware.revert}
             </Button>
           )}
-          {!fixed && <Acts part={part} refused={refused} label={`${name} ${single}`.trim()} onAsk={onAsk} />}
+          {!fixed && <Acts part={part} refused={refused} label={`${name} ${single}`.trim()} onAsk={onAsk} onMove={onMove} />}
         </span>
       </td>
     </tr>
@@ -109,9 +131,10 @@ interface ActsProps {
   refused: string | undefined;
   label: string;
   onAsk: (wanted: Wanted) => void;
+  onMove: (away: boolean) => void;
 }
 
-function Acts({ part, refused, label, onAsk }: ActsProps) {
+function Acts({ part, refused, label, onAsk, onMove }: ActsProps) {
   const t = useText();
   const [open, setOpen] = useState(false);
   const { kind, then } = part;
@@ -146,12 +169,21 @@ function Acts({ part, refused, label, onAsk }: ActsProps) {
             {word}
           </DropdownItem>
         ))}
+        {(movable(part) || kind === "unused") && <DropdownItem onClick={() => onMove(false)}>{t.parts.move}</DropdownItem>}
+        {(kind === "disk" || kind === "unused") && <DropdownItem onClick={() => onMove(true)}>{t.parts.give}</DropdownItem>}
       </DropdownList>
     </Dropdown>
   );
 }
 
-function Add({ disabled, onAdd }: { disabled: string | undefined; onAdd: (kind: Kind) => void }) {
+interface AddProps {
+  disabled: string | undefined;
+  made: readonly Made[];
+  onAdd: (kind: Kind) => void;
+  onMake: (what: Made) => void;
+}
+
+function Add({ disabled, made, onAdd, onMake }: AddProps) {
   const t = useText();
   const [open, setOpen] = useState(false);
   return (
@@ -170,6 +202,11 @@ function Add({ disabled, onAdd }: { disabled: string | undefined; onAdd: (kind: 
         {ADDED.map((kind) => (
           <DropdownItem key={kind} onClick={() => onAdd(kind)}>
             {t.hardware.kinds[kind]}
+          </DropdownItem>
+        ))}
+        {made.map((what) => (
+          <DropdownItem key={what} onClick={() => onMake(what)}>
+            {t.parts.kinds[what]}
           </DropdownItem>
         ))}
       </DropdownList>

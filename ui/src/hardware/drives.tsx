@@ -1,5 +1,6 @@
 /** The fields of disks and CD drives, in the hardware's dialogs and in the wizard. */
 
+import { useState } from "react";
 import { useStorages, useVolumes, type StorageRow } from "../api/guest";
 import { printProperties, readProperties } from "../guest/properties";
 import { useLanguage } from "../i18n/text";
@@ -14,7 +15,7 @@ export const BUSES: readonly Option[] = [
   { value: "ide", label: "IDE" },
 ];
 const CACHES = ["none", "writeback", "writethrough", "directsync", "unsafe"];
-const FORMATS = ["qcow2", "raw", "vmdk"];
+export const FORMATS = ["qcow2", "raw", "vmdk"];
 
 export interface DiskWish {
   /** what it is on; empty for a new one */
@@ -188,5 +189,45 @@ function Images({ node, cd, onChange, error }: CdProps) {
       onChange={(volume) => onChange({ ...cd, volume })}
       error={error ?? volumes.error?.message ?? (volumes.data?.length === 0 ? t.hardware.noImage(cd.storage) : undefined)}
     />
+  );
+}
+
+interface ImportProps {
+  node: string;
+  value: string;
+  onChange: (volume: string) => void;
+  isDisabled?: boolean;
+}
+
+/** A disk image among what the node's storages hold to be imported. */
+export function ImportField({ node, value, onChange, isDisabled }: ImportProps) {
+  const { t, language } = useLanguage();
+  const storages = holding(useStorages(node).data, "import");
+  const [storage, setStorage] = useState("");
+  const chosen = storage === "" ? (storages[0]?.storage ?? "") : storage;
+  const images = (useVolumes(node, chosen || "local", "import").data ?? []).filter(({ volid }) => /\.(qcow2|raw|vmdk|img|vdi|vhdx)$/.test(volid));
+  return (
+    <>
+      {storages.length > 1 && (
+        <SelectField
+          id="import-storage"
+          label={t.parts.importStorage}
+          value={chosen}
+          options={storages.map((row) => ({ value: row.storage, label: row.storage }))}
+          onChange={setStorage}
+        />
+      )}
+      <SelectField
+        id="import"
+        label={t.hardware.image}
+        value={value}
+        isDisabled={isDisabled ?? false}
+        options={[
+          { value: "", label: images.length === 0 ? t.parts.noImport : t.hardware.choose },
+          ...images.map(({ volid, size }) => ({ value: volid, label: [volid, size !== undefined && bytes(size, language)].filter(Boolean).join(", ") })),
+        ]}
+        onChange={onChange}
+      />
+    </>
   );
 }

@@ -78,6 +78,16 @@ export function hasDialog(kind: Kind): boolean {
   return kind !== "other" && kind !== "serial" && kind !== "unused";
 }
 
+/** Whether its volume can go to another storage: disks, and what firmware and TPM keep. */
+export function movable(part: Part): boolean {
+  return part.kind === "disk" || /^(efidisk|tpmstate)0$/.test(part.key);
+}
+
+/** Whether it has a drive that cloud-init reads. */
+export function hasCloudInit(rows: readonly PendingRow[]): boolean {
+  return rows.some(({ key, value, pending }) => DRIVE.test(key) && /cloudinit/.test(String(pending ?? value ?? "")));
+}
+
 /** Every key of which there is something, also what only waits. */
 export function takenKeys(rows: readonly PendingRow[]): string[] {
   return rows.map(({ key }) => key);

@@ -1,5 +1,7 @@
 import { deCluster } from "./deCluster";
 import { deGuest } from "./deGuest";
+import { deNetwork } from "./deNetwork";
+import { deParts } from "./deParts";
 import type { Dictionary } from "./en";
 
 export const de: Dictionary = {
@@ -32,14 +34,18 @@ export const de: Dictionary = {
     cluster: "Cluster",
     guests: "Gäste",
     tasks: "Aufgaben",
+    network: "Netzwerk",
     shell: "Shell",
     console: "Konsole",
     hardware: "Hardware",
+    cloudinit: "Cloud-Init",
     options: "Optionen",
     snapshots: "Schnappschüsse",
   },
   ...deCluster,
   ...deGuest,
+  ...deNetwork,
+  ...deParts,
   login: {
     title: "Anmelden",
     username: "Benutzername",

@@ -1,5 +1,7 @@
 import { enCluster } from "./enCluster";
 import { enGuest } from "./enGuest";
+import { enNetwork } from "./enNetwork";
+import { enParts } from "./enParts";
 
 /** English, and the shape that every other language must have. */
 export const en = {
@@ -32,14 +34,18 @@ export const en = {
     cluster: "Cluster",
     guests: "Guests",
     tasks: "Tasks",
+    network: "Network",
     shell: "Shell",
     console: "Console",
     hardware: "Hardware",
+    cloudinit: "Cloud-Init",
     options: "Options",
     snapshots: "Snapshots",
   },
   ...enCluster,
   ...enGuest,
+  ...enNetwork,
+  ...enParts,
   login: {
     title: "Log in",
     username: "User name",

@@ -16,6 +16,7 @@ import { NodeIcon, StateText } from "../tree/icons";
 import { StoragesTable } from "./StoragesTable";
 import type { Node } from "../tree/model";
 
+const NetworkTab = lazy(() => import("../network/NetworkTab"));
 const TerminalConsole = lazy(async () => ({ default: (await import("../console/TerminalConsole")).TerminalConsole }));
 
 export function NodeView({ node, tab = "summary" }: { node: Node; tab?: Tab<"node"> }) {
@@ -37,6 +38,10 @@ export function NodeView({ node, tab = "summary" }: { node: Node; tab?: Tab<"nod
       {tab === "shell" ? (
         <Suspense fallback={<Spinner aria-label={t.loading} />}>
           <TerminalConsole path={nodePath(node.name)} label={node.name} />
+        </Suspense>
+      ) : tab === "network" ? (
+        <Suspense fallback={<Spinner aria-label={t.loading} />}>
+          <NetworkTab node={node.name} />
         </Suspense>
       ) : tab === "tasks" ? (
         <TasksPanel tasks={tasks.filter((task) => task.node === node.name)} none={t.nodeView.noTasks} />

@@ -5,8 +5,8 @@ import { useSyncExternalStore } from "react";
 /** The tabs of each kind of place, the first one first shown. A new tab: a word here, in `tab` of the dictionaries, and in its view. */
 export const TABS = {
   datacenter: ["summary", "cluster", "guests"],
-  node: ["summary", "shell", "tasks"],
-  guest: ["summary", "console", "hardware", "options", "snapshots", "tasks"],
+  node: ["summary", "network", "shell", "tasks"],
+  guest: ["summary", "console", "hardware", "cloudinit", "options", "snapshots", "tasks"],
 } as const;
 
 export type Tab<View extends keyof typeof TABS = keyof typeof TABS> = (typeof TABS)[View][number];

@@ -1,0 +1,67 @@
+import type { Shape } from "./en";
+import type { enParts } from "./enParts";
+
+/** Weitere Teile eines Gasts, Platten auf Reisen, Cloud-Init. */
+export const deParts: Shape<typeof enParts> = {
+  parts: {
+    kinds: {
+      import: "Eingelesene Platte",
+      efi: "EFI-Platte",
+      tpm: "TPM",
+      cloudinit: "Cloud-Init-Laufwerk",
+      rng: "Zufallszahlen",
+    },
+    texts: {
+      import: "Das Abbild wird in eine neue Platte des Gasts kopiert.",
+      efi: "Bewahrt, was sich UEFI-Firmware merkt: ihre Starteinträge und die Schlüssel von Secure Boot.",
+      tpm: "Ein TPM der Version 2.0 durch swtpm, dessen Zustand auf einem Datenspeicher liegt.",
+      cloudinit: "Eine CD, die dem Gast Benutzer, Schlüssel und Adressen nennt; welche, sagt der Reiter Cloud-Init.",
+      rng: "Der Gast bekommt Zufallszahlen vom Knoten.",
+    },
+    needsOvmf: "Sie wirkt, sobald die Firmware OVMF (UEFI) ist.",
+    keys: "Schlüssel von Secure Boot eingetragen",
+    keysText: "Die von Microsoft und den Distributionen; der Gast startet dann nur signierte Systeme.",
+    path: "Oder eine Datei des Knotens",
+    pathHint: "Ein absoluter Pfad; nur root darf einen nennen.",
+    importStorage: "Von Datenspeicher",
+    noImport: "kein Abbild zum Einlesen",
+    move: "Auf anderen Datenspeicher…",
+    moveOf: (disk) => `${disk} verlegen`,
+    moveWord: "Verlegen",
+    moveText: "Die Platte wird kopiert; ein laufender Gast läuft weiter.",
+    sameFormat: "wie bisher",
+    goes: "Altes Volume entfernen",
+    goesText: "Sonst bleibt es als unbenutzte Platte.",
+    give: "Anderem Gast geben…",
+    giveOf: (disk) => `${disk} einem anderen Gast geben`,
+    giveWord: "Geben",
+    giveText: "Das Volume wird umbenannt, nicht kopiert. Beide Gäste sind auf diesem Knoten.",
+    target: "Gast",
+    targetKey: "Dort als",
+    targetKeyHint: "Etwa scsi1 oder unused0.",
+    cloneTarget: "Knoten",
+    cloneTargetText: "Auf einem anderen Knoten müssen alle Platten auf gemeinsamen Datenspeichern liegen.",
+  },
+  cloudinit: {
+    renew: "Laufwerk neu erzeugen",
+    noDrive: "Der Gast hat kein Cloud-Init-Laufwerk: Fügen Sie eines unter Hardware hinzu. Was hier steht, bleibt bis dahin erhalten.",
+    old: "Hervorgehobenes steht noch nicht auf dem Laufwerk: Es wird durch den Knopf und beim nächsten Start des Gasts neu erzeugt.",
+    names: {
+      ciuser: "Benutzer",
+      cipassword: "Passwort",
+      sshkeys: "SSH-Schlüssel",
+      searchdomain: "DNS-Domain",
+      nameserver: "DNS-Server",
+      ciupgrade: "Pakete beim ersten Start aktualisieren",
+    },
+    hints: {
+      ciuser: "Ohne Angabe der des Abbilds, etwa debian.",
+      cipassword: "Wird als Hash aufbewahrt; leer entfernt es.",
+      sshkeys: "Ein öffentlicher Schlüssel je Zeile.",
+      nameserver: "Adressen, durch Leerzeichen getrennt; ohne Angabe die des Knotens.",
+      searchdomain: "Ohne Angabe die des Knotens.",
+    },
+    addressesOf: (card) => `Adressen von ${card}`,
+    ways: { none: "keine", dhcp: "DHCP", auto: "wie die Router sagen (SLAAC)", static: "fest" },
+  },
+};
