@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from command_lines import FACTS
 from pyroute2.netlink.exceptions import NetlinkError
 
-from kvorum.guests.config import Nic
+from kvorum.guests.config import GuestConfig, Nic
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine import wiring
 from kvorum.guests.machine.cable import Bridge, Cable, Carrier, cable
+from kvorum.guests.machine.commandline import Link, Wiring, command_line, nic_device, socket_names
+from kvorum.guests.machine.hotplug import _properties
 from kvorum.guests.machine.network import read_bridge
 
 AWARE = Bridge("vmbr0", vlan_aware=True, ports=("eno1", "tap100i0"))
@@ -99,6 +102,20 @@ def test_a_bridge_is_read_from_sysfs_also_from_a_kernel_without_vlans(tmp_path: 
     assert read_bridge("vmbr0", tmp_path).vlan_aware
     with pytest.raises(GuestError, match="bridge 'vmbr7' does not exist on this node"):
         read_bridge("vmbr7", tmp_path)
+
+
+def test_a_card_of_several_queues_has_as_many_descriptors_also_when_it_is_plugged() -> None:
+    config = GuestConfig.parse(100, "net0: virtio=BC:24:11:00:00:01,bridge=vmbr0,queues=2,mtu=1\n")
+    sockets = {name: 10 + index for index, name in enumerate(socket_names(config))}
+    link = Link((30, 31), (32, 33), mtu=9000)
+    line = command_line(config, FACTS, Wiring(sockets, links={"net0": link}))
+    assert "tap,id=net0,fds=30:31,vhost=on,vhostfds=32:33" in line
+    (device,) = [word for word in line if word.startswith("virtio-net-pci")]
+    assert "host_mtu=9000,mq=on,vectors=6" in device
+    plugged = _properties(nic_device("net0", config.nics["net0"], link))
+    assert (plugged["host_mtu"], plugged["mq"], plugged["vectors"]) == (9000, True, 6)
+    alone = command_line(config, FACTS, Wiring(sockets, links={"net0": Link((30,))}))
+    assert "tap,id=net0,fd=30" in alone and not [word for word in alone if "mq=on" in word]
 
 
 class Kernel:

@@ -168,6 +168,7 @@ ELSEWHERE = {
     "onboot": "started with the node", "startup": "the order of starts",
     "shares": "kept: memory is not moved between guests by itself",
     "spice_enhancements": "SPICE",
+    "usb0": "opened by the daemon and handed over: test_usb.py",
     "unused0": "a volume that is plugged nowhere",
     "vmstatestorage": "where a snapshot's memory goes",
 }  # fmt: skip
@@ -178,7 +179,6 @@ REFUSED = (
     "intel-tdx",
     "ivshmem",
     "parallel0",
-    "usb0",
     "virtiofs0",
 )
 """Hardware that a start refuses with a sentence."""

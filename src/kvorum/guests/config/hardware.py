@@ -163,16 +163,37 @@ _USB_ID = re.compile(r"(?:0x)?([0-9A-Fa-f]{4}):(?:0x)?([0-9A-Fa-f]{4})")
 _USB_PORT = re.compile(r"(\d+)-(\d+(?:\.\d+)*)")
 
 
-def check_usb(text: str) -> None:
-    """Check a USB device: of the host, by mapping, or SPICE's; raises ``ValueError``."""
-    parts = property_string.parse(text, "host")
-    known(parts, "usb", ("host", "mapping", "usb3"))
-    if ("host" in parts) == ("mapping" in parts):
-        raise ValueError(f"'{text}' needs either host or mapping")
-    host = parts.get("host", "spice")
-    if host.lower() != "spice" and not _USB_ID.fullmatch(host) and not _USB_PORT.fullmatch(host):
+@dataclass(frozen=True, slots=True)
+class Usb:
+    """A USB device: of the host (by ids or by port), by a mapping's name, or SPICE's."""
+
+    host: str
+    """As it was written."""
+    ids: str = ""
+    """``VENDOR:PRODUCT`` in lower-case hex."""
+    port: str = ""
+    """``BUS-PORT`` as sysfs names it."""
+    mapping: str = ""
+    spice: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Usb:
+        """Parse ``host=…,usb3=…`` or ``mapping=…``; raises ``ValueError``."""
+        parts = property_string.parse(text, "host")
+        known(parts, "usb", ("host", "mapping", "usb3"))
+        if ("host" in parts) == ("mapping" in parts):
+            raise ValueError(f"'{text}' needs either host or mapping")
+        property_string.boolean(parts.get("usb3", "0"))  # every port carries USB 3
+        if "mapping" in parts:
+            return cls("", mapping=parts["mapping"])
+        host = parts["host"]
+        if host.lower() == "spice":
+            return cls(host, spice=True)
+        if ids := _USB_ID.fullmatch(host):
+            return cls(host, ids=f"{ids[1]}:{ids[2]}".lower())
+        if _USB_PORT.fullmatch(host):
+            return cls(host, port=host)
         raise ValueError(f"host={host} is no device: write VENDOR:PRODUCT, BUS-PORT or spice")
-    property_string.boolean(parts.get("usb3", "0"))
 
 
 @dataclass(frozen=True, slots=True)

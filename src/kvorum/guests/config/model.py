@@ -11,11 +11,22 @@ from kvorum.guests.config import devices, options
 from kvorum.guests.config.devices import STATE_DISKS, Agent, Cpu, Disk, Machine, Nic, Vga
 from kvorum.guests.config.document import Document
 from kvorum.guests.config.drives import free_key, is_disk_key, kept_volumes, taken_up
-from kvorum.guests.config.hardware import Audio, NumaNode, Rng, Smbios, Startup, Watchdog, hotplug, numbers
+from kvorum.guests.config.hardware import (
+    Audio,
+    NumaNode,
+    Rng,
+    Smbios,
+    Startup,
+    Usb,
+    Watchdog,
+    hotplug,
+    numbers,
+)
 from kvorum.guests.config.pending import SECTION, Pending
 
 _NET_KEY = re.compile(r"net(\d+)")
 _NUMA_KEY = re.compile(r"numa\d+")
+_USB_KEY = re.compile(r"usb\d+")
 _SERIAL_KEY = re.compile(r"serial(\d+)")
 
 
@@ -180,6 +191,12 @@ class GuestConfig:
     def rng(self) -> Rng | None:
         """The generator of randomness."""
         return Rng.parse(self.settings["rng0"]) if "rng0" in self.settings else None
+
+    @property
+    def usbs(self) -> dict[str, Usb]:
+        """The USB devices by key, in their numbers' order."""
+        keys = sorted((key for key in self.settings if _USB_KEY.fullmatch(key)), key=lambda key: int(key[3:]))
+        return {key: Usb.parse(self.settings[key]) for key in keys}
 
     @property
     def watchdog(self) -> Watchdog | None:

@@ -211,14 +211,14 @@ _FAMILIES: dict[str, tuple[int, Option]] = {
     ),
     "serial": (4, pattern(r"socket|/dev/.+", "socket, or /dev/DEVICE")),
     "parallel": (3, pattern(r"/dev/parport\d+|/dev/usb/lp\d+", "/dev/parportN or /dev/usb/lpN")),
-    "usb": (14, Option(hardware.check_usb, "host=VENDOR:PRODUCT, host=BUS-PORT, mapping=NAME or spice")),
+    "usb": (14, Option(hardware.Usb.parse, "host=VENDOR:PRODUCT, host=BUS-PORT, mapping=NAME or spice")),
     "hostpci": (16, PROPERTIES),
     "numa": (8, Option(hardware.NumaNode.parse, "cpus=0-1,memory=MIB, then hostnodes=0,policy=bind")),
     "ipconfig": (32, Option(cloud.IpConfig.parse, "ip=ADDRESS/PREFIX or dhcp, gw=, ip6= (also auto), gw6=")),
     "virtiofs": (10, PROPERTIES),
 }
 
-_UNSUPPORTED = re.compile(r"amd-sev|hostpci\d+|hugepages|intel-tdx|ivshmem|parallel\d+|usb\d+|virtiofs\d+")
+_UNSUPPORTED = re.compile(r"amd-sev|hostpci\d+|hugepages|intel-tdx|ivshmem|parallel\d+|virtiofs\d+")
 
 
 def unsupported(key: str) -> bool:

@@ -15,6 +15,7 @@ from kvorum.guests.config import Disk, GuestConfig, Nic
 from kvorum.guests.config.devices import NIC_MODELS
 from kvorum.guests.config.options import unsupported
 from kvorum.guests.errors import GuestConfigError
+from kvorum.guests.machine import usb
 from kvorum.guests.machine.cpu import cpu_argument
 from kvorum.guests.machine.firmware import board, compact, platform, uefi
 from kvorum.guests.machine.iothreads import served_by, threads
@@ -106,6 +107,8 @@ class Wiring:
     links: Mapping[str, Link] = field(default_factory=dict)
     tpm_fd: int | None = None
     """QEMU's end of the line to the guest's swtpm; ``None``: no guest will run, its volumes are served."""
+    usb_fds: Mapping[str, int] = field(default_factory=dict)
+    """The host's USB devices by key, opened."""
 
 
 def socket_names(config: GuestConfig) -> tuple[str, ...]:
@@ -166,6 +169,7 @@ def command_line(
     arguments += _drives(config, wiring)
     arguments += _nics(config, wiring)
     arguments += peripherals(config, wiring.tpm_fd)
+    arguments += usb.arguments(config, wiring.usb_fds)
     if wiring.tpm_fd is None and (state := wiring.drives.get("tpmstate0")):
         arguments += ["-blockdev", compact(blockdev("tpmstate0", config.disks["tpmstate0"], state))]
     arguments += shlex.split(config.text("args"))

@@ -13,9 +13,10 @@ from kvorum.core.ids import VolumeId
 from kvorum.guests.config import Disk, GuestConfig, Nic
 from kvorum.guests.config.drives import is_cloudinit
 from kvorum.guests.errors import GuestConfigError, GuestError, QmpError, QmpLost, StartFailed
-from kvorum.guests.machine import tpm, trouble
+from kvorum.guests.machine import tpm, trouble, usb
 from kvorum.guests.machine.commandline import (
     Drive,
+    Link,
     NodeFacts,
     Wiring,
     accelerator,
@@ -168,6 +169,7 @@ class Workshop:
         drives = await self._drives(config)
         self.files.prepare()
         links = await self.launcher.open_links(config)
+        devices = {} if only_disks else await self._usb(config, links)
         sockets = self.files.listen(config.vmid, socket_names(config))
         begun: list[Process] = []
         try:
@@ -176,11 +178,11 @@ class Workshop:
             identity = self.launcher.identity(config.vmid)
             with tpm.line() as (ours, theirs):
                 has_tpm = "tpmstate0" in drives and not only_disks
-                wiring = Wiring(numbers, drives, links, ours.fileno() if has_tpm else None)
+                wiring = Wiring(numbers, drives, links, ours.fileno() if has_tpm else None, devices)
                 arguments = command_line(
                     config, self.facts, wiring, machine=machine, pinned=pinned, cpu=cpu, incoming=incoming
                 )
-                descriptors = [*numbers.values(), *taps]
+                descriptors = [*numbers.values(), *taps, *devices.values()]
                 if has_tpm:
                     descriptors.append(ours.fileno())
                     log, state = self.files.path(config.vmid, "tpm.log"), drives["tpmstate0"].path
@@ -193,6 +195,7 @@ class Workshop:
             raise
         finally:
             close_links(links)
+            usb.close_all(devices)
             for server in sockets.values():
                 server.close()
         try:
@@ -276,6 +279,14 @@ class Workshop:
         if 0 < target_mib < config.memory_mib and not incoming:
             await monitor.execute("balloon", {"value": target_mib << 20})
         return guest
+
+    async def _usb(self, config: GuestConfig, links: dict[str, Link]) -> dict[str, int]:
+        """The guest's USB devices, opened; without them its taps are closed again. Raises ``GuestError``."""
+        try:
+            return await asyncio.to_thread(usb.open_all, config)
+        except BaseException:
+            close_links(links)
+            raise
 
     async def _drives(self, config: GuestConfig) -> dict[str, Drive]:
         """Where each disk is here, given to the guest's uid; raises ``GuestError`` naming what is missing."""

@@ -50,9 +50,11 @@ _WHOLE = frozenset(
         "host_mtu",
         "num_queues",
         "num-queues",
+        "vectors",
         "wwn",
     }
 )
+_SWITCHES = frozenset({"mq"})
 
 
 class Way(Enum):
@@ -267,5 +269,5 @@ def _properties(device: str) -> dict[str, object]:
     properties: dict[str, object] = {"driver": driver}
     for pair in pairs:
         key, _, value = pair.partition("=")
-        properties[key] = int(value, 0) if key in _WHOLE else value
+        properties[key] = int(value, 0) if key in _WHOLE else value == "on" if key in _SWITCHES else value
     return properties

@@ -90,7 +90,7 @@ async def preconditions(ctx: Context, p: PreconditionParameters) -> dict[str, ob
             allowed.append(member.name)
     answer: dict[str, object] = {"running": manager.running(p.vmid) is not None, "local_disks": local}
     answer |= {
-        "local_resources": [],
+        "local_resources": [*config.usbs],
         "mapped-resources": [],
         "mapped-resource-info": {},
         "has-dbus-vmstate": False,

@@ -221,6 +221,11 @@ class Migration:
                 f"can't migrate VM {wish.vmid} while it runs: it has local disks ({', '.join(local)}); "
                 "use --with-local-disks to copy them along"
             )
+        if config.usbs and self._request.online:
+            raise GuestError(
+                f"can't migrate VM {wish.vmid} while it runs: {', '.join(config.usbs)} are devices of this "
+                "node; remove them first, or migrate it switched off"
+            )
         if config.template:
             await self._check_nothing_rests_on_it()
         kept = [v for v in tree.volumes(config) if not self._s.storages.of(v).capabilities.shared]
