@@ -94,7 +94,7 @@ def test_a_guest_is_made_started_looked_at_changed_and_removed(cluster: Cluster,
     press(page, "OK")
     expect(row(page, "Processors")).to_contain_text("3 (1 socket, 3 cores)")
     page.get_by_role("region", name="Hardware").get_by_role("button", name="Add").click()
-    page.get_by_role("menuitem", name="Disk").click()
+    page.get_by_role("menuitem", name="Disk", exact=True).click()
     page.locator("#storage").select_option("local")
     page.locator("#format").select_option("qcow2")
     page.locator("#gib").fill("0.1")

@@ -43,7 +43,7 @@ def choose(page: Page, part: str, what: str) -> None:
 
 def add(page: Page, what: str) -> None:
     page.get_by_role("region", name="Hardware").get_by_role("button", name="Add").click()
-    page.get_by_role("menuitem", name=what).click()
+    page.get_by_role("menuitem", name=what, exact=True).click()
 
 
 def press(page: Page, name: str) -> None:
