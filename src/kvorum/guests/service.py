@@ -82,18 +82,27 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         if isinstance(launcher, SystemLauncher):
             await asyncio.to_thread(_end_left_over)
         await _quietly("what was half-made", half_made.settle(), SETTLE_DEADLINE_S)
-        if store.membership.quorate:
-            # Before anybody is answered: a second try must not meet what the first has left.
+
+        async def settle() -> None:
             await _quietly("what was not finished", unfinished.settle_earlier(), SETTLE_DEADLINE_S)
             await _quietly("snapshots", snapshots.settle_earlier(), SETTLE_DEADLINE_S)
             await _quietly("suspensions", suspensions.settle_earlier(), SETTLE_DEADLINE_S)
             await _quietly("templates", templates.settle_earlier(), SETTLE_DEADLINE_S)
+
+        if store.membership.quorate:
+            # Before anybody is answered: a second try must not meet what the first has left.
+            await settle()
         unfinished.settle_later()
         snapshots.settle_later()
         suspensions.settle_later()
         stack.push_async_callback(manager.detach)
         stack.push_async_callback(incoming.close)
-        host = HostGuests(manager, services.get(TaskRunner), paths.run / "guests-at-boot")
+
+        async def settle_at_boot() -> None:
+            await settle()
+            await _quietly("guests that were on their way", recover_stopped(manager), SETTLE_DEADLINE_S)
+
+        host = HostGuests(manager, services.get(TaskRunner), paths.run / "guests-at-boot", settle_at_boot)
         services.add(HostGuests, host)
         stack.callback(host.leave)
         host.resume()

@@ -63,7 +63,11 @@ class World:
         self.ended: list[int] = []
 
     def daemon(self) -> HostGuests:
-        return HostGuests(self.manager, self.tasks, self.mark)  # type: ignore[arg-type]
+        return HostGuests(self.manager, self.tasks, self.mark, self.settle)  # type: ignore[arg-type]
+
+    async def settle(self) -> None:
+        await self.node.unfinished.settle_earlier()
+        await self.node.snapshots.settle_earlier()
 
     async def guest(self, vmid: int, text: str, node: str = "n1") -> None:
         await self.store.write(f"nodes/{node}/qemu-server/{vmid}.conf", f"memory: 64\n{text}")
@@ -138,6 +142,13 @@ async def test_without_quorum_nothing_starts_until_there_is_and_what_went_elsewh
     await world.store.transact([MakeDirectory("nodes/n2/qemu-server"), Rename(here, there)])
     await asyncio.wait_for(world.tasks.running[upid], DEADLINE_S)
     assert world.begun == [100]
+
+
+async def test_what_was_under_way_when_the_power_went_keeps_no_guest_off(world: World) -> None:
+    section = "[one]\nmemory: 64\nsnaptime: 1\nsnapstate: prepare\n"
+    await world.guest(100, f"lock: snapshot\nonboot: 1\n{section}")
+    said = await world.up()
+    assert world.begun == [100] and said.warnings == []
 
 
 async def test_quorum_that_does_not_come_is_said_with_what_to_do(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from kvorum.core.errors import DeadlineExceeded, KvorumError, NoQuorum
@@ -28,10 +29,14 @@ USER = "root@pam"
 class HostGuests:
     """What this node's guests do when their host comes up and goes down."""
 
-    def __init__(self, manager: GuestManager, tasks: TaskRunner, mark: Path) -> None:
+    def __init__(
+        self, manager: GuestManager, tasks: TaskRunner, mark: Path, settle: Callable[[], Awaitable[None]]
+    ) -> None:
         self._manager = manager
         self._tasks = tasks
         self._mark = mark
+        self._settle = settle
+        """Ends what was under way when the power went, whose locks would keep guests off."""
         self._coming_up = ""
         """The task that starts them, while it runs."""
         self._leaving = False
@@ -61,6 +66,7 @@ class HostGuests:
     async def _start(self, said: TaskLog) -> None:
         try:
             await self._quorum(said)
+            await self._settle()
             # Which are ours is known now: one may have been moved to another node while this one was off.
             registry = self._manager.registry
             vmids = [vmid for vmid in registry.vmids() if starts_at_boot(self._manager, vmid)]
