@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,6 +71,42 @@ def test_what_firmware_and_tpm_keep_goes_along(cluster: Cluster, guest: Maker) -
     assert {key: digest(cluster, "n3", vmid, key) for key in kept} == kept
     cluster.say("n3", "qm", "start", str(vmid))
     assert cluster.status("n3", vmid) == "running"
+
+
+@pytest.fixture
+def bt(cluster: Cluster) -> Iterator[str]:
+    """n1's btrfs, as a storage."""
+    cluster.say("n1", "pvesm", "add", "btrfs", "bt", "--path", "/mnt/btrfs", "--content", "images")
+    yield "bt"
+    cluster.say("n1", "pvesm", "remove", "bt")
+
+
+def test_firmware_and_tpm_go_back_with_the_guest(cluster: Cluster, bt: str, guest: Maker) -> None:
+    vmid = guest("n1", *UEFI, "--memory", "128", "--efidisk0", f"{bt}:1,efitype=4m",
+                 "--tpmstate0", f"{bt}:1,version=v2.0")  # fmt: skip
+    number, images = str(vmid), f"/mnt/btrfs/images/{vmid}"
+    cluster.say("n1", "qm", "start", number)
+    cluster.say("n1", "qm", "snapshot", number, "one", "--vmstate", "1")
+    cluster.say("n1", "qm", "snapshot", number, "two")
+    refused = cluster.fails("n1", "qm", "disk", "move", number, "tpmstate0", "local")
+    assert "can't move the TPM's state while VM" in refused
+    cluster.say("n1", "qm", "stop", number)
+    cluster.say("n1", "qm", "snapshot", number, "three")
+    sums = ("sh", "-c", f"sha256sum {images}/vm-{vmid}-disk-?/disk.raw")
+    then = cluster.say("n1", *sums)
+    assert then.count("disk.raw") == 2
+    each = f"for f in {images}/vm-{vmid}-disk-?/disk.raw"
+    spoil = f"{each}; do echo x | dd of=$f conv=notrunc status=none; done"
+    cluster.say("n1", "sh", "-c", spoil)
+    assert cluster.say("n1", *sums) != then
+    cluster.say("n1", "qm", "rollback", number, "three")
+    assert cluster.say("n1", *sums) == then
+
+    cluster.say("n1", "qm", "rollback", number, "one")
+    assert beside(cluster, "n1", vmid) == ["qemu-system-x86", "swtpm"]
+    assert "running" in cluster.say("n1", "qm", "monitor", number, "info status")
+    cluster.say("n1", "qm", "rollback", number, "two", "--start", "1")
+    assert "emulator" in cluster.say("n1", "qm", "monitor", number, "info tpm")
 
 
 def test_variables_in_qcow2_are_in_the_snapshot_and_a_raw_tpm_is_refused(
