@@ -21,6 +21,7 @@ import msgspec
 from kvorum.core import durable, notes
 from kvorum.core.errors import KvorumError
 from kvorum.core.ids import VolumeId
+from kvorum.guests.errors import GuestError
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.settling import keep_settling
 from kvorum.interface import TaskLog
@@ -65,8 +66,14 @@ class Undertaking:
         self.write(msgspec.structs.replace(self.note, volumes=volumes))
 
     def write(self, note: Note) -> None:
-        """Replace the note, and make it last. Blocks."""
-        durable.write(self.file, msgspec.json.encode(note))
+        """Replace the note, and make it last. Blocks; raises ``GuestError`` when this node's disk is full."""
+        try:
+            durable.write(self.file, msgspec.json.encode(note))
+        except OSError as error:
+            raise GuestError(
+                f"VM {note.vmid}: {note.purpose} can't be noted in '{self.file.parent}', and is not begun "
+                f"without: {error.strerror}"
+            ) from error
         self.note = note
 
 

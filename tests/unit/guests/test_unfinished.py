@@ -17,9 +17,11 @@ from guests_world import Lines, MemoryStore, Node
 from moments import around
 from stand_ins import Everything
 
+from kvorum.core import durable
 from kvorum.core.errors import Conflict, OutcomeUnknown
 from kvorum.core.ids import VolumeId
 from kvorum.guests.config import GuestConfig
+from kvorum.guests.errors import GuestError
 from kvorum.guests.methods import configuration
 from kvorum.guests.unfinished import Note, Undertaking, Unfinished
 from kvorum.interface import Context, Identity, Services, Work
@@ -300,3 +302,16 @@ def test_the_format_on_disk_stays_readable() -> None:
     old = b'{"vmid":100,"purpose":"create","volumes":["local:100/a.raw"],"created":true}'
     note = Note(vmid=100, purpose="create", volumes=("local:100/a.raw",), created=True)
     assert msgspec.json.decode(old, type=Note) == note
+
+
+async def test_what_can_not_be_noted_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path)
+    await world.setup()
+
+    def full(path: Path, data: bytes, mode: int = 0) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(durable, "write", full)
+    with pytest.raises(GuestError, match=r"VM 100: create can't be noted in .*: No space left on device"):
+        await world.do(configuration.create, {"scsi0": "local:1"})
+    assert world.config() is None and world.images == set()

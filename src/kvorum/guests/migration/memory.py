@@ -157,6 +157,11 @@ def _job(key: str) -> str:
     return f"mirror-{key}"
 
 
+def _drive(job: str) -> str:
+    """The disk that a job is about."""
+    return job.removeprefix(_job(""))
+
+
 def nbd_targets(answer: Answer, keys: Sequence[str]) -> dict[str, dict[str, object]]:
     """The target's exports as block nodes of ours, by disk."""
     server = {"type": "inet", "host": answer.address, "port": str(answer.disk_port)}
@@ -186,7 +191,7 @@ async def mirror_disks(
     """
     keys = list(targets)
     on = {key: await nodes.current(monitor, key) for key in keys}
-    async with monitor.listen("BLOCK_JOB_READY", "BLOCK_JOB_COMPLETED", "BLOCK_JOB_ERROR") as events:
+    async with monitor.listen("BLOCK_JOB_READY", "BLOCK_JOB_COMPLETED") as events:
         for key, target in targets.items():
             await monitor.execute("blockdev-add", {**target, "node-name": _job(key)})
             job: dict[str, object] = {"job-id": _job(key), "device": on[key], "target": _job(key)}
@@ -202,10 +207,9 @@ async def mirror_disks(
                 alive()
                 stall = _tell_disks(await monitor.execute("query-block-jobs"), log, stall)
                 continue
-            if event.name != "BLOCK_JOB_READY":
-                raise MigrationFailed(
-                    f"copying {event.data['device']} broke off: {event.data.get('error', 'I/O error')}"
-                )
+            if event.name == "BLOCK_JOB_COMPLETED":  # BLOCK_JOB_ERROR comes before, and does not say why
+                drive, why = _drive(event.data["device"]), event.data.get("error", "I/O error")
+                raise MigrationFailed(f"copying {drive} broke off: {why}")
             waiting.discard(event.data["device"])
     for key in keys:
         change = {"id": _job(key), "type": "mirror", "copy-mode": "write-blocking"}
@@ -217,15 +221,16 @@ async def mirror_disks(
 async def finish_disks(monitor: Monitor, keys: Sequence[str]) -> None:
     """The guest stands still: let the copies take the last writes and end. Raises ``MigrationFailed``."""
     waiting = {_job(key) for key in keys}
-    async with monitor.listen("BLOCK_JOB_COMPLETED", "BLOCK_JOB_ERROR") as events:
+    async with monitor.listen("BLOCK_JOB_COMPLETED") as events:
         for key in keys:
             await monitor.execute("block-job-cancel", {"device": _job(key), "force": False})
         async with asyncio.timeout(SWITCH_DEADLINE_S):
             while waiting:
                 event = await events.next()
-                if event.name == "BLOCK_JOB_ERROR" or "error" in event.data:
+                if "error" in event.data:
                     raise MigrationFailed(
-                        f"the last writes of {event.data['device']} did not reach the target"
+                        f"the last writes of {_drive(event.data['device'])} did not reach the target: "
+                        f"{event.data['error']}"
                     )
                 waiting.discard(event.data["device"])
     for key in keys:
