@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from test_migration import GUEST_OS, boot, wait_count
+from test_move_disk import path_of
+from test_snapshots import in_guest
 
 if TYPE_CHECKING:
     from lab_cluster import Cluster, Maker
@@ -129,3 +132,51 @@ def test_a_reserved_disk_takes_its_space_at_once_and_a_sparse_one_does_not(kinds
             kinds.say("n1", "pvesm", "free", f"zp:vm-8901-disk-{number}")
         kinds.say("n1", "pvesm", "remove", "thick")
     assert left(kinds, "n1", 8901) == []
+
+
+@pytest.mark.timeout(300)
+def test_a_real_guest_is_kept_goes_back_and_is_cloned_on_btrfs_and_zfs(kinds: Cluster, guest: Maker) -> None:
+    vmid = guest("n1", *GUEST_OS, "--agent", "1", "--virtio1", "bt:0.01", "--virtio2", "zp:0.01")
+    number, clones = str(vmid), ("8490", "8491")
+    boot(kinds, vmid)
+
+    def write(word: str) -> None:
+        in_guest(kinds, vmid, f"for d in b c; do echo {word} | dd of=/dev/vd$d conv=notrunc,fsync; done")
+
+    def read(of: int) -> str:
+        kinds.until("n1", f"qm guest cmd {of} ping", timeout_s=90)
+        return in_guest(kinds, of, "for d in b c; do dd if=/dev/vd$d bs=6 count=1 2>/dev/null; done")
+
+    def on_disk(of: int) -> str:
+        volumes = (f"bt:{of}/vm-{of}-disk-0.raw", f"zp:vm-{of}-disk-0")
+        return kinds.say("n1", "sh", "-c", "".join(f"head -c 6 {path_of(name)};" for name in volumes))
+
+    try:
+        kinds.until("n1", f"qm guest cmd {vmid} ping", timeout_s=60)
+        write("first")
+        kinds.say("n1", "qm", "snapshot", number, "one", "--vmstate", "1")
+        write("later")
+        kinds.say("n1", "qm", "snapshot", number, "two")
+        write("never")
+        assert "delete these first: two" in kinds.fails("n1", "qm", "rollback", number, "one")
+        kinds.say("n1", "qm", "rollback", number, "two")
+        assert on_disk(vmid) == "later\nlater\n"
+        kinds.say("n1", "qm", "delsnapshot", number, "two")
+        kinds.say("n1", "qm", "rollback", number, "one")
+        assert wait_count(kinds, "n1", vmid) > 0 and read(vmid) == "first\nfirst\n"
+        kinds.say("n1", "qm", "clone", number, clones[0], "--full", "1")
+        assert on_disk(int(clones[0])) == "first\nfirst\n"
+        kinds.say("n1", "qm", "stop", number)
+        kinds.say("n1", "qm", "delsnapshot", number, "one")
+        kinds.say("n1", "qm", "template", number)
+        kinds.say("n1", "qm", "clone", number, clones[1])
+        kinds.say("n1", "qm", "start", clones[1])
+        assert read(int(clones[1])) == "first\nfirst\n"
+        assert "rests on" in kinds.fails("n1", "qm", "destroy", number)
+    finally:
+        for clone in clones:
+            kinds.remove(int(clone))
+    kinds.say("n1", "qm", "destroy", number)
+    for each in (vmid, *map(int, clones)):
+        kinds.until("n1", f"! ls -d /mnt/btrfs/images/{each} /tank/*-{each}-* 2>/dev/null", 30)
+        assert left(kinds, "n1", each) == []
