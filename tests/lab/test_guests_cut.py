@@ -2,7 +2,7 @@
 guest whole: as before or as after, with what its disks held, unlocked; and nothing half-made stays.
 
 The points come from a rehearsal of each change. Which are cut comes from a seed that is printed:
-KVORUM_WALK_SEED replays one. Four in CI, every one with KVORUM_SOAK=1.
+KVORUM_WALK_SEED replays one. Three in CI, every one with KVORUM_SOAK=1.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from kvorum.lab import Lab
 
 SOAK = bool(os.environ.get("KVORUM_SOAK"))
-SEED = int(os.environ.get("KVORUM_WALK_SEED") or random.randrange(1 << 32))
+SEED = int(os.environ.get("KVORUM_WALK_SEED") or (random.randrange(1 << 32) if SOAK else 3))
 ONLY = os.environ.get("KVORUM_WALK_ONLY", "")
 """A part of the cases' names: only those are walked."""
-SAMPLED = 4
+SAMPLED = 3
 
 
 @pytest.fixture(scope="module")
