@@ -72,6 +72,10 @@ def test_a_local_disk_goes_along_only_when_asked(
 ) -> None:
     vmid = guest("n1", "--scsi0", "local:0.0625,format=qcow2", "--scsi1", f"{SHARED}:0.01")
     fill(cluster, vmid)
+    spare = f"/var/lib/vz/images/{vmid}/vm-{vmid}-disk-5.raw"
+    cluster.say("n1", "pvesm", "alloc", "local", str(vmid), f"vm-{vmid}-disk-5.raw", "4M")
+    cluster.say("n1", "qemu-io", "-f", "raw", "-c", "write -P 5 0 4M", spare)
+    cluster.say("n1", "qm", "rescan", "--vmid", str(vmid))
     cluster.say("n1", "qm", "start", str(vmid))
     pid = cluster.pid("n1", vmid)
     refused = cluster.fails("n1", "qm", "migrate", str(vmid), "n2", "--online", "1")
@@ -79,6 +83,10 @@ def test_a_local_disk_goes_along_only_when_asked(
     stays(cluster, vmid, pid, "n2")
     move("n1", vmid, "n2", "--with-local-disks", "1")
     assert cluster.traces("n1", vmid) == []
+    assert f"unused0: local:{vmid}/vm-{vmid}-disk-5.raw" in cluster.say("n2", "qm", "config", str(vmid))
+    assert "verification failed" not in cluster.say(
+        "n2", "qemu-io", "-f", "raw", "-c", "read -P 5 0 4M", spare
+    )
     cluster.say("n2", "qm", "stop", str(vmid))
     disk = f"/var/lib/vz/images/{vmid}/vm-{vmid}-disk-0.qcow2"
     read = cluster.say("n2", "qemu-io", "-f", "qcow2", "-c", "read -P 7 0 64M", disk)

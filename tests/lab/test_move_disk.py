@@ -153,6 +153,13 @@ def test_a_disk_is_given_to_another_guest_and_what_nobody_names_is_found(
     )
     moves.say("n1", "pvesm", "alloc", "bt", str(one), "", "1M")
     moves.say("n1", "pvesm", "alloc", "zp", str(one), "", "1M")
+    moves.say("n1", "pvesm", "alloc", "zp", "8998", "", "1M")
+    left = moves.say("n1", "qm", "disk", "leftovers")
+    assert left.count(f"of VM {one}, which does not name it") == 2, left
+    assert "'zp:vm-8998-disk-0' is of VM 8998, which does not exist" in left
+    said = moves.say("n1", "qm", "disk", "cleanup", "--orphans", "1")
+    assert "removed 'zp:vm-8998-disk-0'" in said and len(volumes(moves, one)) == 2
+    assert volumes(moves, 8998) == set()
     dry = moves.say("n1", "qm", "disk", "rescan", "--vmid", str(one), "--dryrun", "1")
     assert dry.count("found") == 2 and named(moves, one) == set()
     moves.say("n1", "qm", "rescan")
