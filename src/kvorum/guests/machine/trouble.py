@@ -1,8 +1,7 @@
 """Why QEMU has a guest stand still that was not asked to: a disk's storage is full, or fails. Pure.
 
-QEMU stops a guest at a write for which there is no room (``werror=enospc``, its default), and keeps the
-write: nothing is lost, and the guest goes on with it once there is room (QEMU's QMP reference,
-BLOCK_IO_ERROR).
+QEMU stops a guest at a write for which there is no room (``werror=enospc``, its default), and tries that
+write again when the guest goes on (QEMU's QMP reference, BLOCK_IO_ERROR).
 """
 
 from __future__ import annotations
@@ -42,4 +41,4 @@ def _sentence(config: GuestConfig, key: str, what: str) -> str:
     disk = config.disks.get(key)
     where = f"{key} ('{disk.file}')" if disk is not None else "one of its disks"
     mend = "make room on its storage" if what == "no room" else "look at its storage"
-    return f"{what} at {where}; nothing is lost: {mend}, then qm resume {config.vmid}"
+    return f"{what} at {where}; {mend}, then qm resume {config.vmid}"
