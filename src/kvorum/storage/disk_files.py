@@ -44,26 +44,34 @@ def rename(old: Path, new: Path) -> None:
         elif not new.exists():
             raise StorageError(f"'{old}' is not there any more")
         durable.sync_folder(new.parent)
-        durable.sync_folder(old.parent)
         with contextlib.suppress(OSError):
             old.parent.rmdir()
+        _make_removal_last(old)
     except OSError as error:
         raise StorageError(f"could not rename '{old}' to '{new}': {error.strerror}") from error
 
 
 def remove(path: Path, is_disk: bool) -> bool:
+    """Remove a file, with a disk also its folder if that is empty then; whether it was there."""
     there = True
     try:
-        path.unlink()
-        durable.sync_folder(path.parent)
-    except FileNotFoundError:
-        there = False
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            there = False
+        if is_disk:
+            # At once: a daemon that is killed while the removal is made to last leaves no empty folder.
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+        _make_removal_last(path)
     except OSError as error:
         raise StorageError(f"could not remove '{path}': {error.strerror}") from error
-    if is_disk:
-        with contextlib.suppress(OSError):
-            path.parent.rmdir()
     return there
+
+
+def _make_removal_last(path: Path) -> None:
+    folder = path.parent
+    durable.sync_folder(folder if folder.exists() else folder.parent)
 
 
 def make_passable(path: Path) -> None:
