@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from kvorum.core.paths import Paths
 
 pytestmark = pytest.mark.skipif(bool(store_face.unavailable()), reason=store_face.unavailable() or "-")
 
-_MNT_FORCE = 1
+_MNT_FORCE, _MNT_DETACH = 1, 2
 _DEADLINE_S = 20.0
 _DAEMON = """
 import asyncio, functools, pyfuse3, sys
@@ -48,7 +47,7 @@ _WRITE = "open(sys.argv[1] + '/one', 'w').write('x')\nopen(sys.argv[1] + '/other
 def paths(tmp_path: Path) -> Iterator[Paths]:
     paths = Paths.under(tmp_path)
     yield paths
-    while os.path.ismount(paths.etc_pve) and not ctypes.CDLL(None).umount2(bytes(paths.etc_pve), _MNT_FORCE):
+    while ctypes.CDLL(None).umount2(bytes(paths.etc_pve), _MNT_FORCE | _MNT_DETACH) == 0:
         pass
 
 
