@@ -5,6 +5,7 @@ import { Alert, Button, FormGroup, TextArea } from "@patternfly/react-core";
 import { renewCloudInit, setOptions, useCloudInit, usePending } from "../api/guest";
 import { hasCloudInit, settingsThen } from "../hardware/model";
 import { useText } from "../i18n/text";
+import { Setting, Settings, Waiting } from "../options/Settings";
 import { Dialog } from "../shell/Dialog";
 import { CheckField, SelectField } from "../shell/fields";
 import { Failure, Field, Help, useAttempt } from "../shell/form";
@@ -44,36 +45,19 @@ export default function CloudInitTab({ guest, refused }: { guest: Guest; refused
       <Failure text={failure} />
       {!present && <Alert isInline variant="info" title={t.cloudinit.noDrive} />}
       {present && isOld(drive.data) && <Alert isInline isPlain variant="info" title={t.cloudinit.old} />}
-      <table className="kv-table kv-parts">
-        <thead className="kv-sr">
-          <tr>
-            <th scope="col">{t.column.key}</th>
-            <th scope="col">{t.column.value}</th>
-            <th scope="col">{t.guest.actions}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {rowsOf(settings, present ? drive.data : []).map((row) => (
-            <tr key={row.key} data-waits={row.pending !== undefined || row.goes}>
-              <th scope="row">{label(row.key, t)}</th>
-              <td>
-                <Value row={row} />
-              </td>
-              <td className="kv-acts">
-                <Button
-                  variant="link"
-                  isInline
-                  isDisabled={disabled}
-                  aria-label={t.options.editOf(label(row.key, t))}
-                  onClick={() => setEdited(row.key)}
-                >
-                  {t.hardware.edit}
-                </Button>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+      <Settings>
+        {rowsOf(settings, present ? drive.data : []).map((row) => (
+          <Setting
+            key={row.key}
+            name={label(row.key, t)}
+            waits={row.pending !== undefined || row.goes}
+            isDisabled={disabled}
+            onEdit={() => setEdited(row.key)}
+          >
+            <Value row={row} />
+          </Setting>
+        ))}
+      </Settings>
       {edited && <EditDialog guest={guest} name={edited} settings={settings} onClose={() => setEdited(undefined)} />}
     </Panel>
   );
@@ -94,12 +78,7 @@ function Value({ row }: { row: CloudRow }) {
     return row.key === "sshkeys" ? keysInWords(value) : value;
   };
   if (row.pending === undefined && !row.goes) return <span>{word(row.value)}</span>;
-  return (
-    <>
-      <span className="kv-before">{word(row.value)}</span>
-      <span className="kv-after">{word(row.goes ? undefined : row.pending)}</span>
-    </>
-  );
+  return <Waiting now={word(row.value)} then={word(row.goes ? undefined : row.pending)} />;
 }
 
 interface EditProps {

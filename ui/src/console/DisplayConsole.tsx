@@ -1,10 +1,11 @@
 /** A guest's display by noVNC: the server scales nothing, the page fits it into the screen. */
 
-import { useCallback, useRef, useState } from "react";
-import { Button, Dropdown, DropdownItem, DropdownList, MenuToggle } from "@patternfly/react-core";
+import { useCallback, useRef } from "react";
+import { Button, DropdownItem } from "@patternfly/react-core";
 import type RFB from "@novnc/novnc";
 import { guestPath } from "../api/paths";
 import { useText } from "../i18n/text";
+import { Menu } from "../shell/Menu";
 import { KEYS, keysymOf } from "./keys";
 import { Screen } from "./Screen";
 import { askConsole, openSocket } from "./socket";
@@ -109,26 +110,13 @@ const WORDS: Readonly<Record<string, string>> = { Control: "Ctrl", Delete: "Del"
 
 function MoreKeys({ disabled, onPress }: { disabled: boolean; onPress: (keys: readonly string[]) => void }) {
   const t = useText();
-  const [open, setOpen] = useState(false);
   return (
-    <Dropdown
-      isOpen={open}
-      onOpenChange={setOpen}
-      onSelect={() => setOpen(false)}
-      popperProps={{ appendTo: "inline", position: "end" }}
-      toggle={(ref) => (
-        <MenuToggle ref={ref} size="sm" isExpanded={open} isDisabled={disabled} onClick={() => setOpen(!open)}>
-          {t.console.keys}
-        </MenuToggle>
-      )}
-    >
-      <DropdownList>
-        {COMBINATIONS.slice(1).map((keys) => (
-          <DropdownItem key={keys.join("-")} onClick={() => onPress(keys)}>
-            {keys.map((key) => WORDS[key] ?? key).join("-")}
-          </DropdownItem>
-        ))}
-      </DropdownList>
-    </Dropdown>
+    <Menu label={t.console.keys} isDisabled={disabled} isInline>
+      {COMBINATIONS.slice(1).map((keys) => (
+        <DropdownItem key={keys.join("-")} onClick={() => onPress(keys)}>
+          {keys.map((key) => WORDS[key] ?? key).join("-")}
+        </DropdownItem>
+      ))}
+    </Menu>
   );
 }

@@ -1,8 +1,8 @@
 /** The guest's buttons. One that cannot act says why. */
 
-import { useState } from "react";
-import { Button, Dropdown, DropdownItem, DropdownList, MenuToggle, Tooltip } from "@patternfly/react-core";
+import { Button, DropdownItem, Tooltip } from "@patternfly/react-core";
 import { useText } from "../i18n/text";
+import { Menu } from "../shell/Menu";
 import type { Cluster, Guest } from "../tree/model";
 import { choicesFor, type Choice } from "./choices";
 import { useDoing } from "./doing";
@@ -26,29 +26,16 @@ export function Actions({ guest, cluster }: { guest: Guest; cluster: Cluster }) 
 function More({ guest, cluster, refused }: { guest: Guest; cluster: Cluster; refused: string | undefined }) {
   const t = useText();
   const { begin } = useDoing();
-  const [open, setOpen] = useState(false);
   return (
-    <Dropdown
-      isOpen={open}
-      onOpenChange={setOpen}
-      onSelect={() => setOpen(false)}
-      popperProps={{ position: "end" }}
-      toggle={(ref) => (
-        <MenuToggle ref={ref} size="sm" isExpanded={open} isDisabled={refused !== undefined} onClick={() => setOpen(!open)}>
-          {t.guest.moreWord}
-        </MenuToggle>
-      )}
-    >
-      <DropdownList>
-        {choicesFor(guest, cluster)
-          .filter(({ more }) => more)
-          .map(({ action, fits }) => (
-            <DropdownItem key={action} isDisabled={!fits} isDanger={action === "remove"} onClick={() => begin(guest, action)}>
-              {t.guest[action]}
-            </DropdownItem>
-          ))}
-      </DropdownList>
-    </Dropdown>
+    <Menu label={t.guest.moreWord} isDisabled={refused !== undefined}>
+      {choicesFor(guest, cluster)
+        .filter(({ more }) => more)
+        .map(({ action, fits }) => (
+          <DropdownItem key={action} isDisabled={!fits} isDanger={action === "remove"} onClick={() => begin(guest, action)}>
+            {t.guest[action]}
+          </DropdownItem>
+        ))}
+    </Menu>
   );
 }
 

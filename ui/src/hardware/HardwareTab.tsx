@@ -1,10 +1,11 @@
 /** What a guest is made of: each part, what waits for the next start, and what can be done with it. */
 
 import { useState } from "react";
-import { Alert, Button, Dropdown, DropdownItem, DropdownList, MenuToggle } from "@patternfly/react-core";
-import EllipsisIcon from "@patternfly/react-icons/dist/esm/icons/ellipsis-v-icon";
+import { Alert, Button, DropdownItem } from "@patternfly/react-core";
 import { setOptions, usePending, type PendingRow } from "../api/guest";
 import { useText } from "../i18n/text";
+import { Settings } from "../options/Settings";
+import { Menu } from "../shell/Menu";
 import { Panel } from "../shell/parts";
 import type { Guest } from "../tree/model";
 import { describe } from "./describe";
@@ -54,28 +55,19 @@ export default function HardwareTab({ guest, refused }: { guest: Guest; refused:
     >
       {failure && <Alert className="kv-failure" isInline variant="danger" role="alert" title={failure} />}
       {parts.some(waits) && <Alert isInline isPlain variant="info" title={t.hardware.waiting} />}
-      <table className="kv-table kv-parts">
-        <thead className="kv-sr">
-          <tr>
-            <th scope="col">{t.column.key}</th>
-            <th scope="col">{t.column.value}</th>
-            <th scope="col">{t.guest.actions}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {parts.map((part) => (
-            <Row
-              key={part.key}
-              part={part}
-              refused={refused}
-              fixed={fixed}
-              onAsk={setWanted}
-              onMove={(away) => setMoved({ disk: part.key, away })}
-              onRevert={() => void revert(part)}
-            />
-          ))}
-        </tbody>
-      </table>
+      <Settings>
+        {parts.map((part) => (
+          <Row
+            key={part.key}
+            part={part}
+            refused={refused}
+            fixed={fixed}
+            onAsk={setWanted}
+            onMove={(away) => setMoved({ disk: part.key, away })}
+            onRevert={() => void revert(part)}
+          />
+        ))}
+      </Settings>
       {making && <MakeDialog guest={guest} rows={rows} what={making} onClose={() => setMaking(undefined)} />}
       {moved && <MoveDialog guest={guest} {...moved} onClose={() => setMoved(undefined)} />}
       {wanted && <DeviceDialog guest={guest} rows={rows} wanted={wanted} onClose={() => setWanted(undefined)} />}
@@ -136,7 +128,6 @@ interface ActsProps {
 
 function Acts({ part, refused, label, onAsk, onMove }: ActsProps) {
   const t = useText();
-  const [open, setOpen] = useState(false);
   const { kind, then } = part;
   if (then === undefined) return null;
   const items: [Wanted["does"], string][] = [];
@@ -145,34 +136,15 @@ function Acts({ part, refused, label, onAsk, onMove }: ActsProps) {
   else if (kind === "unused") items.push(["attach", t.hardware.attach], ["remove", t.hardware.destroy]);
   else if (DEVICES.has(kind)) items.push(["remove", t.hardware.remove]);
   return (
-    <Dropdown
-      isOpen={open}
-      onOpenChange={setOpen}
-      onSelect={() => setOpen(false)}
-      popperProps={{ position: "end" }}
-      toggle={(ref) => (
-        <MenuToggle
-          ref={ref}
-          size="sm"
-          variant="plain"
-          isExpanded={open}
-          isDisabled={refused !== undefined}
-          aria-label={t.guest.actionsOf(label)}
-          icon={<EllipsisIcon />}
-          onClick={() => setOpen(!open)}
-        />
-      )}
-    >
-      <DropdownList>
-        {items.map(([does, word]) => (
-          <DropdownItem key={does} onClick={() => onAsk({ does, kind, part })} isDanger={does === "remove" && kind === "unused"}>
-            {word}
-          </DropdownItem>
-        ))}
-        {(movable(part) || kind === "unused") && <DropdownItem onClick={() => onMove(false)}>{t.parts.move}</DropdownItem>}
-        {(kind === "disk" || kind === "unused") && <DropdownItem onClick={() => onMove(true)}>{t.parts.give}</DropdownItem>}
-      </DropdownList>
-    </Dropdown>
+    <Menu look="dots" label={t.guest.actionsOf(label)} isDisabled={refused !== undefined}>
+      {items.map(([does, word]) => (
+        <DropdownItem key={does} onClick={() => onAsk({ does, kind, part })} isDanger={does === "remove" && kind === "unused"}>
+          {word}
+        </DropdownItem>
+      ))}
+      {(movable(part) || kind === "unused") && <DropdownItem onClick={() => onMove(false)}>{t.parts.move}</DropdownItem>}
+      {(kind === "disk" || kind === "unused") && <DropdownItem onClick={() => onMove(true)}>{t.parts.give}</DropdownItem>}
+    </Menu>
   );
 }
 
@@ -185,31 +157,18 @@ interface AddProps {
 
 function Add({ disabled, made, onAdd, onMake }: AddProps) {
   const t = useText();
-  const [open, setOpen] = useState(false);
   return (
-    <Dropdown
-      isOpen={open}
-      onOpenChange={setOpen}
-      onSelect={() => setOpen(false)}
-      popperProps={{ position: "end" }}
-      toggle={(ref) => (
-        <MenuToggle ref={ref} size="sm" variant="secondary" isExpanded={open} isDisabled={disabled !== undefined} onClick={() => setOpen(!open)}>
-          {t.hardware.add}
-        </MenuToggle>
-      )}
-    >
-      <DropdownList>
-        {ADDED.map((kind) => (
-          <DropdownItem key={kind} onClick={() => onAdd(kind)}>
-            {t.hardware.kinds[kind]}
-          </DropdownItem>
-        ))}
-        {made.map((what) => (
-          <DropdownItem key={what} onClick={() => onMake(what)}>
-            {t.parts.kinds[what]}
-          </DropdownItem>
-        ))}
-      </DropdownList>
-    </Dropdown>
+    <Menu look="secondary" label={t.hardware.add} isDisabled={disabled !== undefined}>
+      {ADDED.map((kind) => (
+        <DropdownItem key={kind} onClick={() => onAdd(kind)}>
+          {t.hardware.kinds[kind]}
+        </DropdownItem>
+      ))}
+      {made.map((what) => (
+        <DropdownItem key={what} onClick={() => onMake(what)}>
+          {t.parts.kinds[what]}
+        </DropdownItem>
+      ))}
+    </Menu>
   );
 }

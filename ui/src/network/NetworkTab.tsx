@@ -1,8 +1,7 @@
 /** A node's interfaces as they will be, what waits to be applied, and the way there and back. */
 
 import { useState } from "react";
-import { Alert, Button, Dropdown, DropdownItem, DropdownList, MenuToggle, Spinner } from "@patternfly/react-core";
-import EllipsisIcon from "@patternfly/react-icons/dist/esm/icons/ellipsis-v-icon";
+import { Alert, Button, DropdownItem, Spinner } from "@patternfly/react-core";
 import {
   applyNetwork,
   confirmNetwork,
@@ -14,6 +13,7 @@ import {
 import { useText } from "../i18n/text";
 import { Dialog } from "../shell/Dialog";
 import { Failure, useAttempt } from "../shell/form";
+import { Menu } from "../shell/Menu";
 import { Panel } from "../shell/parts";
 import { useTaskFocus } from "../tasks/focus";
 import { InterfaceDialog } from "./InterfaceDialog";
@@ -138,56 +138,24 @@ function Interfaces({ rows, onAsk }: { rows: readonly InterfaceRow[]; onAsk: (as
 
 function Acts({ row, onAsk }: { row: InterfaceRow; onAsk: (asked: Asked) => void }) {
   const t = useText();
-  const [open, setOpen] = useState(false);
   return (
-    <Dropdown
-      isOpen={open}
-      onOpenChange={setOpen}
-      onSelect={() => setOpen(false)}
-      popperProps={{ position: "end" }}
-      toggle={(ref) => (
-        <MenuToggle
-          ref={ref}
-          size="sm"
-          variant="plain"
-          isExpanded={open}
-          aria-label={t.network.actionsOf(row.iface)}
-          icon={<EllipsisIcon />}
-          onClick={() => setOpen(!open)}
-        />
-      )}
-    >
-      <DropdownList>
-        <DropdownItem onClick={() => onAsk({ does: "edit", row })}>{t.network.edit}</DropdownItem>
-        <DropdownItem onClick={() => onAsk({ does: "remove", row })}>{t.network.remove}</DropdownItem>
-      </DropdownList>
-    </Dropdown>
+    <Menu look="dots" label={t.network.actionsOf(row.iface)}>
+      <DropdownItem onClick={() => onAsk({ does: "edit", row })}>{t.network.edit}</DropdownItem>
+      <DropdownItem onClick={() => onAsk({ does: "remove", row })}>{t.network.remove}</DropdownItem>
+    </Menu>
   );
 }
 
 function Create({ onMake }: { onMake: (type: Made) => void }) {
   const t = useText();
-  const [open, setOpen] = useState(false);
   return (
-    <Dropdown
-      isOpen={open}
-      onOpenChange={setOpen}
-      onSelect={() => setOpen(false)}
-      popperProps={{ position: "end" }}
-      toggle={(ref) => (
-        <MenuToggle ref={ref} size="sm" variant="secondary" isExpanded={open} onClick={() => setOpen(!open)}>
-          {t.network.create}
-        </MenuToggle>
-      )}
-    >
-      <DropdownList>
-        {MADE.map((type) => (
-          <DropdownItem key={type} onClick={() => onMake(type)}>
-            {t.network.types[type]}
-          </DropdownItem>
-        ))}
-      </DropdownList>
-    </Dropdown>
+    <Menu look="secondary" label={t.network.create}>
+      {MADE.map((type) => (
+        <DropdownItem key={type} onClick={() => onMake(type)}>
+          {t.network.types[type]}
+        </DropdownItem>
+      ))}
+    </Menu>
   );
 }
 

@@ -11,6 +11,7 @@ import { Field, Help, useAttempt } from "../shell/form";
 import { Panel } from "../shell/parts";
 import type { Guest } from "../tree/model";
 import { bootDevices, bootOrder, isOn, OPTIONS, turned, type OptionKey, type OptionRow } from "./model";
+import { Setting, Settings, Waiting } from "./Settings";
 
 export default function OptionsTab({ guest, refused }: { guest: Guest; refused: string | undefined }) {
   const t = useText();
@@ -21,36 +22,18 @@ export default function OptionsTab({ guest, refused }: { guest: Guest; refused: 
   const then = settingsThen(pending.data);
   return (
     <Panel title={t.tab.options}>
-      <table className="kv-table kv-parts">
-        <thead className="kv-sr">
-          <tr>
-            <th scope="col">{t.column.key}</th>
-            <th scope="col">{t.column.value}</th>
-            <th scope="col">{t.guest.actions}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {OPTIONS.map((option) => (
-            <tr key={option.key}>
-              <th scope="row">{t.options.names[option.key]}</th>
-              <td>
-                <Value option={option} row={rows.get(option.key)} />
-              </td>
-              <td className="kv-acts">
-                <Button
-                  variant="link"
-                  isInline
-                  isDisabled={refused !== undefined}
-                  aria-label={t.options.editOf(t.options.names[option.key])}
-                  onClick={() => setEdited(option.key)}
-                >
-                  {t.hardware.edit}
-                </Button>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+      <Settings>
+        {OPTIONS.map((option) => (
+          <Setting
+            key={option.key}
+            name={t.options.names[option.key]}
+            isDisabled={refused !== undefined}
+            onEdit={() => setEdited(option.key)}
+          >
+            <Value option={option} row={rows.get(option.key)} />
+          </Setting>
+        ))}
+      </Settings>
       {edited && <OptionDialog guest={guest} name={edited} settings={then} onClose={() => setEdited(undefined)} />}
     </Panel>
   );
@@ -65,12 +48,7 @@ function Value({ option, row }: { option: OptionRow; row: PendingRow | undefined
     return text === undefined || text.trim() === "" ? "–" : text.trim();
   };
   if (row?.pending === undefined && !row?.delete) return <span className="kv-notes">{word(row?.value)}</span>;
-  return (
-    <>
-      <span className="kv-before">{word(row.value)}</span>
-      <span className="kv-after">{word(row.delete ? undefined : row.pending)}</span>
-    </>
-  );
+  return <Waiting now={word(row.value)} then={word(row.delete ? undefined : row.pending)} />;
 }
 
 interface DialogProps {
