@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from kvorum.core import durable
 from kvorum.core.errors import KvorumError, ParameterError
 
 MAX_BYTES = 1 << 20
@@ -147,7 +148,7 @@ class HostFiles:
                     raise
                 file.write_text(text, encoding="utf-8")
                 beside.unlink()
-            _sync(file.parent)
+            durable.sync_folder(file.parent)
         except OSError as error:
             beside.unlink(missing_ok=True)
             raise _refused(name, error) from error
@@ -157,7 +158,7 @@ class HostFiles:
         file = self.etc / name
         try:
             file.unlink()
-            _sync(file.parent)
+            durable.sync_folder(file.parent)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -167,15 +168,6 @@ class HostFiles:
 def digest(text: str) -> str:
     """SHA-1 of a text in hex: the API's ``digest``, an optimistic lock and no secret."""
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    """Have the folder's entries on disk, so that a power cut leaves no later change without the earlier."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refused(name: str, error: OSError) -> KvorumError:
