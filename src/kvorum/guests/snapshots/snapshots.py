@@ -8,7 +8,6 @@ can't be undone, are done to their end: at once, by the next daemon, or as soon 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 import uuid
 
@@ -17,24 +16,18 @@ import msgspec
 from kvorum.core.errors import KvorumError
 from kvorum.core.ids import VolumeId
 from kvorum.guests.config import GuestConfig
-from kvorum.guests.errors import GuestError, GuestLocked
-from kvorum.guests.machine.cpu import cpu_argument
+from kvorum.guests.errors import GuestError
 from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.manager import GuestManager
-from kvorum.guests.settling import keep_settling, quiet, to_its_end
+from kvorum.guests.settling import alive, keep_settling, quiet, settle_each, to_its_end
 from kvorum.guests.snapshots import memory, tree
 from kvorum.guests.snapshots.disks import Disks
-from kvorum.guests.snapshots.memory import Saving
-from kvorum.guests.snapshots.standstill import Standstill, insist
-from kvorum.guests.snapshots.state_volume import make_state
+from kvorum.guests.snapshots.standstill import Standstill
+from kvorum.guests.snapshots.state_volume import begin_qemu, kept_in, make_state, saving
 from kvorum.guests.snapshots.tree import Snapshot, Step
 from kvorum.guests.unfinished import DaemonLog, Undertaking, Unfinished
 from kvorum.interface import TaskLog
 from kvorum.storage import Storages, make_last
-
-log = logging.getLogger(__name__)
-
-QEMU_END_S = 5.0
 
 
 class Snapshots:
@@ -114,31 +107,20 @@ class Snapshots:
         self, guest: RunningGuest, config: GuestConfig, name: str, under_way: Undertaking, log: TaskLog
     ) -> dict[str, str]:
         """Memory first, while the guest runs; its last pages and the disks while it stands still."""
-        workshop = self._manager.workshop
-        volume = await make_state(self._storages, config, name, under_way.reserving)
-        log.line(f"saving the memory of VM {guest.vmid} to '{volume}'")
-        path = self._storages.of(volume).path(volume)
-        await asyncio.to_thread(workshop.launcher.own, guest.vmid, path)
-        saving, disks = Saving(guest.monitor, log), Disks(self._storages, guest.vmid, guest)
+        volume, path = await make_state(self._manager, self._storages, config, name, under_way.reserving, log)
+        disks = Disks(self._storages, guest.vmid, guest)
         began = time.monotonic()
-        async with Standstill(self._manager, guest, log):
-            try:
-                await saving.until_still(path)
-                still_at = time.monotonic()
-                await disks.take(tree.disks(config), name)
-                await saving.finish()
-            finally:
-                await to_its_end(quiet(insist(lambda: memory.give_up(guest.monitor)), log))
+        async with Standstill(self._manager, guest, log), saving(guest, log) as saver:
+            await saver.until_still(path)
+            still_at = time.monotonic()
+            await disks.take(tree.disks(config), name)
+            await saver.finish()
         log.line(
             f"memory saved in {time.monotonic() - began:.1f} s, the guest stood still for "
             f"{(time.monotonic() - still_at) * 1000:.0f} ms of it"
         )
         await asyncio.to_thread(make_last, path)
-        return {
-            "vmstate": str(volume),
-            "runningmachine": guest.record.machine,
-            "runningcpu": cpu_argument(config, guest.record.accelerator),
-        }
+        return kept_in(volume, guest, config)
 
     # Going back
 
@@ -197,14 +179,12 @@ class Snapshots:
         workshop = self._manager.workshop
         path = self._storages.of(volume).path(volume)
         await asyncio.to_thread(workshop.launcher.own, config.vmid, path)
-        guest = await workshop.start(
+        guest = await begin_qemu(
+            self._manager,
             config,
-            machine=found.settings.get("runningmachine", ""),
-            cpu=found.settings.get("runningcpu", ""),
-            incoming=True,
+            found.settings.get("runningmachine", ""),
+            found.settings.get("runningcpu", ""),
         )
-        workshop.note(guest, msgspec.structs.replace(guest.record, incoming=False, standing=True))
-        self._manager.adopt(guest)
         try:
             await memory.load(guest.monitor, path, config.memory_mib, log.line)
             await guest.resume()
@@ -270,17 +250,13 @@ class Snapshots:
 
     async def settle_earlier(self, said: TaskLog | None = None) -> None:
         """Undo or finish what an earlier daemon, or a failure of before, has left; while there is quorum."""
-        for vmid in self._registry.vmids():
-            try:
-                if not any(each.step for each in tree.snapshots(self._registry.config(vmid)).values()):
-                    continue
-                async with self._manager.exclusive(vmid, "clean up after a snapshot"):
-                    await self._settle(vmid, said or DaemonLog())
-            except GuestLocked:
-                continue  # it is under way
-            except KvorumError as error:
-                log.info("VM %d: its snapshots: %s", vmid, error)
-                self._left.set()
+        await settle_each(
+            self._manager,
+            self._left,
+            "a snapshot",
+            self._concerned,
+            lambda vmid: self._settle(vmid, said or DaemonLog()),
+        )
 
     def settle_later(self) -> None:
         """Have ``keep_settling`` look at what there is, when there is quorum."""
@@ -290,11 +266,12 @@ class Snapshots:
         """Try again what could not be settled: when there is quorum, and every minute."""
         await keep_settling(self._store, self._left, self.settle_earlier)
 
+    def _concerned(self, vmid: int) -> bool:
+        return any(each.step for each in tree.snapshots(self._registry.config(vmid)).values())
+
     async def _settle(self, vmid: int, log: TaskLog) -> None:
         """Bring what is noted for one guest to its end. What can't be done now stays noted, and is said."""
-        guest = self._manager.running(vmid)
-        if guest is not None and guest.monitor.closed.is_set():
-            await guest.process.wait(QEMU_END_S)  # its disks are the storage's once it is gone
+        await alive(self._manager, vmid)  # its disks are the storage's once it is gone
         try:
             # Acknowledged after all that was sent before it: what is not here now never will be.
             await self._store.transact((), who="root@pam")

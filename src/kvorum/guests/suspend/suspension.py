@@ -8,33 +8,24 @@ it never runs on beside a memory that a later start would go on from.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-
-import msgspec
 
 from kvorum.core.errors import KvorumError
 from kvorum.guests import hooks
 from kvorum.guests.config import GuestConfig
-from kvorum.guests.errors import GuestError, GuestLocked
+from kvorum.guests.errors import GuestError
 from kvorum.guests.hooks import Phase
-from kvorum.guests.machine.cpu import cpu_argument
 from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.manager import GuestManager, Say
-from kvorum.guests.settling import keep_settling, quiet, to_its_end
+from kvorum.guests.settling import alive, keep_settling, quiet, settle_each, to_its_end
 from kvorum.guests.snapshots import memory
-from kvorum.guests.snapshots.memory import Saving
-from kvorum.guests.snapshots.standstill import Standstill, insist, let_go_on
-from kvorum.guests.snapshots.state_volume import make_state
+from kvorum.guests.snapshots.standstill import Standstill, let_go_on
+from kvorum.guests.snapshots.state_volume import begin_qemu, kept_in, make_state, saving
 from kvorum.guests.suspend import state
 from kvorum.guests.suspend.state import Left
 from kvorum.guests.unfinished import DaemonLog, Undertaking, Unfinished
 from kvorum.interface import TaskLog
 from kvorum.storage import Storages, make_last
-
-log = logging.getLogger(__name__)
-
-QEMU_END_S = 5.0
 
 
 class Suspensions:
@@ -90,23 +81,16 @@ class Suspensions:
     ) -> dict[str, str]:
         """The guest's memory in a new volume, on disk for good; the guest stands still then."""
         name = time.strftime("suspend-%Y-%m-%d")
-        volume = await make_state(self._storages, config, name, under_way.reserving, storage)
-        log.line(f"saving the memory of VM {guest.vmid} to '{volume}'")
-        path = self._storages.of(volume).path(volume)
-        await asyncio.to_thread(self._manager.workshop.launcher.own, guest.vmid, path)
-        saving, began = Saving(guest.monitor, log), time.monotonic()
-        try:
-            await saving.until_still(path)
-            await saving.finish()
-        finally:
-            await to_its_end(quiet(insist(lambda: memory.give_up(guest.monitor)), log))
+        volume, path = await make_state(
+            self._manager, self._storages, config, name, under_way.reserving, log, storage
+        )
+        began = time.monotonic()
+        async with saving(guest, log) as saver:
+            await saver.until_still(path)
+            await saver.finish()
         await asyncio.to_thread(make_last, path)
         log.line(f"memory saved in {time.monotonic() - began:.1f} s")
-        return {
-            "vmstate": str(volume),
-            "runningmachine": guest.record.machine,
-            "runningcpu": cpu_argument(config, guest.record.accelerator),
-        }
+        return kept_in(volume, guest, config)
 
     async def wake(self, config: GuestConfig, say: Say) -> None:
         """Begin QEMU with the memory on disk, and let the guest go on from there; the volume goes.
@@ -114,7 +98,7 @@ class Suspensions:
         The caller holds the guest (``GuestManager.exclusive``). Raises ``KvorumError``; the guest lies on
         disk as before then.
         """
-        vmid, workshop = config.vmid, self._manager.workshop
+        vmid = config.vmid
         volume = state.need_memory(config)
         path = self._storages.of(volume).path(volume)
         if not await asyncio.to_thread(path.exists):
@@ -124,16 +108,11 @@ class Suspensions:
             )
         say(f"VM {vmid} goes on from '{volume}'")
         await hooks.run(self._storages, config, Phase.PRE_START, say)
-        await asyncio.to_thread(workshop.launcher.own, vmid, path)
+        await asyncio.to_thread(self._manager.workshop.launcher.own, vmid, path)
         async with self._unfinished.undertaking(vmid, "resume from disk", volumes=[volume]):
-            guest = await workshop.start(
-                config,
-                machine=config.text("runningmachine"),
-                cpu=config.text("runningcpu"),
-                incoming=True,
+            guest = await begin_qemu(
+                self._manager, config, config.text("runningmachine"), config.text("runningcpu")
             )
-            workshop.note(guest, msgspec.structs.replace(guest.record, incoming=False, standing=True))
-            self._manager.adopt(guest)
             after = state.awake(config)
             try:
                 await memory.load(guest.monitor, path, config.memory_mib, say)
@@ -164,17 +143,13 @@ class Suspensions:
 
     async def settle_earlier(self) -> None:
         """Settle what an earlier daemon, or a failure of before, has left; while there is quorum."""
-        for vmid in self._registry.vmids():
-            try:
-                if not self._concerned(vmid):
-                    continue
-                async with self._manager.exclusive(vmid, "clean up after a suspension"):
-                    await self._settle(vmid, DaemonLog())
-            except GuestLocked:
-                continue  # it is under way
-            except KvorumError as error:
-                log.info("VM %d: its suspension: %s", vmid, error)
-                self._left.set()
+        await settle_each(
+            self._manager,
+            self._left,
+            "a suspension",
+            self._concerned,
+            lambda vmid: self._settle(vmid, DaemonLog()),
+        )
 
     def settle_later(self) -> None:
         """Have ``keep_settling`` look at what there is, when there is quorum."""
@@ -200,7 +175,7 @@ class Suspensions:
             if not decided:
                 # Acknowledged after all that was sent before it: what is not here now never will be.
                 await self._store.transact((), who="root@pam")
-            config, guest = self._registry.config(vmid), await self._alive(vmid)
+            config, guest = self._registry.config(vmid), await alive(self._manager, vmid)
             status = None if guest is None else await guest.refresh()
             standing = guest is not None and guest.record.standing
             match state.left(config.lock, status, standing):
@@ -223,10 +198,3 @@ class Suspensions:
                 "it is tried again every minute"
             )
             self._left.set()
-
-    async def _alive(self, vmid: int) -> RunningGuest | None:
-        """The guest's QEMU; one whose connection is gone is waited for a moment, until it is gone too."""
-        guest = self._manager.running(vmid)
-        if guest is not None and guest.monitor.closed.is_set():
-            await guest.process.wait(QEMU_END_S)
-        return self._manager.running(vmid) if guest is not None and not guest.process.ended.is_set() else None
