@@ -76,12 +76,7 @@ def _last_will(place: Path) -> Iterator[None]:
 
 def _abort(place: Path) -> None:
     """End the kernel's side of the mount, so that nothing hangs on it, and this daemon."""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields = line.split()
-        if fields[4] == str(place):
-            minor = fields[2].partition(":")[2]
-            with contextlib.suppress(OSError):  # the daemon's end closes it too
-                Path(f"/sys/fs/fuse/connections/{minor}/abort").write_text("1")
+    last_will.end_requests(str(place))
     os.kill(os.getpid(), signal.SIGTERM)
 
 
