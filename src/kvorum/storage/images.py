@@ -236,7 +236,7 @@ async def convert(
     try:
         async with _process(arguments) as process:
             assert process.stdout is not None and process.stderr is not None
-            errors = asyncio.create_task(process.stderr.read(_MAX_ERROR_BYTES))
+            errors = asyncio.create_task(_read_errors(process.stderr))
             try:
                 while chunk := await process.stdout.read(256):
                     for match in _PERCENT.finditer(chunk):
@@ -285,6 +285,14 @@ def _check(status: int, errors: bytes) -> None:
     if status:
         lines = errors.decode(errors="replace").strip().splitlines()
         raise _Failed(lines[-1] if lines else f"qemu-img ended with status {status}")
+
+
+async def _read_errors(stream: asyncio.StreamReader) -> bytes:
+    """The end of what a process says until it ends. It may say one line in several writes."""
+    errors = b""
+    while chunk := await stream.read(_MAX_ERROR_BYTES):
+        errors = (errors + chunk)[-_MAX_ERROR_BYTES:]
+    return errors
 
 
 @contextlib.asynccontextmanager

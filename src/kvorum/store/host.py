@@ -101,6 +101,7 @@ class Host:
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._requests = 0
         self._listeners: list[Callable[[Heard], None]] = []
+        self._silent = False
         self._values: dict[tuple[str, str], _Value] = {}
         self._broken = ""
         self._told_at = 0.0
@@ -147,12 +148,17 @@ class Host:
             self._loop.call_soon(self.feed, Moved(reason))
 
     async def run(self) -> None:
-        """Be a member of the group until cancelled, then leave, write what is queued and close."""
+        """Be a member of the group until cancelled, then leave, write what is queued and close.
+
+        Listeners hear nothing of this leaving: until the next store tells them otherwise, quorum is for them
+        what it was, and changes wait for that store.
+        """
         ticking = self._loop.create_task(self._tick())
         try:
             await self._group.run(self.feed)
         finally:
             ticking.cancel()
+            self._silent = True
             self.feed(Left("the store is stopping"))
             for future in self._waiting.values():
                 if not future.done():
@@ -290,6 +296,8 @@ class Host:
                 self._group.rejoin()
 
     def _tell(self, heard: Heard) -> None:
+        if self._silent:
+            return
         for listener in list(self._listeners):
             listener(heard)
 

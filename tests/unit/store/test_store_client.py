@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,25 @@ async def test_the_store_outlives_its_daemon(paths: Paths) -> None:
         assert client.names("") == ("d", "e", "nodes", "priv", "y")
         assert client.read("y") is not None and client.read("e/f") is None
         assert client.is_directory("d")
+
+
+async def test_a_change_waits_for_a_store_that_restarts(paths: Paths) -> None:
+    async with AsyncExitStack() as stack:
+        async with store(paths):
+            client = await stack.enter_async_context(StoreClient(paths.store_socket))
+            changes = client.watch_membership()
+            heard = [await anext(changes)]
+            watching = asyncio.ensure_future(anext(changes))
+        async with asyncio.timeout(10):
+            while client.connected:
+                await asyncio.sleep(0.01)
+        assert client.membership == heard[0] and heard[0].quorate and not watching.done()
+        change = asyncio.ensure_future(client.write("x", b"1"))
+        await asyncio.sleep(0)
+        async with store(paths):
+            await asyncio.wait_for(change, 10)
+            assert not watching.done() and client.membership.quorate
+        watching.cancel()
 
 
 async def test_a_failed_expectation_changes_nothing(paths: Paths) -> None:
