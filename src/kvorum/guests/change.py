@@ -8,7 +8,7 @@ guest that does not let a device go, leaves a change that waits for the next sta
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from kvorum.core.errors import KvorumError, ParameterError
 from kvorum.core.ids import VolumeId
@@ -39,6 +39,8 @@ class Wish:
     """Settings whose pending change is dropped."""
     destroy: bool = False
     """Destroy the volumes of the drives that go."""
+    rates_kib_s: Mapping[str, int] = field(default_factory=dict)
+    """How fast the drives that are filled from images are, by key; 0 and none: as it can."""
 
     def check(self) -> None:
         """Raises ``ParameterError`` for what contradicts itself."""
@@ -84,7 +86,9 @@ class Changes:
             async with self._unfinished.undertaking(
                 vmid, "change of the configuration", volumes=_volumes(config, going)
             ) as under_way:
-                made = await Making(self._storages, vmid, under_way, say).realise(wish.changes)
+                made = await Making(self._storages, vmid, under_way, say, wish.rates_kib_s).realise(
+                    wish.changes
+                )
                 wish = replace(wish, changes=made)
                 changed = staged(config, wish) if running else settled(config, wish)
                 await self._registry.replace(config, changed, who=who, digest=digest)

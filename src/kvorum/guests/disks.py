@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from kvorum.core.errors import ParameterError
 from kvorum.core.ids import VolumeId
@@ -78,13 +79,21 @@ def _random_mac(prefix: str) -> str:
 
 
 class Making:
-    """Volumes being made for a guest."""
+    """Volumes being made for a guest; ``rates_kib_s`` has, by the drive's key, how fast images are copied."""
 
-    def __init__(self, storages: Storages, vmid: int, under_way: Undertaking, log: Log) -> None:
+    def __init__(
+        self,
+        storages: Storages,
+        vmid: int,
+        under_way: Undertaking,
+        log: Log,
+        rates_kib_s: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self._storages = storages
         self._vmid = vmid
         self._under_way = under_way
         self._log = log
+        self._rates_kib_s = rates_kib_s
 
     async def realise(self, changes: Mapping[str, str]) -> dict[str, str]:
         """The settings with every new or imported disk made and every size filled in."""
@@ -106,7 +115,10 @@ class Making:
         size_gib = disk.new_size_gib
         if "import-from" in disk.options:
             source = await asyncio.to_thread(self._source, disk.options["import-from"])
-            made = await kind.import_disk(self._vmid, source, format, reserving=reserving)
+            rate_bytes_s = self._rates_kib_s.get(key, 0) * 1024
+            made = await kind.import_disk(
+                self._vmid, source, format, reserving=reserving, rate_bytes_s=rate_bytes_s
+            )
         elif size_gib is not None and key in STATE_DISKS:
             return await self._state(key, disk, kind)
         elif size_gib is not None:

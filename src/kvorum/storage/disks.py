@@ -81,6 +81,7 @@ class DiskStorage(StorageKind):
         format: str | None = None,
         progress: Progress = lambda fraction: None,
         reserving: Reserving = reserve_silently,
+        rate_bytes_s: int = 0,
     ) -> VolumeId:
         chosen = self._format(format)
         self._must_hold("images")
@@ -94,7 +95,7 @@ class DiskStorage(StorageKind):
         volume = await self._reserve(vmid, chosen, info.virtual_size, None, reserving)
         try:
             target = (*self._filling(), "-O", chosen, str(self.path(volume)))
-            await images.convert(source, info.format, target, progress=progress)
+            await images.convert(source, info.format, target, rate_bytes_s=rate_bytes_s, progress=progress)
             await asyncio.to_thread(images.make_last, self.path(volume))
         except BaseException:
             await self.free(volume)

@@ -302,8 +302,9 @@ class StorageKind(ABC):
         format: str | None = None,
         progress: Progress = lambda fraction: None,
         reserving: Reserving = reserve_silently,
+        rate_bytes_s: int = 0,
     ) -> VolumeId:
-        """Copy a disk image into a new volume of the guest.
+        """Copy a disk image into a new volume of the guest, not faster than ``rate_bytes_s`` (0: as it can).
 
         Raises ``NotADiskImage`` before anything is written. Cancelled or failed, it leaves nothing.
         """

@@ -1,4 +1,4 @@
-"""Clones, moves and migrations keep to the limits of storages and cluster, whatever their caller asks."""
+"""Clones, moves, migrations and imports keep to the limits of storages and cluster, whoever asks for more."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kvorum.guests.move.move import Mover
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import Caller, Identity, Router, Services, Work
 from kvorum.server import rooms
-from kvorum.storage import Storages
+from kvorum.storage import Storages, images
 
 ROUTER = Router(rooms.methods())
 ROOT, USER = Identity("root@pam"), Identity("kim@pve")
@@ -55,6 +55,27 @@ class Asked:
         await self.caller.call(match, who, pairs)
         await self.works[-1].run(guests_world.Lines())
         rate: int = self.wishes[-1].rate_kib_s
+        return rate
+
+    async def import_rate(self, path: str, who: Identity = ROOT, **given: str) -> int:
+        """KiB/s that qemu-img is asked for when a call imports an image."""
+        told: list[int] = []
+        real = images.convert
+
+        async def convert(*arguments: Any, rate_bytes_s: int, **options: Any) -> None:
+            told.append(rate_bytes_s // 1024)
+            await real(*arguments, **options)
+
+        verb, _, path = path.partition(" ")
+        match, pairs = ROUTER.match(verb, path), list(given.items())
+        self.caller.authorise(match, who, pairs)
+        before = len(self.works)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(images, "convert", convert)
+            await self.caller.call(match, who, pairs)
+            for work in self.works[before:]:
+                await work.run(guests_world.Lines())
+        (rate,) = told
         return rate
 
 
@@ -126,3 +147,54 @@ async def test_others_ask_for_less_alone(asked: Asked) -> None:
     assert await asked.rate("clone", USER, newid="200", full="1", storage="shared", bwlimit="0") == 300
     assert await asked.rate("move_disk", USER, disk="scsi0", storage="shared", bwlimit="9000") == 500
     assert await asked.rate("migrate", USER, target="n2", with_local_disks="1", bwlimit="50") == 50
+
+
+CREATE, CONFIG = "POST /nodes/n1/qemu", "/nodes/n1/qemu/101/config"
+IMPORT = "POST /kvorum/nodes/n1/qemu/101/import-disk"
+
+
+@pytest.fixture
+async def image(tmp_path: Path, asked: Asked) -> str:
+    """An image on the node's disk; in the storage ``shared`` lies another."""
+    config = asked.world.shared.read("storage.cfg")
+    assert config is not None
+    limited = config.text.replace("bwlimit clone=300", "bwlimit restore=700,clone=300")
+    limited = limited.replace("\tshared 1\n", "\tshared 1\n\tbwlimit restore=600\n")
+    await asked.world.shared.write("storage.cfg", limited)
+    await asked.world.nodes["n1"].storages.get("shared").allocate(100, 1 << 20, "raw")
+    path = tmp_path / "image.raw"
+    path.write_bytes(bytes(1 << 20))
+    return str(path)
+
+
+async def test_an_import_keeps_to_the_storage_s_limit_for_restores(asked: Asked, image: str) -> None:
+    disk = f"local:0,import-from={image}"
+    assert await asked.import_rate(CREATE, vmid="200", scsi0=disk) == 700
+    assert await asked.import_rate(f"PUT {CONFIG}", scsi0=disk) == 700
+    assert await asked.import_rate(f"POST {CONFIG}", scsi1=disk) == 700
+    assert await asked.import_rate(IMPORT, source=image, storage="local") == 700
+
+
+async def test_who_may_allocate_there_imports_as_fast_as_it_wants(asked: Asked, image: str) -> None:
+    disk = f"local:0,import-from={image}"
+    assert await asked.import_rate(CREATE, vmid="200", scsi0=disk, bwlimit="0") == 0
+    assert await asked.import_rate(CREATE, vmid="201", scsi0=disk, bwlimit="9000") == 9000
+    source = {"source": image, "storage": "local"}
+    assert await asked.import_rate(IMPORT, bwlimit="0", **source) == 0
+    assert await asked.import_rate(IMPORT, bwlimit="50", **source) == 50
+
+
+async def test_an_import_from_a_storage_keeps_to_its_limit_too(asked: Asked, image: str) -> None:
+    disk = "local:0,import-from=shared:100/vm-100-disk-0.raw"
+    assert await asked.import_rate(CREATE, USER, vmid="200", scsi0=disk) == 600
+    assert await asked.import_rate(CREATE, USER, vmid="201", scsi0=disk, bwlimit="9000") == 600
+    assert await asked.import_rate(CREATE, USER, vmid="202", scsi0=disk, bwlimit="50") == 50
+
+
+async def test_where_the_storages_say_nothing_the_cluster_s_limit_counts(asked: Asked, image: str) -> None:
+    await asked.world.shared.write("datacenter.cfg", "bwlimit: default=1000,restore=800\n")
+    config = asked.world.shared.read("storage.cfg")
+    assert config is not None
+    await asked.world.shared.write("storage.cfg", config.text.replace("restore=700,", ""))
+    disk = f"local:0,import-from={image}"
+    assert await asked.import_rate(CREATE, vmid="200", scsi0=disk) == 800

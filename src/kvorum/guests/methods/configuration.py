@@ -21,6 +21,7 @@ from kvorum.guests.machine.commandline import Drive, Link, Wiring, command_line,
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.cluster_options import mac_prefix
 from kvorum.guests.methods.parameters import GuestPath, settings_of, with_settings, words
+from kvorum.guests.methods.rate import import_rates_kib_s, rate_kib_s
 from kvorum.guests.registry import Registry
 from kvorum.guests.suspend.state import SUSPENDED
 from kvorum.guests.suspend.suspension import Suspensions
@@ -60,6 +61,7 @@ class CreateBase(Parameters):
     storage: StorageName | None = None
     pool: str | None = None
     unique: Boolean = False
+    bwlimit: int | None = Field(None, ge=0, description="Override I/O bandwidth limit (in KiB/s).")
 
 
 class ConfigBase(GuestPath):
@@ -107,6 +109,7 @@ class ImportParameters(GuestPath):
     target_disk_too: str | None = Field(
         None, alias="target_disk", description="The same in another spelling."
     )
+    bwlimit: int | None = Field(None, ge=0, description="Override I/O bandwidth limit (in KiB/s).")
 
 
 if TYPE_CHECKING:
@@ -116,7 +119,7 @@ else:
     CreateParameters = with_settings(CreateBase)
     ConfigParameters = with_settings(ConfigBase)
 
-_CREATE_OWN = frozenset({"node", "vmid", "start", "storage", "pool", "unique"})
+_CREATE_OWN = frozenset({"node", "vmid", "start", "storage", "pool", "unique", "bwlimit"})
 _CONFIG_OWN = frozenset({"node", "vmid", "delete", "revert", "digest", "skiplock", "force"})
 
 
@@ -139,6 +142,7 @@ async def create(ctx: Context, p: CreateParameters) -> Work:
     settings = generated(p.vmid, settings_of(p, _CREATE_OWN), mac_prefix(ctx))
     settings = {**new_identity(), **settings}
     _check_files(ctx, settings)
+    rates = import_rates_kib_s(ctx, settings, p.bwlimit)
     if owner := manager.registry.owner(p.vmid):
         raise GuestError(f"unable to create VM {p.vmid} - VM {p.vmid} already exists on node '{owner}'")
 
@@ -149,7 +153,7 @@ async def create(ctx: Context, p: CreateParameters) -> Work:
             unfinished.undertaking(p.vmid, "create", created=True, log=log) as under_way,
         ):
             await manager.registry.create(empty.edit({"lock": CREATE_LOCK}), who)
-            made = await Making(storages, p.vmid, under_way, log.line).realise(settings)
+            made = await Making(storages, p.vmid, under_way, log.line, rates).realise(settings)
             await manager.registry.edit(p.vmid, made, frozenset({"lock"}), who=who)
         if p.start:
             await manager.start(p.vmid, say=log.line)
@@ -284,6 +288,7 @@ async def import_disk(ctx: Context, p: ImportParameters) -> Work:
     if wanted and not is_disk_key(wanted):
         raise ParameterError({"target-disk": f"'{wanted}' is no disk; one of {', '.join(BUSES)}, a number"})
     kind = storages.get(p.storage)
+    rate = rate_kib_s(ctx, "restore", p.bwlimit, [p.storage])
 
     async def run(log: TaskLog) -> None:
         log.line(f"importing disk '{p.source}' to VM {p.vmid} ...")
@@ -291,7 +296,9 @@ async def import_disk(ctx: Context, p: ImportParameters) -> Work:
             manager.exclusive(p.vmid, "import disk"),
             unfinished.undertaking(p.vmid, "import disk", log=log) as under_way,
         ):
-            made = await kind.import_disk(p.vmid, Path(p.source), p.format, log.progress, under_way.reserving)
+            made = await kind.import_disk(
+                p.vmid, Path(p.source), p.format, log.progress, under_way.reserving, rate * 1024
+            )
             config = manager.registry.config(p.vmid)
             key = wanted or free_key("unused", config.settings)
             size = await kind.size(made)
@@ -368,7 +375,13 @@ def _by_option(arguments: Sequence[str]) -> Iterator[list[str]]:
 async def _change(ctx: Context, p: ConfigBase, say: Say) -> None:
     settings = generated(p.vmid, settings_of(p, _CONFIG_OWN), mac_prefix(ctx))
     _check_files(ctx, settings)
-    wish = Wish(settings, frozenset(words(p.delete)), frozenset(words(p.revert)), p.force)
+    wish = Wish(
+        settings,
+        frozenset(words(p.delete)),
+        frozenset(words(p.revert)),
+        p.force,
+        import_rates_kib_s(ctx, settings, None),
+    )
     await _changes(ctx).make(
         p.vmid, wish, who=ctx.identity.name, digest=p.digest or "", skiplock=p.skiplock, say=say
     )

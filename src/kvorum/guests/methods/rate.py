@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from kvorum.core.ids import VolumeId
+from kvorum.guests.config import Disk
+from kvorum.guests.config.drives import is_disk_key
 from kvorum.guests.methods.cluster_options import cluster_option
 from kvorum.interface import Context
 from kvorum.storage import Storages, Touched
@@ -24,3 +27,20 @@ def rate_kib_s(ctx: Context, operation: str, asked: int | None, storages: Iterab
         for name in sorted(set(storages))
     ] or [Touched("", ctx.allowed("/", "Sys.Modify"))]
     return rate_of(operation, asked, cluster_option(ctx, "bwlimit"), touched)
+
+
+def import_rates_kib_s(ctx: Context, settings: Mapping[str, str], asked: int | None) -> dict[str, int]:
+    """The rate of each drive among the settings that is filled from an image, by its key.
+
+    A guest's first data are a ``restore``, as the known schema has it, wherever they come from.
+    """
+    rates = {}
+    for key, value in settings.items():
+        if not is_disk_key(key):
+            continue
+        disk = Disk.parse(value)
+        source = disk.options.get("import-from", "")
+        if source and disk.volume is not None:
+            from_storage = [] if source.startswith("/") else [VolumeId.parse(source).storage]
+            rates[key] = rate_kib_s(ctx, "restore", asked, [disk.volume.storage, *from_storage])
+    return rates
