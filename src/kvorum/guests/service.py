@@ -95,6 +95,7 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         unfinished.settle_later()
         snapshots.settle_later()
         suspensions.settle_later()
+        templates.settle_later()
         stack.push_async_callback(manager.detach)
         stack.push_async_callback(incoming.close)
 
@@ -107,7 +108,7 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         stack.callback(host.leave)
         host.resume()
         work = asyncio.create_task(
-            _work(manager, incoming, [unfinished, snapshots, suspensions], waiting), name="guests"
+            _work(manager, incoming, [unfinished, snapshots, suspensions, templates], waiting), name="guests"
         )
         try:
             yield
@@ -126,7 +127,7 @@ def _end_left_over() -> None:
 async def _work(
     manager: GuestManager,
     incoming: Incoming,
-    settling: Sequence[Unfinished | Snapshots | Suspensions],
+    settling: Sequence[Unfinished | Snapshots | Suspensions | Templates],
     waiting: list[RunningGuest],
 ) -> None:
     async with asyncio.TaskGroup() as group:

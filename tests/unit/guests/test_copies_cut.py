@@ -17,7 +17,7 @@ from guests_world import MemoryStore
 from images_world import ImagesWorld, config_path, copy_of, fails_at, image_io, moments_of, opened
 from stand_ins import Everything
 
-from kvorum.core.errors import Conflict
+from kvorum.core.errors import Conflict, KvorumError
 from kvorum.guests.cloudinit.drive import CloudInit
 from kvorum.guests.copies import clone as clone_room
 from kvorum.guests.copies.plan import Wish
@@ -160,6 +160,34 @@ async def test_a_clone_that_fails_or_is_stopped_leaves_nothing(
         world.assert_sound()
         failing += 1
     assert failing >= 8
+
+
+async def test_without_quorum_the_rest_of_a_template_waits_and_then_is_made(
+    prepared: dict[bool, World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await copy_of(prepared[False], tmp_path / "world")
+    whole = world.store.membership
+    real = disk_files.rename
+
+    def rename_and_the_quorum_goes(source: Path, target: Path) -> None:
+        real(source, target)
+        world.store.set_membership(Membership(whole.cluster, whole.members, False, 2, "one of three"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk_files, "rename", rename_and_the_quorum_goes)
+        with pytest.raises(KvorumError, match="one of three"):
+            await template(world)
+    assert world.config().lock == "clone"
+    settling = asyncio.create_task(world.node.templates.keep_settling())
+    try:
+        await asyncio.sleep(0)
+        world.store.set_membership(whole)
+        async with asyncio.timeout(10):
+            while world.config().lock:
+                await asyncio.sleep(0.01)
+    finally:
+        settling.cancel()
+    world.assert_sound()
 
 
 async def test_a_template_goes_after_its_clones_and_never_before(

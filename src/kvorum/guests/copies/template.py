@@ -1,24 +1,23 @@
 """A guest made a template: its disks become bases on which clones rest, and it never runs again.
 
-That it is a template is written first, with the lock ``clone``; from then on it goes forward only. A next
-daemon finds the lock and makes the rest of its disks bases.
+That it is a template is written first, with the lock ``clone``; from then on it goes forward only. Who finds
+the lock later, when nobody is at it, makes the rest of its disks bases.
 """
 
 from __future__ import annotations
 
-import logging
+import asyncio
 
 from kvorum.core.errors import KvorumError
 from kvorum.guests.config import Disk, GuestConfig
 from kvorum.guests.copies import plan
 from kvorum.guests.errors import GuestError
 from kvorum.guests.manager import GuestManager
+from kvorum.guests.settling import keep_settling, settle_each
 from kvorum.guests.snapshots import tree
 from kvorum.guests.unfinished import DaemonLog
 from kvorum.interface import TaskLog
 from kvorum.storage import Storages
-
-log = logging.getLogger(__name__)
 
 
 class Templates:
@@ -29,6 +28,7 @@ class Templates:
         self._registry = manager.registry
         self._store = manager.store
         self._storages = storages
+        self._left = asyncio.Event()
 
     def check(self, vmid: int, disk: str = "") -> GuestConfig:
         """Raise ``KvorumError`` when the guest can't become a template; changes nothing."""
@@ -64,26 +64,48 @@ class Templates:
         async with self._manager.exclusive(vmid, "make it a template"):
             config = self.check(vmid, disk)
             noted = config.edit({"template": "1", "lock": plan.LOCK})
-            await self._registry.replace(config, noted, who=who)
-            await self._convert(noted, disk, log)
+            try:
+                await self._registry.replace(config, noted, who=who)
+                await self._convert(noted, disk, log)
+            except BaseException:
+                self._left.set()
+                raise
+
+    # What was left
 
     async def settle_earlier(self, said: TaskLog | None = None) -> None:
         """Finish what an earlier daemon has begun; while there is quorum."""
-        for vmid in self._registry.vmids():
-            try:
-                if not self._begun(self._registry.config(vmid)):
-                    continue
-                async with self._manager.exclusive(vmid, "make it a template"):
-                    config = self._registry.config(vmid)
-                    if self._begun(config):
-                        await self._convert(config, "", said or DaemonLog())
-            except KvorumError as error:
-                told = "VM %d is not wholly a template: %s; qm template %d does the rest"
-                log.warning(told, vmid, error, vmid)
+        await settle_each(
+            self._manager,
+            self._left,
+            "a template",
+            self._begun,
+            lambda vmid: self._settle(vmid, said or DaemonLog()),
+        )
 
-    @staticmethod
-    def _begun(config: GuestConfig) -> bool:
+    def settle_later(self) -> None:
+        """Have ``keep_settling`` look at what there is, when there is quorum."""
+        self._left.set()
+
+    async def keep_settling(self) -> None:
+        """Try again what could not be finished: when there is quorum, and every minute."""
+        await keep_settling(self._store, self._left, self.settle_earlier)
+
+    def _begun(self, vmid: int) -> bool:
+        config = self._registry.config(vmid)
         return config.template and config.lock == plan.LOCK
+
+    async def _settle(self, vmid: int, log: TaskLog) -> None:
+        """Make the rest of one guest's disks bases. What can't be done now is said, and tried again."""
+        try:
+            if self._begun(vmid):
+                await self._convert(self._registry.config(vmid), "", log)
+        except (KvorumError, TimeoutError) as error:
+            again = self._begun(vmid)
+            rest = "it is tried again every minute" if again else f"'qm template {vmid}' does the rest"
+            log.warn(f"VM {vmid} is not wholly a template: {error}; {rest}")
+            if again:
+                self._left.set()
 
     async def _convert(self, config: GuestConfig, only: str, log: TaskLog) -> None:
         """Make the disks bases, and write their names, also when one can't be made."""
