@@ -98,6 +98,7 @@ def holds(path, kind):
     shown = run("qemu-io", "-r", "-U", "-f", kind, *reads, path)
     found = re.findall(r"^[0-9a-f]{8}:  (..)", shown.stdout, flags=re.M)
     return sorted({int(byte, 16) for byte in found}) if len(found) == 2 else shown.stdout + shown.stderr
+LOCKED = r"^(lock: (?!suspended$)|snapstate:)"
 places = {"one": "/mnt/walk/one", "two": "/mnt/walk/two", "local": "/var/lib/vz"}
 guests = {int(os.path.basename(p)[:-5]): text(p) for p in glob.glob("/etc/pve/nodes/n1/qemu-server/*.conf")}
 files = set()
@@ -135,7 +136,7 @@ print(json.dumps({
     "broken": broken,
     "nobody's": sorted(files - named),
     "notes": notes,
-    "locked": [vmid for vmid, conf in guests.items() if re.search(r"^(lock|snapstate):", conf, flags=re.M)],
+    "locked": [vmid for vmid, conf in guests.items() if re.search(LOCKED, conf, flags=re.M)],
 }))
 """
 
@@ -154,6 +155,8 @@ class Change:
     """What is done first, while nothing is held."""
 
 
+_SUSPEND = ("qm", "suspend", "100", "--todisk", "1")
+"""Memory goes to ``local``, as a snapshot's: a disk that forgets has no room for it."""
 CHANGES = {
     "full clone": Change(("qm", "clone", "100", "101", "--full", "1", "--storage", "two")),
     "full clone of a running guest": Change(
@@ -173,6 +176,8 @@ CHANGES = {
     "snapshot with memory": Change(
         ("qm", "snapshot", "100", "new", "--vmstate", "1"), running=True, snapshots=1
     ),
+    "suspension to disk": Change(_SUSPEND, running=True),
+    "waking from disk": Change(("qm", "start", "100"), before=(("qm", "start", "100"), _SUSPEND)),
     "deletion of a snapshot": Change(("qm", "delsnapshot", "100", "old"), snapshots=2),
     "deletion of a running guest's snapshot": Change(
         ("qm", "delsnapshot", "100", "old"), running=True, snapshots=2

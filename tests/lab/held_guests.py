@@ -19,9 +19,11 @@ sys.path.insert(0, str(Path(__file__).parent))  # the daemon runs isolated
 from held_daemon import PLACE, reach
 
 from kvorum.guests.copies import clone, running
+from kvorum.guests.manager import GuestManager
 from kvorum.guests.move import mirror, move
 from kvorum.guests.snapshots import memory, snapshots
 from kvorum.guests.snapshots.disks import Disks
+from kvorum.guests.suspend import suspension
 from kvorum.guests.unfinished import Undertaking, Unfinished
 from kvorum.storage import disk_files, images
 from kvorum.store import Delete, Rename, Write
@@ -42,6 +44,8 @@ WRITES: Sequence[tuple[Any, str, str]] = (
     (clone, "make_last", "the copy is on disk"),
     (move, "make_last", "the copy is on disk"),
     (snapshots, "make_last", "the memory is on disk"),
+    (suspension, "make_last", "the memory is on disk"),
+    (suspension, "begin_qemu", "QEMU waits for the memory"),
     (running, "mirror_disks", "the copies are in step"),
     (running, "finish_disks", "the copies are of one instant"),
     (mirror, "_until_ready", "the mirror has read all"),
@@ -51,6 +55,7 @@ WRITES: Sequence[tuple[Any, str, str]] = (
     (memory.Saving, "finish", "the last of the memory is saved"),
     (memory, "load", "the memory is loaded"),
     (Disks, "take", "the disks keep it"),
+    (GuestManager, "end", "QEMU ends"),
 )
 
 

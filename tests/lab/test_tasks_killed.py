@@ -147,7 +147,7 @@ def assert_sound(cluster: Cluster, vmid: int) -> str | None:
         if word.startswith("local:") and re.search(rf"/(vm|base)-{vmid}-", word)
     }
     assert found == named, f"images {found}, configuration:\n{text}"
-    assert text is None or "lock:" not in text, text
+    assert text is None or not re.search(r"^lock: (?!suspended$)", text, flags=re.M), text
     running = text is not None and cluster.status(owner, vmid) == "running"
     for node in ("n1", "n2", "n3"):
         qemus = cluster.run(node, "pgrep", "--uid", str(0x70000000 + vmid)).stdout.split()
@@ -194,6 +194,22 @@ def power(state: str) -> Callable[[Cluster, int, bool], None]:
     def check(cluster: Cluster, vmid: int, done: bool) -> None:
         assert_sound(cluster, vmid)
         assert not done or cluster.status(cluster.owner(vmid)[0], vmid) == state
+
+    return check
+
+
+def asleep(lies: bool) -> Callable[[Cluster, int, bool], None]:
+    """The guest lies on disk with its memory, off, or runs and nothing is kept; in the end as ``lies``."""
+
+    def check(cluster: Cluster, vmid: int, done: bool) -> None:
+        text = assert_sound(cluster, vmid)
+        assert text is not None
+        down = "lock: suspended" in text
+        assert all((key in text) == down for key in ("vmstate: ", "runningmachine: ", "runningcpu: ")), text
+        row = cluster.get("n2", f"/nodes/n2/qemu/{vmid}/status/current")
+        assert isinstance(row, dict)
+        assert row["qmpstatus"] == ("stopped" if down else "running"), row
+        assert down == lies or not done, text
 
     return check
 
@@ -294,6 +310,13 @@ def running(cluster: Cluster, vmid: int) -> None:
     if cluster.owner(vmid) != ["n2"] or cluster.status("n2", vmid) != "running":
         stopped(cluster, vmid)
         cluster.say("n2", "qm", "start", str(vmid))
+
+
+def suspended(cluster: Cluster, vmid: int) -> None:
+    """A guest that lies on disk."""
+    if "lock: suspended" not in (config(cluster, vmid) or ""):
+        running(cluster, vmid)
+        cluster.say("n2", "qm", "suspend", str(vmid), "--todisk", "1", "--statestorage", "local")
 
 
 def movable_stopped(cluster: Cluster, vmid: int) -> None:
@@ -435,6 +458,10 @@ KINDS = {
                   power("running")),
     "suspend": Kind("POST /nodes/{node}/qemu/{vmid}/status/suspend", _VM + "/status/suspend", {}, 0.02,
                     running, power("running")),
+    "suspend to disk": Kind("POST /nodes/{node}/qemu/{vmid}/status/suspend", _VM + "/status/suspend",
+                            {"todisk": 1, "statestorage": "local"}, 0.6, running, asleep(True)),
+    "wake": Kind("POST /nodes/{node}/qemu/{vmid}/status/start", _VM + "/status/start", {}, 0.6, suspended,
+                 asleep(False)),
     "resume": Kind("POST /nodes/{node}/qemu/{vmid}/status/resume", _VM + "/status/resume", {}, 0.02,
                    running, power("running")),
     "migrate": Kind("POST /nodes/{node}/qemu/{vmid}/migrate", _VM + "/migrate",
