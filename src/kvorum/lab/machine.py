@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from kvorum.core.errors import DeadlineExceeded, KvorumError
-from kvorum.lab import kernel, plan
+from kvorum.lab import kernel, kvm, plan
 from kvorum.lab.cgroup import Cgroup
 
-_DEVICES = ("/dev/fuse", "/dev/net/tun", "/dev/kvm")
+_DEVICES = ("/dev/fuse", "/dev/net/tun")
 _BOOT_S = 60.0
 _KILL_S = 15.0
 _TOOL_S = 60.0
@@ -151,7 +151,8 @@ class MachineRuntime:
         notify = self._places.state / f"{self.machine.name}.notify"
         notify.unlink(missing_ok=True)
         heard.bind(str(notify))
-        devices = tuple(d for d in _DEVICES if os.access(d, os.F_OK))
+        wanted = (*_DEVICES, kvm.DEVICE) if kvm.runs_guests() else _DEVICES
+        devices = tuple(d for d in wanted if os.access(d, os.F_OK))
         argv = plan.nspawn_argv(self.machine, self._places, lossy=self._has_lossy, devices=devices)
         with heard, self._own.console.open("ab") as console:
             self._nspawn = await asyncio.create_subprocess_exec(
@@ -164,6 +165,8 @@ class MachineRuntime:
             )
             await self._wait_ready(heard, self._nspawn)
         notify.unlink(missing_ok=True)
+        if kvm.DEVICE in devices and not self.machine.plain:
+            kvm.note(Path(f"/proc/{self.leader}/root"))
         self._watch = asyncio.create_task(self._follow(self._nspawn))
 
     async def _wait_ready(self, heard: socket.socket, nspawn: asyncio.subprocess.Process) -> None:
