@@ -12,11 +12,11 @@ import os
 import ssl
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lab_cluster import Cluster, _links, address, join, roots_of
+from lab_cluster import Cluster, _links, address, join
 
 from kvorum.lab import Lab
 from kvorum.lab.plan import Plan
@@ -108,16 +108,13 @@ def addresses(cluster: Cluster, interface: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def pair(lab_host: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    lab = Lab(tmp_path_factory.mktemp("network"))
-    lab.up(Plan(2), roots_of(Plan(2)), None)
-    cluster = Cluster(lab)
+def pair(make_module_lab: Callable[[Plan], Lab]) -> Cluster:
+    cluster = Cluster(make_module_lab(Plan(2)))
     cluster.say("n1", "sh", "-c", f"mkdir -p /etc/network && cat >{FILE}", input=INTERFACES)
     cluster.say("n1", "apt-get", "update")
     cluster.say("n1", "apt-get", "install", "--yes", "-o", "Dpkg::Options::=--force-confold", "ifupdown2")
     cluster.say("n1", "systemctl", "start", "networking")  # as at boot
-    yield cluster
-    lab.down()
+    return cluster
 
 
 def test_a_bridge_made_through_the_api_is_there_once_the_client_was_heard(pair: Cluster) -> None:

@@ -11,10 +11,10 @@ import json
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
-from lab_cluster import FINGERPRINT, Cluster, _links, address, join, roots_of
+from lab_cluster import FINGERPRINT, Cluster, _links, address, join
 
 from kvorum.cluster.qdevice.changes import REMOVE, SETUP
 from kvorum.lab import Lab
@@ -56,18 +56,15 @@ sys.exit(f"no write in time: {last}")
 
 
 @pytest.fixture(scope="module")
-def pair(lab_host: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    lab = Lab(tmp_path_factory.mktemp("qdevice"))
-    plan = Plan(3, plain=1)
-    lab.up(plan, roots_of(plan), None)
+def pair(make_module_lab: Callable[[Plan], Lab]) -> Cluster:
+    lab = make_module_lab(Plan(3, plain=1))
     cluster = Cluster(lab)
     cluster.say("n1", "pvecm", "create", "walk", *_links(lab, "n1"))
     join(cluster, "n2", address(lab, "n1", 0))
     cluster.settled(NODES)
     for machine in (*THREE, "p1"):
         cluster.say(machine, "apt-get", "update")
-    yield cluster
-    lab.down()
+    return cluster
 
 
 def host_key(pair: Cluster) -> str:
