@@ -81,9 +81,13 @@ def test_two_builds_are_equal(tmp_path: Path) -> None:
         "import os, build_deb; os.umask(int(sys.argv[2], 8)); build_deb.build(Path(sys.argv[1]))"
     )
     epoch = {"SOURCE_DATE_EPOCH": "1700000000"}  # else a commit made meanwhile were a difference
-    for name, mask in (("one", "022"), ("two", "077")):
-        argv = [sys.executable, "-c", build, tmp_path / name, mask]
-        subprocess.run(argv, check=True, cwd=REPOSITORY, env=os.environ | epoch)
+    builds = [
+        subprocess.Popen(
+            [sys.executable, "-c", build, tmp_path / name, mask], cwd=REPOSITORY, env=os.environ | epoch
+        )
+        for name, mask in (("one", "022"), ("two", "077"))
+    ]
+    assert [one.wait() for one in builds] == [0, 0]
     one, two = (next((tmp_path / name).iterdir()).read_bytes() for name in ("one", "two"))
     assert hashlib.sha256(one).hexdigest() == hashlib.sha256(two).hexdigest()
 
