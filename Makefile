@@ -28,7 +28,7 @@ lab: build/packages build/venv $(DEB)
 	@echo "Now see a VM move while it runs:  $(LAB) demo"
 
 test: build/packages build/venv $(PAGE) $(DEB)
-	$(BIN)/pytest --durations=40 --durations-min=8 $(TESTS)
+	$(BIN)/python tests/lanes.py $(TESTS)
 
 unit: build/venv
 	$(BIN)/pytest tests/unit -m "not slow"

@@ -28,6 +28,7 @@ def pytest_configure() -> None:
     """A run that is told to end takes its labs down first, as it does for Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not keep the labs up
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)

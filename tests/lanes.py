@@ -1,0 +1,80 @@
+"""Runs the tests in two lanes beside each other, as ``make test`` does: most of them wait for nodes, not for
+the processor.
+
+One lane has the tests that share one lab of three nodes, in their order; the other has all the rest, labs of
+their own among it. The first lane's report is shown as it comes, the other's when the first has ended. The
+status is 0 only if both lanes' is. A signal to end is passed on, and each lane takes its labs down first.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+SHARED = "shared_lab"
+"""The marker of what the first lane runs; tests/conftest.py sets it."""
+
+
+def main(folders: Sequence[str]) -> int:
+    """Run the tests below ``folders``; returns the first status that isn't 0, else 0."""
+    begun = time.monotonic()
+    running: list[subprocess.Popen[bytes]] = []
+    told = False
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        told = True
+        for lane in running:
+            lane.send_signal(signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to the lanes too
+    with tempfile.TemporaryFile() as report:
+        shared = _start([f"-m={SHARED}", *(folder for folder in folders if folder.endswith("lab"))], None)
+        running.append(shared)
+        others = _start([f"-m=not {SHARED}", *folders], report)
+        running.append(others)
+        if told:  # while they were started
+            end(signal.SIGTERM, None)
+        first = shared.wait()
+        print(f"\n--- the shared lab's tests ended with {first}; all others say:\n", flush=True)
+        second = _show(report, others)
+    took_s = time.monotonic() - begun
+    print(
+        f"--- {took_s:.0f} s; the shared lab's tests ended with {first}, all others with {second}", flush=True
+    )
+    return first or second
+
+
+def _start(arguments: Sequence[str], report: IO[bytes] | None) -> subprocess.Popen[bytes]:
+    pytest = str(Path(sys.executable).with_name("pytest"))
+    argv = [pytest, "--durations=40", "--durations-min=8", *arguments]
+    said = subprocess.STDOUT if report else None
+    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=report, stderr=said)
+
+
+def _show(report: IO[bytes], lane: subprocess.Popen[bytes]) -> int:
+    """Show a lane's report, also what it has yet to say, and return its status."""
+    shown = 0
+    while True:
+        status = lane.poll()
+        if more := os.pread(report.fileno(), 1 << 20, shown):
+            shown += len(more)
+            sys.stdout.buffer.write(more)
+            sys.stdout.buffer.flush()
+        elif status is not None:
+            return status
+        else:
+            time.sleep(0.2)  # a file that grows has no event for us
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

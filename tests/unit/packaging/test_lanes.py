@@ -1,0 +1,54 @@
+"""The tests' two lanes: both are shown, the worse one counts, and a signal to end reaches both."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parents[2]
+_RUN = """
+import subprocess, sys
+sys.path.insert(0, sys.argv[1])
+import lanes
+shells = iter(sys.argv[2:])
+lanes._start = lambda arguments, report: subprocess.Popen(["sh", "-c", next(shells)], stdout=report)
+sys.exit(lanes.main(["tests/lab"]))
+"""
+
+
+def run(shared: str, others: str) -> subprocess.Popen[str]:
+    """The two lanes, each a shell script in place of its pytest."""
+    argv = [sys.executable, "-c", _RUN, str(HERE), shared, others]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(("shared", "others", "whole"), [(0, 0, 0), (1, 0, 1), (0, 2, 2), (5, 0, 5)])
+def test_the_status_is_zero_only_if_both_are(shared: int, others: int, whole: int) -> None:
+    with run(f"exit {shared}", f"exit {others}") as both:
+        said, _ = both.communicate(timeout=60)
+    assert both.returncode == whole
+    assert f"the shared lab's tests ended with {shared}, all others with {others}" in said.splitlines()[-1]
+
+
+def test_the_others_report_follows_the_first_and_is_whole() -> None:
+    with run("echo first; exec sleep 0.3", "echo second; sleep 0.6; echo end") as both:
+        said, _ = both.communicate(timeout=60)
+    lines = [line for line in said.splitlines() if line and not line.startswith("---")]
+    assert lines == ["first", "second", "end"]
+
+
+def test_a_signal_to_end_reaches_both(tmp_path: Path) -> None:
+    lane = "trap 'echo its labs are down; exit 3' TERM; {}; while :; do sleep 0.05; done"
+    ready = tmp_path / "ready"
+    shared = lane.format(f"until test -e {ready}; do sleep 0.05; done; echo begun")
+    with run(shared, lane.format(f": > {ready}")) as both:
+        assert both.stdout is not None
+        assert both.stdout.readline() == "begun\n"
+        both.send_signal(signal.SIGTERM)
+        said, _ = both.communicate(timeout=60)
+    assert both.returncode == 3
+    assert said.count("its labs are down") == 2
