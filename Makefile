@@ -2,7 +2,6 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.NOTPARALLEL:
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -39,7 +38,9 @@ lint: build/venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-ci: lint test
+ci:
+	@$(MAKE) --no-print-directory --jobs=2 lint page deb
+	@$(MAKE) --no-print-directory test
 
 deb: $(DEB)
 

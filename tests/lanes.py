@@ -1,9 +1,12 @@
 """Runs the tests in two lanes beside each other, as ``make test`` does: most of them wait for nodes, not for
 the processor.
 
-One lane has the tests that share one lab of three nodes, in their order; the other has all the rest, labs of
-their own among it. The first lane's report is shown as it comes, the other's when the first has ended. The
-status is 0 only if both lanes' is. A signal to end is passed on, and each lane takes its labs down first.
+The first lane has what needs no nodes (unit, sim) and then the tests that share one lab of three; the second
+has labs of the tests' own, rings of corosync, guests without a node, and the page. Both look at all tests and
+a marker says whose each is, so that none is lost between them.
+
+The first lane's report is shown as it comes, the second's when the first has ended. The status is 0 only if
+both lanes' is. A signal to end is passed on, and each lane takes its labs down first.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-SHARED = "shared_lab"
-"""The marker of what the first lane runs; tests/conftest.py sets it."""
+SECOND = "second_lane"
+"""The marker of what the second lane runs; tests/conftest.py sets it."""
 
 
 def main(folders: Sequence[str]) -> int:
@@ -38,20 +41,18 @@ def main(folders: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to the lanes too
     with tempfile.TemporaryFile() as report:
-        shared = _start([f"-m={SHARED}", *(folder for folder in folders if folder.endswith("lab"))], None)
-        running.append(shared)
-        others = _start([f"-m=not {SHARED}", *folders], report)
-        running.append(others)
+        first = _start([f"-m=not {SECOND}", *folders], None)
+        running.append(first)
+        second = _start([f"-m={SECOND}", *folders], report)
+        running.append(second)
         if told:  # while they were started
             end(signal.SIGTERM, None)
-        first = shared.wait()
-        print(f"\n--- the shared lab's tests ended with {first}; all others say:\n", flush=True)
-        second = _show(report, others)
+        status = first.wait()
+        print(f"\n--- the first lane ended with {status}; the second says:\n", flush=True)
+        other = _show(report, second)
     took_s = time.monotonic() - begun
-    print(
-        f"--- {took_s:.0f} s; the shared lab's tests ended with {first}, all others with {second}", flush=True
-    )
-    return first or second
+    print(f"--- {took_s:.0f} s; the first lane ended with {status}, the second with {other}", flush=True)
+    return status or other
 
 
 def _start(arguments: Sequence[str], report: IO[bytes] | None) -> subprocess.Popen[bytes]:

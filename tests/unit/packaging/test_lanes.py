@@ -20,21 +20,21 @@ sys.exit(lanes.main(["tests/lab"]))
 """
 
 
-def run(shared: str, others: str) -> subprocess.Popen[str]:
+def run(first: str, second: str) -> subprocess.Popen[str]:
     """The two lanes, each a shell script in place of its pytest."""
-    argv = [sys.executable, "-c", _RUN, str(HERE), shared, others]
+    argv = [sys.executable, "-c", _RUN, str(HERE), first, second]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize(("shared", "others", "whole"), [(0, 0, 0), (1, 0, 1), (0, 2, 2), (5, 0, 5)])
-def test_the_status_is_zero_only_if_both_are(shared: int, others: int, whole: int) -> None:
-    with run(f"exit {shared}", f"exit {others}") as both:
+@pytest.mark.parametrize(("first", "second", "whole"), [(0, 0, 0), (1, 0, 1), (0, 2, 2), (5, 0, 5)])
+def test_the_status_is_zero_only_if_both_are(first: int, second: int, whole: int) -> None:
+    with run(f"exit {first}", f"exit {second}") as both:
         said, _ = both.communicate(timeout=60)
     assert both.returncode == whole
-    assert f"the shared lab's tests ended with {shared}, all others with {others}" in said.splitlines()[-1]
+    assert f"the first lane ended with {first}, the second with {second}" in said.splitlines()[-1]
 
 
-def test_the_others_report_follows_the_first_and_is_whole() -> None:
+def test_the_second_report_follows_the_first_and_is_whole() -> None:
     with run("echo first; exec sleep 0.3", "echo second; sleep 0.6; echo end") as both:
         said, _ = both.communicate(timeout=60)
     lines = [line for line in said.splitlines() if line and not line.startswith("---")]
@@ -44,8 +44,8 @@ def test_the_others_report_follows_the_first_and_is_whole() -> None:
 def test_a_signal_to_end_reaches_both(tmp_path: Path) -> None:
     lane = "trap 'echo its labs are down; exit 3' TERM; {}; while :; do sleep 0.05; done"
     ready = tmp_path / "ready"
-    shared = lane.format(f"until test -e {ready}; do sleep 0.05; done; echo begun")
-    with run(shared, lane.format(f": > {ready}")) as both:
+    first = lane.format(f"until test -e {ready}; do sleep 0.05; done; echo begun")
+    with run(first, lane.format(f": > {ready}")) as both:
         assert both.stdout is not None
         assert both.stdout.readline() == "begun\n"
         both.send_signal(signal.SIGTERM)
