@@ -143,13 +143,15 @@ def sequence(disk: Path, offset: int) -> ring.Sequence:
 
 
 def test_it_counts_five_times_a_second_and_skips_nothing(guest: Guest) -> None:
-    first = int(guest.wait_line(r"^count (\d+)$")[1])
-    began = time.monotonic()
-    guest.wait_line(rf"^count {first + 25}$", 30)
-    took_s = time.monotonic() - began
-    assert 4.5 < took_s < 8
+    last = int(guest.wait_line(r"^count (\d+)$")[1])
+    took_s: list[float] = []
+    while not took_s or took_s[-1] >= 8:  # a busy host may be slow for a while, not for three whiles
+        began, last = time.monotonic(), last + 25
+        guest.wait_line(rf"^count {last}$", 30)
+        took_s.append(time.monotonic() - began)
+        assert sum(took_s) > 4.5 * len(took_s) and len(took_s) <= 3, took_s
     counts = guest.counts()
-    assert counts == list(range(1, first + 26))
+    assert counts == list(range(1, last + 1))
 
 
 def test_it_answers_http_with_the_count_and_what_is_flushed(guest: Guest) -> None:
@@ -240,6 +242,7 @@ def test_it_boots_from_other_buses_too(disks: Path, bus: str) -> None:
 
 def test_the_image_is_small_and_cached(guest_image: Path) -> None:
     assert guest_image.stat().st_size < 100 << 20
-    began = time.monotonic()
+    built = guest_image.stat()
     assert image.build() == guest_image
-    assert time.monotonic() - began < 2
+    again = guest_image.stat()
+    assert (again.st_ino, again.st_mtime_ns) == (built.st_ino, built.st_mtime_ns), "it was built again"
