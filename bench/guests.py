@@ -3,6 +3,7 @@
     starts    ``qm start`` until QEMU runs, beside QEMU's bare command line of the same guest
     crowd     fifty small VMs on the node: how old /cluster/resources gets, and what the daemons use
     copies    full clone and import of a disk, beside ``qemu-img convert`` of the same image
+              (``--data-mib``, ``--rounds``, ``--formats raw``: an image that the page cache can't swallow)
 
 The parts of each run inside the node in turns, so that both sides see the same machine. What the bench makes
 it takes away. Rows of guests are watched at the node itself and, where the lab has another, there too.
@@ -150,16 +151,16 @@ def _remove(node: Node, vmids: list[str]) -> None:
         node.run("sh", "-c", "qm stop $0; qm destroy $0", vmid, check=False)
 
 
-def copies(node: Node) -> dict[str, object]:
-    """An image of 1 GiB of data, imported and cloned within the node's local storage."""
-    told = node.measure("copies.py", str(FIRST + CROWD + 1), str(DATA_MIB), str(COPIES))
+def copies(node: Node, data_mib: int, rounds: int, formats: str) -> dict[str, object]:
+    """An image, imported and cloned within the node's local storage."""
+    told = node.measure("copies.py", str(FIRST + CROWD + 1), str(data_mib), str(rounds), formats)
     rows = {}
     for name, sides in told.items():
         found = {side: median(values) for side, values in sides.items()}
         times = ratio(found["ours"], found["convert"])
         rows[name] = {**found, "ratio": times, "ratio_synced": ratio(found["ours"], found["synced"]),
                       "met": times is not None and times <= COPY_GOAL}  # fmt: skip
-    return {"unit": "s", "data_mib": DATA_MIB, "rounds": COPIES, "goal_ratio": COPY_GOAL, "rows": rows}
+    return {"unit": "s", "data_mib": data_mib, "rounds": rounds, "goal_ratio": COPY_GOAL, "rows": rows}
 
 
 def main() -> None:
@@ -167,6 +168,9 @@ def main() -> None:
     asked = argparse.ArgumentParser()
     asked.add_argument("--only", choices=("starts", "crowd", "copies"))
     asked.add_argument("--node", default="n1")
+    asked.add_argument("--data-mib", type=int, default=DATA_MIB)
+    asked.add_argument("--rounds", type=int, default=COPIES)
+    asked.add_argument("--formats", choices=("qcow2,raw", "qcow2", "raw"), default="qcow2,raw")
     wanted = asked.parse_args()
     lab = Lab()
     try:
@@ -176,7 +180,7 @@ def main() -> None:
         parts: dict[str, Callable[[], dict[str, object]]] = {
             "starts": lambda: starts(here),
             "crowd": lambda: crowd([here, *beside[:1]]),
-            "copies": lambda: copies(here),
+            "copies": lambda: copies(here, wanted.data_mib, wanted.rounds, wanted.formats),
         }
         show("guests", **{name: part() for name, part in parts.items() if wanted.only in (None, name)})
     except KvorumError as error:
