@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from kvorum.guests.config import GuestConfig
-from kvorum.guests.machine.commandline import Drive, Link, NodeFacts, Wiring, command_line, socket_names
+from kvorum.guests.machine.cards import Link
+from kvorum.guests.machine.commandline import NodeFacts, Wiring, command_line, socket_names
+from kvorum.guests.machine.disks import Drive
 
 FACTS = NodeFacts("qemu-system-x86_64", "10.0.2", "tcg", {"pc": "pc-i440fx-10.0", "q35": "pc-q35-10.0"})
 

@@ -12,7 +12,8 @@ from kvorum.guests.config import GuestConfig, Nic
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine import wiring
 from kvorum.guests.machine.cable import Bridge, Cable, Carrier, cable
-from kvorum.guests.machine.commandline import Link, Wiring, command_line, nic_device, socket_names
+from kvorum.guests.machine.cards import Link, nic_device
+from kvorum.guests.machine.commandline import Wiring, command_line, socket_names
 from kvorum.guests.machine.hotplug import _properties
 from kvorum.guests.machine.network import read_bridge
 

@@ -8,17 +8,17 @@ network card keeps its name), because a migration's target must build the very s
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from kvorum.guests.config import Disk, GuestConfig, Nic
-from kvorum.guests.config.devices import NIC_MODELS
+from kvorum.guests.config import GuestConfig
 from kvorum.guests.config.options import unsupported
 from kvorum.guests.errors import GuestConfigError
-from kvorum.guests.machine import usb
+from kvorum.guests.machine import cards, disks, usb
+from kvorum.guests.machine.cards import Link
 from kvorum.guests.machine.cpu import cpu_argument
+from kvorum.guests.machine.disks import Drive, blockdev
 from kvorum.guests.machine.firmware import board, compact, platform, uefi
-from kvorum.guests.machine.iothreads import served_by, threads
 from kvorum.guests.machine.memory import memory
 from kvorum.guests.machine.peripherals import iommu, peripherals
 
@@ -29,27 +29,12 @@ MONITORS = ("qmp", "mon")
 """Two QMP sockets a guest: one for pvedaemon, one for ``qm monitor`` and rescue."""
 AGENT = "qga"
 
-_SCSI_CONTROLLERS = {
-    "lsi": "lsi53c895a",
-    "lsi53c810": "lsi53c810",
-    "virtio-scsi-pci": "virtio-scsi-pci",
-    "virtio-scsi-single": "virtio-scsi-pci",
-    "megasas": "megasas",
-    "pvscsi": "pvscsi",
-}
 _DISPLAYS = {
     "std": "VGA",
     "virtio": "virtio-vga",
     "qxl": "qxl-vga",
     "cirrus": "cirrus-vga",
     "vmware": "vmware-svga",
-}
-_CACHE = {  # QEMU's manual, -drive cache=: (write-back for the guest, O_DIRECT, ignore flushes)
-    "none": (True, True, False),
-    "writethrough": (False, False, False),
-    "writeback": (True, False, False),
-    "unsafe": (True, False, True),
-    "directsync": (False, True, False),
 }
 _NO_DISK_OPTIONS = {
     "snapshot": " (a snapshot and a rollback throw changes away)",
@@ -73,29 +58,6 @@ class NodeFacts:
     """Why there is no KVM, as a sentence."""
     machine_types: frozenset[str] = frozenset()
     """Every machine type that QEMU can make here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drive:
-    """Where a disk's data is on this node."""
-
-    path: str
-    format: str
-    direct_io: bool = True
-    """Whether the file can be opened with O_DIRECT."""
-    backing: Drive | None = None
-    """The base that a linked clone rests on: named here, so that QEMU follows no name inside the image."""
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """What a network card hangs on: a tap's descriptors, or (without one) QEMU's own NAT."""
-
-    fds: tuple[int, ...] = ()
-    """One for each queue."""
-    vhost_fds: tuple[int, ...] = ()
-    mtu: int = 0
-    """What the bridge carries, for a card that is to have the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +128,8 @@ def command_line(
         arguments += ["-device", device]
     arguments += _serials(config, wiring)
     arguments += _agent(config, wiring)
-    arguments += _drives(config, wiring)
-    arguments += _nics(config, wiring)
+    arguments += disks.arguments(config, wiring.drives)
+    arguments += cards.arguments(config, wiring.links)
     arguments += peripherals(config, wiring.tpm_fd)
     arguments += usb.arguments(config, wiring.usb_fds)
     if wiring.tpm_fd is None and (state := wiring.drives.get("tpmstate0")):
@@ -176,50 +138,6 @@ def command_line(
     if incoming:
         arguments += ["-incoming", "defer"]
     return arguments
-
-
-def node_name(disk: str) -> str:
-    """The block node that a disk's device is attached to."""
-    return f"drive-{disk}"
-
-
-def blockdev(key: str, disk: Disk, drive: Drive) -> dict[str, object]:
-    """The ``-blockdev`` (or ``blockdev-add``) definition of a disk: a format node over a protocol node."""
-    _, direct, no_flush = _CACHE[disk.options.get("cache", "none")]
-    direct = direct and drive.direct_io
-    read_only = disk.is_cdrom or disk.flag("ro")
-    cache = {"direct": direct, "no-flush": no_flush}
-    discard = "unmap" if disk.options.get("discard") == "on" else "ignore"
-    aio = disk.options.get("aio", "native" if direct else "threads")
-    protocol: dict[str, object] = {
-        "driver": "host_device" if drive.path.startswith("/dev/") else "file",
-        "node-name": f"file-{key}",
-        "filename": drive.path,
-        "aio": aio if direct or aio != "native" else "threads",
-        "cache": cache,
-        "discard": discard,
-        "read-only": read_only,
-    }
-    node: dict[str, object] = {
-        "driver": drive.format,
-        "node-name": node_name(key),
-        "file": protocol,
-        "cache": cache,
-        "discard": discard,
-        "read-only": read_only,
-    }
-    if drive.backing is not None:
-        node["backing"] = _base(drive.backing)
-    if not read_only and disk.flag("detect_zeroes", True):
-        node["detect-zeroes"] = "unmap" if discard == "unmap" else "on"
-    return node
-
-
-def _base(drive: Drive) -> dict[str, object]:
-    """A clone's base, only ever read. Its cache is the host's, since many clones read the same."""
-    protocol = "host_device" if drive.path.startswith("/dev/") else "file"
-    file = {"driver": protocol, "filename": drive.path, "read-only": True}
-    return {"driver": drive.format, "file": file, "read-only": True}
 
 
 def _refuse_unsupported(config: GuestConfig) -> None:
@@ -304,126 +222,3 @@ def _agent(config: GuestConfig, wiring: Wiring) -> list[str]:
         return [*_socket(wiring, AGENT), "-device", f"isa-serial,chardev={AGENT},index=3"]
     bus = ["-device", "virtio-serial-pci,id=vserial0,bus=pci.0,addr=0x8"]
     return [*_socket(wiring, AGENT), *bus, "-device", f"virtserialport,bus=vserial0.0,chardev={AGENT},{name}"]
-
-
-def _drives(config: GuestConfig, wiring: Wiring) -> list[str]:
-    arguments: list[str] = []
-    boot = {name: index for index, name in enumerate(config.boot_devices)}
-    disks = config.bus_disks
-    for thread in threads(config):
-        arguments += ["-object", f"iothread,id={thread}"]
-    for controller in controllers(config):
-        arguments += ["-device", controller]
-    for key, disk in disks.items():
-        drive = wiring.drives.get(key)
-        if drive is not None:
-            arguments += ["-blockdev", compact(blockdev(key, disk, drive))]
-        index = f",bootindex={100 + boot[key]}" if key in boot else ""
-        arguments += ["-device", disk_device(config, key, disk, drive is not None) + index]
-    return arguments
-
-
-def queues(config: GuestConfig) -> int | None:
-    """How many queues a virtio disk gets where CPUs can be plugged: one for each CPU that can be there.
-
-    ``None``: QEMU's own number, that of the CPUs at the start. With CPUs plugged since it would be another
-    at a migration's target.
-    """
-    return config.cores * config.sockets if "cpu" in config.hotplug else None
-
-
-def controllers(config: GuestConfig) -> Iterator[str]:
-    """The controllers that the disks hang on, as ``-device`` takes them."""
-    keys = config.bus_disks
-    scsi = [key for key in keys if key.startswith("scsi")]
-    hardware = config.text("scsihw", "lsi")
-    model = _SCSI_CONTROLLERS[hardware]
-    many = f",num_queues={queues(config)}" if queues(config) and hardware.startswith("virtio") else ""
-    if hardware == "virtio-scsi-single":
-        for key in scsi:
-            number = int(key[4:])
-            own = keys[key].options.get("queues")
-            asked = f",num_queues={own}" if own else many
-            thread = served_by(config, key)
-            yield f"{model},id=virtioscsi{number},bus=pci.3,addr={hex(number + 1)}{asked}{thread}"
-    elif scsi:
-        wide = hardware.startswith("virtio")
-        per_controller = 31 if wide else 7
-        for number in sorted({int(key[4:]) // per_controller for key in scsi}):
-            name = "virtioscsi" if wide else "scsihw"
-            yield f"{model},id={name}{number},bus=pci.0,addr={hex(5 + number)}{many}"
-    if any(key.startswith("sata") for key in keys):
-        yield "ahci,id=ahci0,bus=pci.0,addr=0x7"
-
-
-def disk_device(config: GuestConfig, key: str, disk: Disk, has_medium: bool) -> str:
-    """The device of a disk, over the block node of ``blockdev``."""
-    bus = key.rstrip("0123456789")
-    number = int(key[len(bus) :])
-    write_back, _, _ = _CACHE[disk.options.get("cache", "none")]
-    drive = f",drive={node_name(key)}" if has_medium else ""
-    cache = "" if disk.is_cdrom else f",write-cache={'on' if write_back else 'off'}"
-    rotation = ",rotation_rate=1" if disk.flag("ssd") and bus != "virtio" else ""
-    tail = f"{drive},id={key}{cache}{_told(disk)}{rotation}"
-    if bus == "virtio":
-        where = f"bus=pci.0,addr={hex(10 + number)}" if number < 6 else f"bus=pci.2,addr={hex(number - 5)}"
-        many = f",num-queues={queues(config)}" if queues(config) else ""
-        return f"virtio-blk-pci,{where}{tail}{many}{served_by(config, key)}"
-    if bus == "scsi":
-        model = "scsi-cd" if disk.is_cdrom else "scsi-hd"
-        return f"{model},{_scsi_place(config.text('scsihw', 'lsi'), number)}{tail}"
-    model = "ide-cd" if disk.is_cdrom else "ide-hd"
-    if bus == "sata":
-        return f"{model},bus=ahci0.{number}{tail}"
-    if config.machine.is_q35:
-        return f"{model},bus=ide.{number}{tail}"
-    return f"{model},bus=ide.{number // 2},unit={number % 2}{tail}"
-
-
-def _told(disk: Disk) -> str:
-    """What a disk tells the guest of itself, and what it does when the host can't read or write."""
-    names = {name: disk.named(name) for name in ("serial", "model", "vendor", "product", "wwn")}
-    errors = {name: disk.options.get(name, "") for name in ("rerror", "werror")}
-    return "".join(f",{name}={value}" for name, value in (names | errors).items() if value)
-
-
-def _scsi_place(hardware: str, number: int) -> str:
-    if hardware == "virtio-scsi-single":
-        return f"bus=virtioscsi{number}.0,channel=0,scsi-id=0,lun={number}"
-    if hardware.startswith("virtio"):
-        return f"bus=virtioscsi{number // 31}.0,channel=0,scsi-id=0,lun={number % 31}"
-    return f"bus=scsihw{number // 7}.0,scsi-id={number % 7}"
-
-
-def _nics(config: GuestConfig, wiring: Wiring) -> list[str]:
-    arguments: list[str] = []
-    boot = {name: index for index, name in enumerate(config.boot_devices)}
-    for key, nic in config.nics.items():
-        link = wiring.links.get(key, Link())
-        if not link.fds:
-            arguments += ["-netdev", f"user,id={key}"]
-        else:
-            vhost = f",vhost=on,{_descriptors('vhostfd', link.vhost_fds)}" if link.vhost_fds else ""
-            arguments += ["-netdev", f"tap,id={key},{_descriptors('fd', link.fds)}{vhost}"]
-        index = f",bootindex={100 + boot[key]}" if key in boot else ""
-        arguments += ["-device", nic_device(key, nic, link) + index]
-    return arguments
-
-
-def _descriptors(name: str, numbers: Sequence[int]) -> str:
-    """One descriptor, or one for each queue."""
-    return f"{name}={numbers[0]}" if len(numbers) == 1 else f"{name}s={':'.join(map(str, numbers))}"
-
-
-def nic_device(key: str, nic: Nic, link: Link) -> str:
-    """The device of a network card, over the net back end of the same name."""
-    number = int(key[3:])
-    where = f"bus=pci.0,addr={hex(0x12 + number)}" if number < 6 else f"bus=pci.1,addr={hex(number - 5)}"
-    tail = ""
-    if nic.model == "virtio":
-        mtu = int(nic.options.get("mtu", "0"))
-        if mtu := link.mtu if mtu == 1 else mtu:
-            tail += f",host_mtu={mtu}"
-        if len(link.fds) > 1:  # for each queue one vector each way, one for the configuration, one to control
-            tail += f",mq=on,vectors={2 * len(link.fds) + 2}"
-    return f"{NIC_MODELS[nic.model]},mac={nic.mac},netdev={key},{where},id={key}{tail}"

@@ -14,9 +14,8 @@ from kvorum.guests.config import Disk, GuestConfig, Nic
 from kvorum.guests.config.drives import is_cloudinit
 from kvorum.guests.errors import GuestConfigError, GuestError, QmpError, QmpLost, StartFailed
 from kvorum.guests.machine import tpm, trouble, usb
+from kvorum.guests.machine.cards import Link
 from kvorum.guests.machine.commandline import (
-    Drive,
-    Link,
     NodeFacts,
     Wiring,
     accelerator,
@@ -24,6 +23,7 @@ from kvorum.guests.machine.commandline import (
     machine_type,
     socket_names,
 )
+from kvorum.guests.machine.disks import Drive
 from kvorum.guests.machine.launcher import Launcher, close_links
 from kvorum.guests.machine.process import Process, bind, last_output, start_time
 from kvorum.guests.machine.qmp import Monitor

@@ -14,14 +14,9 @@ from kvorum.guests.config import Disk, GuestConfig, Nic
 from kvorum.guests.config.devices import THROTTLES
 from kvorum.guests.errors import QmpError
 from kvorum.guests.machine import nodes
-from kvorum.guests.machine.commandline import (
-    blockdev,
-    buses,
-    controllers,
-    disk_device,
-    nic_device,
-    node_name,
-)
+from kvorum.guests.machine.cards import nic_device
+from kvorum.guests.machine.commandline import buses
+from kvorum.guests.machine.disks import blockdev, controllers, disk_device, node_name
 from kvorum.guests.machine.guest import RunningGuest, Workshop
 from kvorum.guests.machine.iothreads import thread_of
 from kvorum.guests.machine.launcher import LIMITS, close_links

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from kvorum.guests.config import GuestConfig, Nic
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine import network
-from kvorum.guests.machine.commandline import Link
+from kvorum.guests.machine.cards import Link
 from kvorum.guests.machine.process import Identity
 from kvorum.systemd import Systemd
 

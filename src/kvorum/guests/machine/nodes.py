@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kvorum.guests.errors import GuestError
-from kvorum.guests.machine.commandline import node_name
+from kvorum.guests.machine.disks import node_name
 from kvorum.guests.machine.qmp import Monitor
 
 

@@ -17,7 +17,9 @@ from kvorum.guests.config.devices import BUSES
 from kvorum.guests.config.drives import free_key, is_disk_key
 from kvorum.guests.disks import Making, generated, new_identity, own_volumes
 from kvorum.guests.errors import GuestError
-from kvorum.guests.machine.commandline import Drive, Link, Wiring, command_line, socket_names
+from kvorum.guests.machine.cards import Link
+from kvorum.guests.machine.commandline import Wiring, command_line, socket_names
+from kvorum.guests.machine.disks import Drive
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.cluster_options import mac_prefix
 from kvorum.guests.methods.parameters import GuestPath, settings_of, with_settings, words

@@ -14,7 +14,7 @@ from typing import Any
 
 from kvorum.guests.errors import GuestError, MigrationFailed, QmpError
 from kvorum.guests.machine import nodes
-from kvorum.guests.machine.commandline import node_name
+from kvorum.guests.machine.disks import node_name
 from kvorum.guests.machine.qmp import Monitor
 from kvorum.guests.migration import secret
 from kvorum.guests.migration.request import Answer

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kvorum.core.ids import VolumeId
-from kvorum.guests.machine.commandline import node_name
+from kvorum.guests.machine.disks import node_name
 from kvorum.guests.migration.request import Answer, Request
 from kvorum.interface import TaskLog
 from kvorum.storage import Storages, convert

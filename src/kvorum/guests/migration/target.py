@@ -25,7 +25,7 @@ from kvorum.guests.cloudinit import CloudInit
 from kvorum.guests.config import Disk, GuestConfig
 from kvorum.guests.config.drives import is_cloudinit
 from kvorum.guests.errors import GuestError, MigrationFailed, QmpError
-from kvorum.guests.machine.commandline import blockdev, node_name
+from kvorum.guests.machine.disks import blockdev, node_name
 from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.migration import secret

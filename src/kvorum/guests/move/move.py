@@ -16,7 +16,7 @@ from kvorum.guests.config import GuestConfig
 from kvorum.guests.config.drives import owned
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine import nodes
-from kvorum.guests.machine.commandline import blockdev
+from kvorum.guests.machine.disks import blockdev
 from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.move import mirror
