@@ -9,17 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
 from kvorum.core.errors import KvorumError, NoQuorum
-from kvorum.core.remembered import RememberedEach
-from kvorum.guests import hooks
-from kvorum.guests.cloudinit import CloudInit
+from kvorum.guests import hooks, next_start
 from kvorum.guests.config import GuestConfig
-from kvorum.guests.config.drives import is_cloudinit, owned
 from kvorum.guests.errors import GuestError, GuestLocked, QmpLost
 from kvorum.guests.hooks import Phase
 from kvorum.guests.machine import crash
@@ -27,20 +23,9 @@ from kvorum.guests.machine.agent import AgentChannel
 from kvorum.guests.machine.commandline import AGENT
 from kvorum.guests.machine.guest import RunningGuest, Workshop
 from kvorum.guests.machine.iothreads import without_meaning
-from kvorum.guests.machine.network import tap_name
+from kvorum.guests.records import Records
 from kvorum.guests.registry import Registry
-from kvorum.guests.row import encoded_row
-from kvorum.guests.statistics import (
-    INTERVAL_S,
-    KEY,
-    TTL_S,
-    GuestRecord,
-    ProcessUsage,
-    Traffic,
-    cpu_share,
-    traffic,
-    usage,
-)
+from kvorum.guests.statistics import INTERVAL_S, KEY, TTL_S, GuestRecord
 from kvorum.guests.suspend.state import SUSPENDED
 from kvorum.store import Store
 
@@ -64,11 +49,7 @@ class GuestManager:
         self._watchers: dict[int, asyncio.Task[None]] = {}
         self._locks: dict[int, asyncio.Lock] = {}
         self._holders: dict[int, str] = {}
-        self._usage: dict[int, ProcessUsage] = {}
-        self._shares: dict[int, float] = {}
-        self._traffic: dict[int, Traffic] = {}
-        self._switched_off: RememberedEach[int, GuestConfig, GuestRecord] = RememberedEach(_switched_off)
-        self._rows: RememberedEach[int, GuestRecord, bytes] = RememberedEach(encoded_row)
+        self._records = Records(self.registry, self._running)
         self._agents: dict[int, AgentChannel] = {}
         self._changed = asyncio.Event()
         self._wake: Wake | None = None
@@ -122,25 +103,15 @@ class GuestManager:
 
     def record(self, vmid: int) -> GuestRecord:
         """A guest as all nodes are told; raises ``GuestError`` when this node has no such guest."""
-        try:
-            config = self.registry.config(vmid)
-        except KvorumError:
-            self.registry.file(vmid)
-            return GuestRecord(
-                vmid=vmid, name=f"VM {vmid}", status="stopped", qmpstatus="invalid configuration"
-            )
-        return self._record(config, self._running.get(vmid))
+        return self._records.of(vmid)
 
     def records(self) -> list[GuestRecord]:
         """All guests of this node, sorted by id."""
-        vmids = self.registry.vmids()
-        for kept in (self._switched_off, self._rows):
-            kept.keep_only(frozenset(vmids))
-        return [self.record(vmid) for vmid in vmids]
+        return self._records.all()
 
     def rows(self) -> list[tuple[int, bytes]]:
         """All guests of this node as the API lists them: id and row in JSON, made anew where it differs."""
-        return [(record.vmid, self._rows.of(record.vmid, record)) for record in self.records()]
+        return self._records.rows()
 
     @contextlib.asynccontextmanager
     async def exclusive(self, vmid: int, purpose: str) -> AsyncIterator[None]:
@@ -187,14 +158,14 @@ class GuestManager:
             if wakes and self._wake is not None:
                 await self._wake(config, say)
                 return
-            config = await self._applied(config, say)
+            config = await next_start.applied(self.registry, self.workshop.storages, config, say)
             facts = self.workshop.facts
             if facts.accelerator != "kvm" and config.flag("kvm", True):
                 say(f"running without KVM: {facts.reason}")
             if meaningless := without_meaning(config):
                 say(meaningless)
             await hooks.run(self.workshop.storages, config, Phase.PRE_START, say)
-            config = await self._with_cloudinit(config)
+            config = await next_start.with_cloudinit(self.registry, self.workshop.storages, config)
             guest = await self.workshop.start(config)
             self.adopt(guest)
             try:
@@ -328,7 +299,7 @@ class GuestManager:
         while True:
             due = asyncio.get_running_loop().time() + INTERVAL_S
             self._changed.clear()
-            self._measure()
+            self._records.measure()
             with contextlib.suppress(KvorumError):
                 await self.store.publish(KEY, msgspec.msgpack.encode(self.records()), TTL_S)
             with contextlib.suppress(TimeoutError):
@@ -346,45 +317,6 @@ class GuestManager:
         self._changed.set()
 
     # Below
-
-    async def _applied(self, config: GuestConfig, say: Say) -> GuestConfig:
-        """What waited for this start takes effect. A drive that was to be destroyed is unused until it is."""
-        pending = config.pending
-        if not pending:
-            return config
-        after = config.applied()
-        await self.registry.replace(config, after, who="root@pam")
-        doomed = {disk.file for key, disk in config.disks.items() if key in pending.forced}
-        await self._free_cloudinit(config, after, say)
-        for key, disk in after.unused.items():
-            volume = owned(config.vmid, disk)
-            if disk.file in doomed and volume is not None:
-                try:
-                    await self.workshop.storages.of(volume).free(volume)
-                except KvorumError as error:
-                    say(f"{key}: '{disk.file}' can't be removed now and stays unused: {error}")
-                else:
-                    say(f"{key}: removed '{disk.file}'")
-                    after = await self.registry.edit(config.vmid, {}, frozenset({key}), who="root@pam")
-        return after
-
-    async def _free_cloudinit(self, before: GuestConfig, after: GuestConfig, say: Say) -> None:
-        """A cloud-init drive that has gone takes its volume along: it can be made anew."""
-        kept = {disk.file for disk in after.disks.values()}
-        for key, disk in before.disks.items():
-            volume = owned(before.vmid, disk) if is_cloudinit(disk) and disk.file not in kept else None
-            if volume is not None:
-                try:
-                    await self.workshop.storages.of(volume).free(volume)
-                except KvorumError as error:
-                    say(f"{key}: '{volume}' can't be removed: {error}")
-
-    async def _with_cloudinit(self, config: GuestConfig) -> GuestConfig:
-        """Its cloud-init drive says what the configuration does."""
-        after = await CloudInit(self.workshop.storages).refresh(config)
-        if after is not config:
-            await self.registry.replace(config, after, who="root@pam")
-        return after
 
     def _config_for_attach(self, vmid: int) -> GuestConfig:
         try:
@@ -420,52 +352,3 @@ class GuestManager:
         """Wait until the watcher has cleared an ended guest away."""
         if task := self._watchers.get(vmid):
             await asyncio.wait_for(asyncio.shield(task), 10.0 + hooks.DEADLINE_S)
-
-    def _measure(self) -> None:
-        for vmid, guest in self._running.items():
-            now = usage(guest.record.pid)
-            if now is not None:
-                self._shares[vmid] = cpu_share(self._usage.get(vmid), now, guest.config.cpus)
-                self._usage[vmid] = now
-            numbers = (int(key.removeprefix("net")) for key in guest.config.nics)
-            self._traffic[vmid] = traffic(tap_name(vmid, number) for number in numbers)
-        for kept in (self._usage, self._shares, self._traffic):
-            for vmid in kept.keys() - self._running.keys():
-                del kept[vmid]
-
-    def _record(self, config: GuestConfig, guest: RunningGuest | None) -> GuestRecord:
-        record = self._switched_off.of(config.vmid, config)
-        if guest is None:
-            return record
-        used, moved = self._usage.get(config.vmid), self._traffic.get(config.vmid, Traffic())
-        return msgspec.structs.replace(
-            record,
-            status="running",
-            qmpstatus=guest.status,
-            cpu=self._shares.get(config.vmid, 0.0),
-            mem=min(used.resident_bytes, record.maxmem) if used else 0,
-            diskread=used.read_bytes if used else 0,
-            diskwrite=used.write_bytes if used else 0,
-            netin=moved.received,
-            netout=moved.sent,
-            uptime=max(0, int(time.time() - guest.record.begun)),
-            pid=guest.record.pid,
-            machine=guest.record.machine,
-            accelerator=guest.record.accelerator,
-            version=guest.record.version,
-        )
-
-
-def _switched_off(vmid: int, config: GuestConfig) -> GuestRecord:
-    """What the configuration alone says of a guest."""
-    return GuestRecord(
-        vmid=config.vmid,
-        name=config.name,
-        status="stopped",
-        cpus=config.cpus,
-        maxmem=config.memory_mib << 20,
-        maxdisk=config.boot_disk_bytes,
-        template=config.template,
-        lock=config.lock or "",
-        tags=config.text("tags"),
-    )
