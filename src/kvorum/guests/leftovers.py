@@ -1,8 +1,8 @@
 """What changes of guests have left on this node and nobody has removed yet: listed, and cleaned up at a word.
 
 What was begun and not finished is noted, and goes by itself: at the daemon's start, when there is quorum,
-each minute (``Unfinished``, ``Snapshots``). A user sees here what waits and why; and what nothing tells of:
-volumes that no guest has, and locks that no task holds.
+each minute (``Unfinished``, ``Snapshots``, ``Suspensions``, ``Templates``). A user sees here what waits and
+why; and what nothing tells of: volumes that no guest has, and locks that no task holds.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from kvorum.guests.manager import GuestManager
 from kvorum.guests.move.rescan import all_volumes, is_named
 from kvorum.guests.registry import config_path, owners
 from kvorum.guests.snapshots.snapshots import Snapshots
+from kvorum.guests.suspend.state import SUSPENDED
+from kvorum.guests.suspend.suspension import Suspensions
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import TaskLog
 from kvorum.storage import HalfMade, Storages, Volume
@@ -50,6 +52,7 @@ class Leftovers:
         unfinished: Unfinished,
         half_made: HalfMade,
         snapshots: Snapshots,
+        suspensions: Suspensions,
         templates: Templates,
     ) -> None:
         self._manager = manager
@@ -57,6 +60,7 @@ class Leftovers:
         self._unfinished = unfinished
         self._half_made = half_made
         self._snapshots = snapshots
+        self._suspensions = suspensions
         self._templates = templates
 
     async def found(self) -> list[Leftover]:
@@ -72,6 +76,7 @@ class Leftovers:
         await self._half_made.settle(log.line)
         await self._unfinished.settle_earlier(log)
         await self._snapshots.settle_earlier(log)
+        await self._suspensions.settle_earlier(log)
         await self._templates.settle_earlier(log)
         for left in await self._found(log.warn):
             if left.kind == "orphan" and orphans:
@@ -125,14 +130,17 @@ class Leftovers:
         return left
 
     def _locks(self) -> list[Leftover]:
-        """Guests whose configuration says that something holds them, while no task here does."""
+        """Guests whose configuration says that something holds them, while no task here does.
+
+        A guest that lies suspended on disk waits for its start; nothing was left there.
+        """
         found = []
         for vmid in self._manager.registry.vmids():
             try:
                 lock = self._manager.registry.config(vmid).lock
             except KvorumError:
                 continue
-            if lock and not self._manager.held(vmid):
+            if lock and lock != SUSPENDED and not self._manager.held(vmid):
                 why = f"VM {vmid} is locked ({lock}), and nothing here holds it: qm unlock {vmid}"
                 found.append(Leftover(kind="lock", vmid=vmid, why=why))
         return found

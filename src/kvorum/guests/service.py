@@ -73,7 +73,7 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         templates = Templates(manager, storages)
         services.add(Templates, templates)
         half_made = services.get(HalfMade)
-        left = Leftovers(manager, storages, unfinished, half_made, snapshots, templates)
+        left = Leftovers(manager, storages, unfinished, half_made, snapshots, suspensions, templates)
         services.add(Leftovers, left)
         waiting = await manager.attach()
         for guest in manager.all_running():

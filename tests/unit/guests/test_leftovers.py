@@ -31,7 +31,7 @@ class World:
         self.half_made = HalfMade(self.node.storages, self.node.paths.state / "half-made")
         self.leftovers = Leftovers(
             self.node.manager, self.node.storages, self.node.unfinished, self.half_made,
-            self.node.snapshots, self.node.templates,
+            self.node.snapshots, self.node.suspensions, self.node.templates,
         )  # fmt: skip
         self.log = Lines()
 
@@ -116,6 +116,24 @@ async def test_volumes_of_guests_that_dont_exist_go_only_when_that_is_asked(worl
     assert len(world.images) == 3 and "qm disk rescan --vmid 100" in world.log.text
     await world.leftovers.clean(world.log, orphans=True)
     assert await world.kinds() == [("unnamed", unnamed)]
+
+
+async def test_a_guest_that_lies_suspended_on_disk_is_no_leftover(world: World) -> None:
+    """To lift its lock would be to give its memory up."""
+    memory = await world.node.storages.get("local").allocate(100, 1 << 20, "raw", "vm-100-state-suspend.raw")
+    kept = f"lock: suspended\nvmstate: {memory}\nrunningmachine: pc-i440fx-10.0\nrunningcpu: qemu64\n"
+    await world.store.write(CONF, f"{kept}scsi0: same:100/vm-100-disk-0.raw,size=1M\n")
+    assert await world.leftovers.found() == []
+    await world.leftovers.clean(world.log, orphans=True)
+    assert "vm-100-state-suspend.raw" in world.images
+
+
+async def test_a_suspension_that_was_not_finished_is_given_up_at_a_word(world: World) -> None:
+    await world.store.write(CONF, "lock: suspending\nscsi0: same:100/vm-100-disk-0.raw,size=1M\n")
+    await world.leftovers.clean(world.log)
+    file = world.store.read(CONF)
+    assert file is not None and "lock" not in file.text
+    assert any("was not suspended to disk" in line for line in world.log.lines)
 
 
 async def test_a_lock_that_nothing_holds_is_told_with_the_way_to_lift_it(world: World) -> None:

@@ -141,14 +141,14 @@ class Suspensions:
             if guest.record.standing and not state.undecided(guest.config.lock, guest.status):
                 await quiet(let_go_on(self._manager, guest), DaemonLog())
 
-    async def settle_earlier(self) -> None:
+    async def settle_earlier(self, said: TaskLog | None = None) -> None:
         """Settle what an earlier daemon, or a failure of before, has left; while there is quorum."""
         await settle_each(
             self._manager,
             self._left,
             "a suspension",
             self._concerned,
-            lambda vmid: self._settle(vmid, DaemonLog()),
+            lambda vmid: self._settle(vmid, said or DaemonLog()),
         )
 
     def settle_later(self) -> None:
