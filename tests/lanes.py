@@ -5,8 +5,9 @@ The first lane has what needs no nodes (unit, sim) and then the tests that share
 has labs of the tests' own, rings of corosync, guests without a node, and the page. Both look at all tests and
 a marker says whose each is, so that none is lost between them.
 
-The first lane's report is shown as it comes, the second's when the first has ended. The status is 0 only if
-both lanes' is. A signal to end is passed on, and each lane takes its labs down first.
+The first lane's report is shown as it comes, the second's when the first has ended (until then look into
+build/second-lane.log). The status is 0 only if both lanes' is. A signal to end is passed on, and each lane
+takes its labs down first.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,8 +26,8 @@ SECOND = "second_lane"
 """The marker of what the second lane runs; tests/conftest.py sets it."""
 
 
-def main(folders: Sequence[str]) -> int:
-    """Run the tests below ``folders``; returns the first status that isn't 0, else 0."""
+def main(folders: Sequence[str], log: Path) -> int:
+    """Run the tests below ``folders``, the second lane's report to ``log``; a status that isn't 0, if any."""
     begun = time.monotonic()
     running: list[subprocess.Popen[bytes]] = []
     told = False
@@ -40,7 +40,8 @@ def main(folders: Sequence[str]) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to the lanes too
-    with tempfile.TemporaryFile() as report:
+    log.parent.mkdir(exist_ok=True)
+    with log.open("w+b") as report:
         first = _start([f"-m=not {SECOND}", *folders], None)
         running.append(first)
         second = _start([f"-m={SECOND}", *folders], report)
@@ -78,4 +79,4 @@ def _show(report: IO[bytes], lane: subprocess.Popen[bytes]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], Path(__file__).parents[1] / "build" / "second-lane.log"))
