@@ -32,13 +32,27 @@ def test_the_status_is_zero_only_if_both_are(tmp_path: Path, first: int, second:
     with run(tmp_path, f"exit {first}", f"exit {second}") as both:
         said, _ = both.communicate(timeout=60)
     assert both.returncode == whole
-    assert f"the first lane ended with {first}, the second with {second}" in said.splitlines()[-1]
+    assert f"the first lane ended with {first}, the second with {second}" in said.splitlines()[-2]
+
+
+def test_the_last_line_sums_both_up_as_pytest_does(tmp_path: Path) -> None:
+    suite = """echo '<testsuite tests="{}" failures="{}" errors="0" skipped="1"/>' > {}"""
+    shells = (
+        suite.format(5, 0, tmp_path / "first-lane.xml"),
+        suite.format(4, 1, tmp_path / "second-lane.xml"),
+    )
+    with run(tmp_path, *shells) as both:
+        said, _ = both.communicate(timeout=60)
+    assert " 1 failed, 6 passed, 2 skipped in " in said.splitlines()[-1]
+    with run(tmp_path, shells[0], "exit 2") as both:
+        said, _ = both.communicate(timeout=60)
+    assert " 4 passed, 1 skipped, a lane did not come to its end in " in said.splitlines()[-1]
 
 
 def test_the_second_report_follows_the_first_and_is_whole(tmp_path: Path) -> None:
     with run(tmp_path, "echo first; exec sleep 0.3", "echo second; sleep 0.6; echo end") as both:
         said, _ = both.communicate(timeout=60)
-    lines = [line for line in said.splitlines() if line and not line.startswith("---")]
+    lines = [line for line in said.splitlines() if line and line[0] not in "-="]
     assert lines == ["first", "second", "end"]
 
 
