@@ -41,6 +41,7 @@ from kvorum.interface.encode import Download, Encoded, Page, plain, success, to_
 from kvorum.interface.formats import TextList, split_list
 from kvorum.interface.peers import Peers
 from kvorum.interface.permission import ALLOCATES, ROOT, authorise
+from kvorum.interface.result_schema import is_picture
 from kvorum.interface.router import Listing, Match, Route, Router
 
 __all__ = [
@@ -94,6 +95,7 @@ __all__ = [
     "Work",
     "authorise",
     "declared",
+    "is_picture",
     "method",
     "plain",
     "read_form",

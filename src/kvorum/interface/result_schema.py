@@ -66,6 +66,14 @@ def is_download(result: Any) -> bool:
     return any((typing.get_origin(part) or part) is Download for part in _alternatives(result))
 
 
+def is_picture(result: Any) -> bool:
+    """Whether the answer may be a picture: a file that the JSON formats only name."""
+    return any(
+        typing.get_origin(part) is Download and typing.get_args(part) != (types.NoneType,)
+        for part in _alternatives(result)
+    )
+
+
 def _alternatives(result: Any) -> tuple[Any, ...]:
     union = typing.get_origin(result) in (Union, types.UnionType)
     return typing.get_args(result) if union else (result,)

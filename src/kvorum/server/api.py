@@ -28,6 +28,7 @@ from kvorum.interface import (
     Route,
     Router,
     Where,
+    is_picture,
     read_form,
     read_json,
 )
@@ -120,6 +121,10 @@ class Api:
         self, request: web.BaseRequest, path: str, query: str, flavour: str
     ) -> web.StreamResponse:
         match = self._router.match(request.method, path)
+        if flavour == replies.PNG and not (
+            isinstance(match.target, Route) and is_picture(match.target.method.result)
+        ):
+            raise NotImplementedHere("this method has no picture: use /api2/json")
         sent = credentials.read(request.headers)
         if sent.token and self._daemon is not None and not _open(match):
             return await self._with_token(request, sent, self._daemon)

@@ -10,7 +10,7 @@ from pathlib import Path
 from aiohttp import web
 from multidict import CIMultiDict
 
-from kvorum.core.errors import KvorumError, NotImplementedHere, ParameterError
+from kvorum.core.errors import KvorumError, ParameterError
 from kvorum.interface import Download, success, to_json
 
 log = logging.getLogger(__name__)
@@ -52,14 +52,9 @@ def reply(body: Mapping[str, object], status: int = 200, text: str = "") -> web.
 
 
 def result(value: object, flavour: str) -> web.StreamResponse:
-    """The answer of a method that went well; ``flavour`` is ``json``, ``extjs``, ``png`` or ``text``.
-
-    Raises ``NotImplementedHere`` for what is no picture and was asked for as one.
-    """
+    """The answer of a method that went well; ``flavour`` is ``json``, ``extjs``, ``png`` or ``text``."""
     if isinstance(value, Download) and (value.shown is None or flavour == PNG):
         return _file(value)
-    if flavour == PNG:
-        raise NotImplementedHere("this method has no picture: use /api2/json")
     if flavour == TEXT:
         kind = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         headers = _HEADERS.copy()

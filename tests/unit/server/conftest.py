@@ -104,9 +104,10 @@ def _method(
     permission: Requirement = LoggedIn(),  # noqa: B008
     protected: bool = True,
     task: bool = False,
+    result: object = None,
 ) -> Method:
     where = Where.NODE if "{node}" in path else Where.ANY
-    return Method(verb, path, handler, parameters, None, permission, where, protected, task, True, "test")
+    return Method(verb, path, handler, parameters, result, permission, where, protected, task, True, "test")
 
 
 async def open_to_all(ctx: Context, p: NoParameters) -> str:
@@ -151,7 +152,7 @@ async def picture(ctx: Context, p: Drawn) -> Download[dict[str, str]]:
 
 
 TEST_METHODS = (
-    _method("GET", "/nodes/{node}/picture", picture, Drawn),
+    _method("GET", "/nodes/{node}/picture", picture, Drawn, result=Download[dict[str, str]]),
     Method(
         "GET",
         "/nodes/{node}/parrot",

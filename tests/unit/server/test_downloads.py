@@ -69,7 +69,16 @@ async def test_a_picture_is_seen_in_its_own_format_and_named_in_the_others(
         assert answer.headers["Content-Disposition"] == 'inline; filename="a__b___.png"'
     async with cluster.client.get(f"{base}/json/{question}", headers=headers) as answer:
         assert await answer.json() == {"data": {"filename": str(file)}}
-    async with cluster.client.get(f"{base}/png/nodes/n2/echo", headers=headers) as answer:
-        assert answer.status == 501 and "no picture" in answer.reason
-    async with cluster.client.get(f"{base}/png/nodes/n2/refuse", headers=headers) as answer:
-        assert answer.status == 409 or answer.status == 500
+
+
+@pytest.mark.parametrize("node", ["n1", "n2"])
+async def test_what_has_no_picture_is_refused_as_one_before_it_is_carried_out(
+    cluster: Cluster, node: str
+) -> None:
+    headers = await cluster.login()
+    base = f"{cluster.n1.url}/api2"
+    for verb, name in (("GET", "echo"), ("GET", "refuse"), ("POST", "work")):
+        async with cluster.client.request(verb, f"{base}/png/nodes/{node}/{name}", headers=headers) as answer:
+            assert answer.status == 501 and "no picture: use /api2/json" in answer.reason
+    async with cluster.client.get(f"{base}/json/nodes/{node}/tasks", headers=headers) as answer:
+        assert (await answer.json())["data"] == []
