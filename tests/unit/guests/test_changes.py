@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from guests_world import MemoryStore, Node
 from kvorum.core.errors import Conflict, OutcomeUnknown, ParameterError
 from kvorum.guests.change import Changes, Wish
 from kvorum.guests.config import GuestConfig
-from kvorum.guests.errors import GuestError
+from kvorum.guests.errors import GuestError, QmpError
+from kvorum.guests.machine import usb
 from kvorum.guests.machine.qmp import Monitor
 from kvorum.storage import Storages
 
@@ -76,6 +77,142 @@ async def test_a_plugged_guest_is_the_one_a_new_command_line_makes(node: Node) -
     await node.manager.stop(100)
     await node.manager.start(100)
     assert await _addresses(node) == plugged
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Has QEMU refuse a command whose arguments name this, as it refuses a volume that another one holds."""
+    execute = Monitor.execute
+
+    def refuse(wanted: str, name: str) -> None:
+        async def but(self: Monitor, command: str, arguments: Any = None, **more: Any) -> Any:
+            if command == wanted and name in str(arguments):
+                raise QmpError(f"VM 100: QEMU refused '{wanted}': Failed to get \"write\" lock")
+            return await execute(self, command, arguments, **more)
+
+        monkeypatch.setattr(Monitor, "execute", but)
+
+    return refuse
+
+
+async def test_a_disk_that_can_not_be_opened_brings_no_controller(
+    node: Node, refusing: Callable[[str, str], None]
+) -> None:
+    await node.manager.start(100)
+    refusing("blockdev-add", "scsi0")
+    with pytest.raises(ParameterError, match="scsi0"):
+        await change(node, {"scsi0": "local:0.01"})
+    assert "virtioscsi0" not in await devices(node)
+
+
+async def test_a_disk_that_can_not_be_plugged_takes_its_controller_and_its_thread_out_again(
+    node: Node, refusing: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def lets_go(monitor: Monitor, device: str) -> None:
+        asked.append(device)
+
+    monkeypatch.setattr("kvorum.guests.machine.hotplug.unplug", lets_go)
+    await node.manager.start(100)
+    refusing("device_add", "'scsi0'")
+    with pytest.raises(ParameterError) as refused:
+        await change(node, {"scsi0": "local:0.01"})
+    assert asked == ["virtioscsi0"]
+    assert "stays" not in refused.value.errors["scsi0"]
+    refusing("device_add", "'virtio0'")
+    with pytest.raises(ParameterError):
+        await change(node, {"virtio0": "local:0.01,iothread=1"})
+    monitor = node.manager.need_running(100).monitor
+    assert await monitor.execute("query-iothreads") == []
+
+
+async def test_a_controller_that_the_guest_keeps_serves_the_next_disk(
+    node: Node, refusing: Callable[[str, str], None]
+) -> None:
+    await node.manager.start(100)
+    refusing("device_add", "'scsi0'")
+    with pytest.raises(ParameterError) as refused:
+        await change(node, {"scsi0": "local:0.01"})
+    assert "virtioscsi0 stays until the next start" in refused.value.errors["scsi0"]
+    refusing("nothing", "")
+    await change(node, {"scsi1": "local:0.01"})
+    assert {"virtioscsi0", "scsi1"} <= await devices(node)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tablets of QEMU's own where devices of the host would be; the descriptors are real."""
+    (tmp_path / "stick").touch()
+    monkeypatch.setattr(usb, "find", lambda key, wish, sysfs, devices: tmp_path / "stick")
+    monkeypatch.setattr(usb, "device", lambda key: f"usb-tablet,id={key},bus=xhci.0,port={int(key[3:]) + 1}")
+
+
+async def _sets(node: Node) -> set[int]:
+    found = await node.manager.need_running(100).monitor.execute("query-fdsets")
+    return {each["fdset-id"] for each in found if each["fds"]}
+
+
+async def test_usb_devices_are_plugged_with_their_controller_as_a_new_command_line_has_them(
+    node: Node, stand_in: None
+) -> None:
+    await node.manager.start(100)
+    await change(node, {"usb1": "host=1-2"})
+    await change(node, {"usb3": "host=1050:0407,usb3=1"})
+    assert not config(node).pending and config(node).usbs.keys() == {"usb1", "usb3"}
+    assert {"xhci", "usb1", "usb3"} <= await devices(node)
+    assert await _sets(node) == {901, 903}
+    plugged = await _addresses(node), await _ports(node)
+    await node.manager.stop(100)
+    await node.manager.start(100)
+    assert (await _addresses(node), await _ports(node)) == plugged
+
+
+async def _ports(node: Node) -> list[str]:
+    monitor = node.manager.need_running(100).monitor
+    shown = await monitor.execute("human-monitor-command", {"command-line": "info usb"})
+    return sorted(
+        line.partition("Port ")[2] for line in str(shown).splitlines() if "xhci" in line or "usb" in line
+    )
+
+
+async def test_a_usb_device_goes_or_is_another_and_the_last_goes_with_its_controller(
+    node: Node, stand_in: None
+) -> None:
+    await node.store.write("nodes/n1/qemu-server/100.conf", f"{BASE}usb0: host=1-2\nusb1: host=1-3\n")
+    await node.manager.start(100)
+    await change(node, {"usb1": "host=1-4"})
+    assert config(node).settings["usb1"] == "host=1-4" and await _sets(node) == {900, 901}
+    await change(node, {}, "usb1")
+    assert not config(node).pending and await _sets(node) == {900}
+    assert "usb1" not in await devices(node)
+    with pytest.raises(ParameterError, match="xhci: the guest did not let it go"):
+        await change(node, {}, "usb0")
+    assert {"xhci", "usb0"} <= await devices(node) and config(node).pending.delete.keys() == {"usb0"}
+
+
+async def test_a_usb_device_that_qemu_does_not_take_is_pending_and_leaves_nothing(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plain file is no device: what QEMU itself says of it."""
+    monkeypatch.setattr("kvorum.guests.machine.hotplug.unplug", _at_once)
+    await node.manager.start(100)
+    with pytest.raises(ParameterError) as absent:
+        await change(node, {"usb0": "host=dead:beef"})
+    assert "is not on this node" in absent.value.errors["usb0"]
+    assert "xhci" not in await devices(node)
+    (tmp_path / "stick").touch()
+    monkeypatch.setattr(usb, "find", lambda key, wish, sysfs, devices: tmp_path / "stick")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(ParameterError) as refused:
+        await change(node, {"usb0": "host=1-2"})
+    assert "QEMU refused 'device_add'" in refused.value.errors["usb0"]
+    assert await _sets(node) == set() and config(node).pending.changes.keys() == {"usb0"}
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+async def _at_once(monitor: Monitor, device: str) -> None:
+    return
 
 
 async def _addresses(node: Node) -> dict[str, object]:

@@ -10,7 +10,7 @@ from kvorum.guests.machine.throttle import limited, limits
 
 CONFIG = (
     "scsihw: virtio-scsi-pci\nscsi0: local:100/vm-100-disk-0.qcow2,size=1G\nide2: none,media=cdrom\n"
-    "net0: virtio=BC:24:11:00:00:01,bridge=vmbr0\ncores: 1\nballoon: 256\n"
+    "net0: virtio=BC:24:11:00:00:01,bridge=vmbr0\ncores: 1\nballoon: 256\nusb0: host=1-2\n"
 )
 
 
@@ -36,6 +36,11 @@ CONFIG = (
         ("net1", "virtio=BC:24:11:00:00:02,bridge=vmbr0", Way.PLUG),
         ("net7", "virtio=BC:24:11:00:00:02,bridge=vmbr0", Way.LATER),
         ("balloon", "128", Way.PLUG),
+        ("usb0", None, Way.PLUG),
+        ("usb0", "host=1-2,usb3=1", Way.FREE),
+        ("usb0", "host=1-3", Way.PLUG),
+        ("usb1", "host=1050:0407", Way.PLUG),
+        ("usb1", "spice", Way.LATER),
         ("balloon", "0", Way.LATER),
     ],
 )  # fmt: skip
@@ -49,6 +54,11 @@ def test_a_change_takes_effect_when_qemu_can_take_it(key: str, value: str | None
 def test_the_guest_says_what_may_be_plugged(hotplug: str, expected: Way) -> None:
     config = GuestConfig.parse(100, f"{CONFIG}hotplug: {hotplug}\n")
     assert way(config, "net1", "virtio=BC:24:11:00:00:02,bridge=vmbr0") is expected
+
+
+def test_usb_waits_where_the_guest_says_so() -> None:
+    config = GuestConfig.parse(100, f"{CONFIG}hotplug: disk,network\n")
+    assert way(config, "usb0", None) is way(config, "usb1", "host=1-3") is Way.LATER
 
 
 def test_a_controller_that_guests_can_not_take_later_waits() -> None:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+from collections.abc import AsyncIterator, Iterable
 from enum import Enum, auto
 
+from kvorum.core.errors import KvorumError
 from kvorum.guests.config import Disk, GuestConfig, Nic
 from kvorum.guests.config.devices import THROTTLES
-from kvorum.guests.errors import QmpError
-from kvorum.guests.machine import nodes
+from kvorum.guests.config.hardware import Usb
+from kvorum.guests.errors import GuestError, QmpError
+from kvorum.guests.machine import nodes, usb
 from kvorum.guests.machine.cards import nic_device
 from kvorum.guests.machine.commandline import buses
 from kvorum.guests.machine.disks import blockdev, controllers, disk_device, node_name
@@ -45,6 +49,8 @@ _WHOLE = frozenset(
         "host_mtu",
         "num_queues",
         "num-queues",
+        "p2",
+        "p3",
         "vectors",
         "wwn",
     }
@@ -75,6 +81,8 @@ def way(now: GuestConfig, key: str, value: str | None) -> Way:
         return _disk_way(now, then, key)
     if key in now.nics or key in then.nics:
         return _nic_way(now, then, key)
+    if key in now.usbs or key in then.usbs:
+        return _usb_way(now, now.usbs.get(key), then.usbs.get(key))
     if key in LIMITS or (key == "affinity" and value is not None):
         return Way.PLUG
     if key == "vcpus" and "cpu" in now.hotplug:
@@ -110,6 +118,13 @@ def _nic_way(now: GuestConfig, then: GuestConfig, key: str) -> Way:
     return Way.PLUG if same and "network" in now.hotplug else Way.LATER
 
 
+def _usb_way(now: GuestConfig, old: Usb | None, new: Usb | None) -> Way:
+    if old == new:
+        return Way.FREE
+    redirected = any(each and each.spice for each in (old, new))
+    return Way.PLUG if "usb" in now.hotplug and not redirected else Way.LATER
+
+
 def _fixed(nic: Nic) -> tuple[object, ...]:
     """What of a card is not the cable's state."""
     return nic.model, nic.mac, nic.bridge, {k: v for k, v in nic.options.items() if k not in _FREE_NIC}
@@ -138,8 +153,37 @@ class Hotplug:
             await self._monitor.execute("balloon", {"value": then.number("balloon", 0) << 20})
         elif key in now.nics or key in then.nics:
             await self._nic(key, now.nics.get(key), then.nics.get(key))
+        elif key in now.usbs or key in then.usbs:
+            await self._usb(then, key, now.usbs.get(key), then.usbs.get(key))
         else:
             await self._disk(now, then, key)
+
+    @contextlib.asynccontextmanager
+    async def _bringing(self, controllers: Iterable[str]) -> AsyncIterator[None]:
+        """Plug those controllers that are not there, for the block; when it fails they are taken out again.
+
+        Raises ``GuestError`` that names also a controller which the guest keeps; the next device uses it.
+        """
+        brought: list[str] = []
+        try:
+            present = await self._devices()
+            for controller in map(_properties, controllers):
+                if controller["id"] not in present:
+                    await self._monitor.execute("device_add", controller)
+                    brought.append(str(controller["id"]))
+            yield
+        except BaseException as error:
+            for device in reversed(brought):
+                try:
+                    await unplug(self._monitor, device)
+                except (KvorumError, TimeoutError) as kept:
+                    raise GuestError(f"{error}; {device} stays until the next start: {kept}") from error
+            raise
+
+    async def _devices(self) -> set[str]:
+        """The names of all devices that QEMU has by name."""
+        found = await self._monitor.execute("qom-list", {"path": "/machine/peripheral"})
+        return {str(entry["name"]) for entry in found}
 
     # Disks
 
@@ -158,36 +202,36 @@ class Hotplug:
             await self._forget(key)
             await self._end_thread(thread_of(now, key))
         if new:
-            await self._plug_disk(now, then, key, new)
+            await self._plug_disk(then, key, new)
             if limited(new):
                 await self._guest.limit(key, new)
 
-    async def _plug_disk(self, now: GuestConfig, then: GuestConfig, key: str, disk: Disk) -> None:
+    async def _plug_disk(self, then: GuestConfig, key: str, disk: Disk) -> None:
         drive = await self._workshop.drive(self._guest.vmid, key, disk)
-        present, thread = _ids(now), thread_of(then, key)
-        if thread is not None:
-            await self._end_thread(thread)  # one that an earlier unplugging left
+        thread = thread_of(then, key)
+        if thread is not None and not await self._has_thread(thread):
             await self._monitor.execute("object-add", {"qom-type": "iothread", "id": thread})
-        for controller in controllers(then):
-            if _properties(controller)["id"] not in present:
-                await self._monitor.execute("device_add", _properties(controller))
         try:
             if drive is not None:
                 await self._monitor.execute("blockdev-add", blockdev(key, disk, drive))
-            await self._monitor.execute(
-                "device_add", _properties(disk_device(then, key, disk, drive is not None))
-            )
+            async with self._bringing(controllers(then)):
+                await self._monitor.execute(
+                    "device_add", _properties(disk_device(then, key, disk, drive is not None))
+                )
         except BaseException:
             with contextlib.suppress(QmpError):
                 await self._monitor.execute("blockdev-del", {"node-name": node_name(key)})
+            with contextlib.suppress(QmpError):  # a controller that stays has it still
+                await self._end_thread(thread)
             raise
 
     async def _end_thread(self, thread: str | None) -> None:
         """End the thread of a disk that has gone; nothing to do where there is none."""
-        if thread is not None and any(
-            each["id"] == thread for each in await self._monitor.execute("query-iothreads")
-        ):
+        if thread is not None and await self._has_thread(thread):
             await self._monitor.execute("object-del", {"id": thread})
+
+    async def _has_thread(self, thread: str) -> bool:
+        return any(each["id"] == thread for each in await self._monitor.execute("query-iothreads"))
 
     async def _medium(self, key: str, old: Disk, new: Disk) -> None:
         drive = await self._workshop.drive(self._guest.vmid, key, new)
@@ -252,6 +296,36 @@ class Hotplug:
             with contextlib.suppress(QmpError):
                 await self._monitor.execute("netdev_del", {"id": key})
             raise
+
+    # USB devices
+
+    async def _usb(self, then: GuestConfig, key: str, old: Usb | None, new: Usb | None) -> None:
+        opened = await asyncio.to_thread(usb.open_one, key, new) if new else None
+        try:
+            if old:
+                # The controller goes with its last device: both, or, when the guest refuses, neither.
+                await unplug(self._monitor, key if then.usbs else usb.CONTROLLER_ID)
+                await self._drop_descriptor(key)
+            if opened is not None:
+                await self._plug_usb(key, opened)
+        finally:
+            if opened is not None:
+                os.close(opened)
+
+    async def _plug_usb(self, key: str, descriptor: int) -> None:
+        given = {"fdset-id": usb.fd_set(key), "opaque": key}
+        await self._monitor.give(descriptor, "add-fd", given)
+        try:
+            async with self._bringing([usb.CONTROLLER]):
+                await self._monitor.execute("device_add", _properties(usb.device(key)))
+        except BaseException:
+            await self._drop_descriptor(key)
+            raise
+
+    async def _drop_descriptor(self, key: str) -> None:
+        """Have QEMU close its copy; it may have done so with the device."""
+        with contextlib.suppress(QmpError):
+            await self._monitor.execute("remove-fd", {"fdset-id": usb.fd_set(key)})
 
 
 def _ids(config: GuestConfig) -> frozenset[str]:

@@ -15,7 +15,8 @@ from kvorum.guests.config import GuestConfig
 from kvorum.guests.config.hardware import Usb
 from kvorum.guests.errors import GuestConfigError, GuestError
 
-CONTROLLER = "qemu-xhci,id=xhci,bus=pci.0,addr=0x1b,p2=15,p3=15"
+CONTROLLER_ID = "xhci"
+CONTROLLER = f"qemu-xhci,id={CONTROLLER_ID},bus=pci.0,addr=0x1b,p2=15,p3=15"
 """Room for every ``usbN``, of USB 2 and of USB 3."""
 FIRST_SET = 900
 """fd sets of the command line begin here; QEMU numbers those that come later from 0."""
@@ -31,12 +32,17 @@ def open_all(
     opened: dict[str, int] = {}
     try:
         for key, usb in config.usbs.items():
-            check(key, usb)
-            opened[key] = _open(key, find(key, usb, sysfs, devices))
+            opened[key] = open_one(key, usb, sysfs, devices)
     except BaseException:
         close_all(opened)
         raise
     return opened
+
+
+def open_one(key: str, usb: Usb, sysfs: Path = Path("/sys"), devices: Path = Path("/dev/bus/usb")) -> int:
+    """The same for one device."""
+    check(key, usb)
+    return _open(key, find(key, usb, sysfs, devices))
 
 
 def close_all(opened: Mapping[str, int]) -> None:
@@ -79,10 +85,18 @@ def arguments(config: GuestConfig, opened: Mapping[str, int]) -> Iterator[str]:
         return
     yield from ("-device", CONTROLLER)
     for key in config.usbs:
-        number = int(key[3:])
-        yield from ("-add-fd", f"fd={opened[key]},set={FIRST_SET + number},opaque={key}")
-        device = f"usb-host,id={key},bus=xhci.0,port={number + 1}"
-        yield from ("-device", f"{device},hostdevice=/dev/fdset/{FIRST_SET + number}")
+        yield from ("-add-fd", f"fd={opened[key]},set={fd_set(key)},opaque={key}")
+        yield from ("-device", device(key))
+
+
+def device(key: str) -> str:
+    """The device on its port, over its descriptor."""
+    return f"usb-host,id={key},bus=xhci.0,port={int(key[3:]) + 1},hostdevice=/dev/fdset/{fd_set(key)}"
+
+
+def fd_set(key: str) -> int:
+    """The fd set that holds its descriptor."""
+    return FIRST_SET + int(key[3:])
 
 
 def _fits(folder: Path, usb: Usb) -> bool:
