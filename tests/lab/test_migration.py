@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from lab_cluster import SHARED
+from lab_cluster import SHARED, address
 
 from kvorum.lab.image import build
 
@@ -57,6 +58,20 @@ def fill(cluster: Cluster, vmid: int, mib: int = 64) -> None:
     """Give the guest's local disk content, so that copying it takes its time."""
     disk = f"/var/lib/vz/images/{vmid}/vm-{vmid}-disk-0.qcow2"
     cluster.say("n1", "qemu-io", "-f", "qcow2", "-c", f"write -P 7 0 {mib}M", disk)
+
+
+def peers(cluster: Cluster, node: str, pid: int) -> set[str]:
+    """The addresses that a guest's QEMU is connected to."""
+    lines = cluster.say(node, "ss", "-Htnp", "state", "established").splitlines()
+    return {line.split()[3].rpartition(":")[0] for line in lines if f"pid={pid}," in line}
+
+
+@contextmanager
+def second_network(cluster: Cluster) -> Iterator[None]:
+    """The cluster's option says that migrations take link 1's network."""
+    cluster.say("n1", "pvesh", "set", "/cluster/options", "--migration", "secure,network=198.18.11.0/24")
+    yield
+    cluster.say("n1", "pvesh", "set", "/cluster/options", "--delete", "migration")
 
 
 def test_there_and_back_on_a_shared_disk(cluster: Cluster, guest: Maker, move: Callable[..., str]) -> None:
@@ -195,8 +210,9 @@ def test_a_target_that_dies_in_the_middle_leaves_it_running_here(
         "--bwlimit",
         rate,
     )
-    with cluster.following("n1", *command) as migration:
+    with second_network(cluster), cluster.following("n1", *command) as migration:
         migration.until(phase)
+        assert peers(cluster, "n1", pid) == {address(cluster.lab, "n2", 1)}
         cluster.lab.cut("n2")
         assert migration.end() != 0
     assert "n2" in migration.text or "target" in migration.text, migration.text
@@ -251,8 +267,10 @@ def test_a_daemon_killed_in_the_middle_costs_at_most_the_migration(
     cluster.say("n1", "qm", "start", str(vmid))
     pid = cluster.pid("n1", vmid)
     command = ("qm", "migrate", str(vmid), "n2", "--online", "1", "--with-local-disks", "1")
-    with cluster.following("n1", *command, "--bwlimit", "8192") as migration:
+    asked = ("--bwlimit", "8192", "--migration_network", "198.18.11.0/24")
+    with cluster.following("n1", *command, *asked) as migration:
         migration.until("disks: transferred")
+        assert peers(cluster, "n1", pid) == {address(cluster.lab, "n2", 1)}
         cluster.say(where, "systemctl", "kill", "--signal=KILL", "--kill-whom=main", unit)
         migration.end()
     cluster.settled()

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import guests_world
 import pytest
@@ -19,7 +20,9 @@ from kvorum.guests.config import GuestConfig
 from kvorum.guests.copies.plan import Wish as CloneWish
 from kvorum.guests.errors import MigrationFailed
 from kvorum.guests.machine import nodes
+from kvorum.guests.machine.qmp import Monitor
 from kvorum.guests.manager import GuestManager
+from kvorum.guests.migration import network
 from kvorum.guests.migration.recovery import recover_source, recover_stopped
 
 pytestmark = [
@@ -88,6 +91,34 @@ async def test_the_memory_goes_under_tls_unless_told_otherwise(world: World, sec
     assert guest is not None
     parameters = await guest.monitor.execute("query-migrate-parameters")
     assert bool(parameters.get("tls-creds")) == secure
+
+
+async def test_memory_and_disks_go_to_the_target_s_address_in_the_network_asked_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loopback has all of 127.0.0.0/8; the target says it has this one."""
+    monkeypatch.setattr(network, "own_addresses", lambda: ["127.0.0.1", "127.9.0.7"])
+    execute, told = Monitor.execute, list[str]()
+
+    async def listening(self: Monitor, command: str, arguments: Any = None, **more: Any) -> Any:
+        if command in ("migrate", "blockdev-add"):
+            told.append(str(arguments))
+        return await execute(self, command, arguments, **more)
+
+    monkeypatch.setattr(Monitor, "execute", listening)
+    await begin(world, "local")
+    await world.migration(with_local_disks=True, network="127.9.0.0/16").run()
+    await assert_at_target(world)
+    assert any("'tcp:127.9.0.7:" in one for one in told)
+    assert any("'driver': 'nbd'" in one and "127.9.0.7" in one for one in told)
+    assert "memory and disks go to 127.9.0.7, in the network 127.9.0.0/16" in world.log.lines
+
+
+async def test_a_target_without_an_address_in_the_network_is_refused(world: World) -> None:
+    await begin(world)
+    with pytest.raises(MigrationFailed, match=r"'n2' has no address in the migration network 203\.0"):
+        await world.migration(network="203.0.113.0/24").run()
+    assert_still_at_source(world)
 
 
 async def test_a_running_guest_takes_its_local_disk_along(world: World) -> None:

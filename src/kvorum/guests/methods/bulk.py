@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from kvorum.core.errors import ParameterError, PermissionDenied
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.migrate import migration_of, migration_rate
+from kvorum.guests.methods.transport import transport
 from kvorum.guests.migration.wish import Wish
 from kvorum.guests.together import (
     SHUTDOWN_TIMEOUT_S,
@@ -132,6 +133,7 @@ async def migrate_all(ctx: Context, p: MigrateAll) -> Work:
             online=manager.running(vmid) is not None,
             with_local_disks=p.with_local_disks,
             rate_kib_s=migration_rate(ctx, vmid, None),
+            **transport(ctx),
             who=who,
         )
         await migration_of(ctx, wish, _OfGuest(vmid, log)).run()

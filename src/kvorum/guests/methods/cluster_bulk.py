@@ -18,6 +18,7 @@ from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.bulk import VmidList, require_all_named
 from kvorum.guests.methods.migrate import migration_of, migration_rate
 from kvorum.guests.methods.parameters import GuestPath
+from kvorum.guests.methods.transport import transport
 from kvorum.guests.migration.wish import Wish
 from kvorum.guests.registry import owners
 from kvorum.guests.statistics import GuestRecord, read_records
@@ -206,6 +207,7 @@ def _wish(ctx: Context, p: Part) -> Wish:
         online=p.online,
         with_local_disks=p.with_local_disks,
         rate_kib_s=migration_rate(ctx, p.vmid, None),
+        **transport(ctx),
         who=p.user,
     )
 

@@ -11,6 +11,7 @@ from kvorum.guests.errors import GuestError
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.methods.parameters import GuestPath, storage_map
 from kvorum.guests.methods.rate import rate_kib_s
+from kvorum.guests.methods.transport import transport
 from kvorum.guests.migration.request import Request
 from kvorum.guests.migration.wish import Wish
 from kvorum.guests.unfinished import Unfinished
@@ -51,7 +52,8 @@ class MigrateParameters(GuestPath):
     """KiB/s; 0 or none: as fast as it goes."""
     force: Boolean = False
     migration_network: str | None = None
-    migration_type: Literal["secure", "insecure"] = "secure"
+    """CIDR: the target's address in it takes memory and disks. None: as the cluster's options say."""
+    migration_type: Literal["secure", "insecure"] | None = None
     """``insecure`` sends the memory without TLS: several times as fast, for a network that is private."""
 
 
@@ -111,7 +113,7 @@ async def migrate(ctx: Context, p: MigrateParameters) -> Work:
         with_local_disks=p.with_local_disks,
         storages=storage_map(p.targetstorage),
         rate_kib_s=migration_rate(ctx, p.vmid, p.bwlimit),
-        secure=p.migration_type == "secure",
+        **transport(ctx, p.migration_type, p.migration_network),
         who=ctx.identity.name,
     )
     if p.target == ctx.store.node:

@@ -8,6 +8,7 @@ import msgspec
 
 from kvorum.guests.config import Disk
 from kvorum.guests.config.drives import carries_itself
+from kvorum.guests.migration import network
 
 
 class DiskRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +47,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The pre-shared key of this migration's TLS, in hex."""
     secure: bool = True
     """The memory goes under TLS. Disks always do: theirs is the longer way, and costs little."""
+    network: str = ""
+    """Where the target is to listen, as CIDR; empty: at its address in the cluster."""
     channels: int = 0
     """How many channels the memory takes beside the first one (multifd); 0: none."""
 
@@ -99,6 +102,8 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     """Who owns the VM id, by the store."""
     memory_free_mib: int = 0
+    addresses: Collection[str] = ()
+    """Its own, on all its networks."""
 
 
 def problems(request: Request, facts: TargetFacts) -> list[str]:
@@ -124,6 +129,8 @@ def problems(request: Request, facts: TargetFacts) -> list[str]:
                 f"storage '{storage}' on node '{facts.node}' has no room: "
                 f"{_gib(size)} needed, {_gib(free)} free"
             )
+    if request.network and (lacking := network.problem(request.network, facts.addresses, facts.node)):
+        found.append(lacking)
     for key, bridge in sorted(request.bridges.items()):
         if bridge not in facts.bridges:
             found.append(f"{key}: bridge '{bridge}' does not exist on node '{facts.node}'; create it there")

@@ -174,6 +174,8 @@ class Migration:
     async def _prepare(self) -> None:
         raw = await self._call("prepare", {"request": msgspec.json.encode(self._request).decode()})
         self._answer = msgspec.convert(raw, Answer)
+        if network := self._request.network:
+            self._log.line(f"memory and disks go to {self._answer.address}, in the network {network}")
 
     async def _resume_target(self) -> None:
         await self._call("resume", {}, RESUME_DEADLINE_S)
@@ -279,6 +281,7 @@ class Migration:
             memory_mib=config.memory_mib,
             key=secret.new_key(),
             secure=wish.secure,
+            network=wish.network,
             channels=min(4, config.cpus + 1) if big else 0,
         )
 

@@ -28,7 +28,7 @@ from kvorum.guests.errors import GuestError, MigrationFailed, QmpError
 from kvorum.guests.machine.disks import blockdev, node_name
 from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.manager import GuestManager
-from kvorum.guests.migration import secret
+from kvorum.guests.migration import network, secret
 from kvorum.guests.migration.request import (
     Answer,
     DiskRequest,
@@ -97,6 +97,7 @@ class Incoming:
             busy=self._manager.running(request.vmid) is not None or request.vmid in self._sessions,
             owner=self._manager.registry.owner(request.vmid),
             memory_free_mib=psutil.virtual_memory().available >> 20,
+            addresses=network.own_addresses() if request.network else (),
         )
         return problems(request, facts)
 
@@ -232,7 +233,7 @@ class Incoming:
         await asyncio.to_thread(self._remember, session)
         folder = secret.folder(workshop.files.directory, request.vmid)
         await asyncio.to_thread(secret.write, folder, workshop.launcher, request.vmid, request.key)
-        monitor, address = guest.monitor, self._address()
+        monitor, address = guest.monitor, self._address(request)
         await secret.add(monitor, folder, "server")
         for key in beside(request):
             await self._open_beside(guest, key, config.unused[key])
@@ -284,7 +285,12 @@ class Incoming:
             await monitor.execute("block-export-add", {**export, "writable": True})
         return port
 
-    def _address(self) -> str:
+    def _address(self, request: Request) -> str:
+        if request.network:
+            found = network.within(request.network, network.own_addresses())
+            if len(found) != 1:  # it had one when this was checked
+                raise GuestError(network.problem(request.network, found, self._manager.store.node))
+            return found[0]
         store = self._manager.store
         return next((m.address for m in store.membership.members if m.name == store.node), "127.0.0.1")
 

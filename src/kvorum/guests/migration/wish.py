@@ -19,6 +19,8 @@ class Wish:
     rate_kib_s: int = 0
     secure: bool = True
     """Whether the memory goes under TLS."""
+    network: str = ""
+    """The target is reached in this network (CIDR); empty: at its address in the cluster."""
     who: str = ""
 
     def storage(self, here: str) -> str:
