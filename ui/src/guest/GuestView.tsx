@@ -12,7 +12,7 @@ import { hrefOf, type Tab } from "../shell/route";
 import { sortTasks } from "../tasks/model";
 import { TaskList } from "../tasks/TaskList";
 import { TasksPanel } from "../tasks/TasksPanel";
-import { GuestIcon, StateText } from "../tree/icons";
+import { GuestIcon, guestState, StateText } from "../tree/icons";
 import { stateOf, type Cluster, type Guest } from "../tree/model";
 import { Actions } from "./Actions";
 import { ConfigTable } from "./ConfigTable";
@@ -37,7 +37,6 @@ export function GuestView({ guest: listed, cluster, tab = "summary" }: Props) {
   const guest = withLiveState(listed, status.isPlaceholderData || status.isError ? undefined : status.data);
   const tasks = useTasks();
   const own = sortTasks((tasks.data ?? []).filter((task) => task.id === String(guest.vmid)));
-  const state = t.state[guest.state];
   const refused = cluster.quorate ? undefined : t.quorum.actionRefused;
   const views: Record<Tab<"guest">, () => ReactNode> = {
     summary: () => <Summary guest={guest} status={status.data} config={config} tasks={own.slice(0, RECENT)} />,
@@ -54,7 +53,7 @@ export function GuestView({ guest: listed, cluster, tab = "summary" }: Props) {
         <h1>
           <GuestIcon guest={guest} /> <span className="kv-vmid">{guest.vmid}</span> {guest.name}
         </h1>
-        <StateText state={guest.state} text={guest.lock ? t.state.locked(guest.lock) : state} />
+        <StateText state={guest.state} text={guestState(guest, t)} />
         <a href={hrefOf({ view: "node", node: guest.node })}>{t.guest.onNode(guest.node)}</a>
         <Actions guest={guest} cluster={cluster} />
       </header>

@@ -1,7 +1,7 @@
 /** What can be done with a guest: the one list behind the buttons and the tree's menu. Pure. */
 
 import type { PowerAction } from "../api/actions";
-import type { Cluster, Guest } from "../tree/model";
+import { isHibernated, type Cluster, type Guest } from "../tree/model";
 
 export type GuestAction = PowerAction | "migrate" | MoreAction;
 /** What one does with a guest as a whole, seldom. */
@@ -21,7 +21,7 @@ export interface Choice {
 export function choicesFor(guest: Guest, cluster: Cluster): Choice[] {
   const template = guest.state === "template";
   const running = guest.state !== "stopped" && !template;
-  const asleep = guest.lock === "suspended" && !running;
+  const asleep = isHibernated(guest);
   const first = asleep || guest.state === "paused" ? "resume" : "start";
   const choice = (action: GuestAction, fits: boolean) => ({ action, fits, primary: action === first && !running, more: MORE.has(action) || action === "hibernate" });
   return [

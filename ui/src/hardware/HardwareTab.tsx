@@ -8,7 +8,7 @@ import { Settings } from "../options/Settings";
 import { Menu } from "../shell/Menu";
 import { Panel } from "../shell/parts";
 import type { Guest } from "../tree/model";
-import { describe } from "./describe";
+import { describe, nameOf } from "./describe";
 import { DeviceDialog, type Wanted } from "./DeviceDialog";
 import { MakeDialog, type Made } from "./MakeDialog";
 import { hasCloudInit, hasDialog, movable, partsOf, takenKeys, waits, type Kind, type Part } from "./model";
@@ -89,7 +89,7 @@ interface RowProps {
 function Row({ part, refused, fixed, onAsk, onMove, onRevert }: RowProps) {
   const t = useText();
   const { kind, key, now, then } = part;
-  const name = t.hardware.kinds[kind];
+  const name = nameOf(part, t);
   const single = !(now && key in now) && !(then && key in then) ? "" : key;
   const before = now && describe(kind, key, now, t);
   const after = then && describe(kind, key, then, t);
@@ -116,7 +116,7 @@ function Row({ part, refused, fixed, onAsk, onMove, onRevert }: RowProps) {
   );
 }
 
-const DEVICES: ReadonlySet<Kind> = new Set(["cd", "disk", "nic", "serial", "unused", "other"]);
+const DEVICES: ReadonlySet<Kind> = new Set(["cd", "cloudinit", "disk", "nic", "serial", "unused", "other"]);
 
 interface ActsProps {
   part: Part;

@@ -2,7 +2,7 @@
 
 import { readNic, readProperties } from "../guest/properties";
 import type { Dictionary } from "../i18n/en";
-import type { Kind, Values } from "./model";
+import type { Kind, Part, Values } from "./model";
 
 /** How a part is, as the list shows it; `settings` are its own. */
 export function describe(kind: Kind, key: string, settings: Values, t: Dictionary): string {
@@ -21,6 +21,7 @@ export function describe(kind: Kind, key: string, settings: Values, t: Dictionar
     case "scsihw":
       return value === "" ? `lsi${standard(value, t)}` : value;
     case "cd":
+    case "cloudinit":
       return drive(value) === "none" ? t.hardware.emptyDrive : drive(value);
     case "disk":
       return disk(value);
@@ -29,6 +30,12 @@ export function describe(kind: Kind, key: string, settings: Values, t: Dictionar
     default:
       return value;
   }
+}
+
+/** What a part is called, without its number. */
+export function nameOf({ kind, key }: Pick<Part, "kind" | "key">, t: Dictionary): string {
+  const others = t.hardware.others as Readonly<Record<string, string>>;
+  return (kind === "other" && others[key.replace(/\d+$/, "")]) || t.hardware.kinds[kind];
 }
 
 /** The file of a drive: a volume's name, `none`. */

@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
-import { partsOf, settingsThen, waits } from "./model";
+import { en } from "../i18n/en";
+import { describe, nameOf } from "./describe";
+import { hasDialog, partsOf, settingsThen, waits } from "./model";
 
 const ROWS = [
   { key: "boot", value: "order=scsi0" },
@@ -33,4 +35,20 @@ test("the settings after the next start", () => {
   const then = settingsThen(ROWS);
   expect(then.cores).toBe("4");
   expect("net0" in then).toBe(false);
+});
+
+test("what has no kind of its own is called what it is", () => {
+  const rows = [
+    { key: "ide0", value: "local:100/vm-100-cloudinit.qcow2,media=cdrom,size=4M" },
+    { key: "efidisk0", value: "local:100/d.qcow2,efitype=4m" },
+    { key: "usb1", value: "host=1-2" },
+    { key: "parallel0", value: "/dev/parport0" },
+  ];
+  const made = partsOf(rows).slice(6);
+  expect(made.map((part) => `${nameOf(part, en)} ${part.key}`)).toEqual([
+    "Cloud-init drive ide0", "EFI disk efidisk0", "Device parallel0", "USB device usb1",
+  ]);
+  const drive = made[0];
+  expect(drive && describe(drive.kind, drive.key, drive.now ?? {}, en)).toBe("local:100/vm-100-cloudinit.qcow2");
+  expect(drive && hasDialog(drive.kind)).toBe(false);
 });

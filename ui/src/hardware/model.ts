@@ -10,6 +10,7 @@ export type Kind =
   | "machine"
   | "scsihw"
   | "cd"
+  | "cloudinit"
   | "disk"
   | "nic"
   | "serial"
@@ -42,8 +43,9 @@ export const FIXED: readonly (readonly [kind: Kind, ...keys: string[]])[] = [
 ];
 
 const DRIVE = /^(ide|sata|scsi|virtio)\d+$/;
+const CLOUD_INIT = /cloudinit/;
 const OTHER = /^(efidisk|tpmstate|usb|hostpci|rng|audio|virtiofs|parallel|numa)\d+$/;
-const ORDER: readonly Kind[] = ["cd", "disk", "nic", "serial", "other", "unused"];
+const ORDER: readonly Kind[] = ["cd", "cloudinit", "disk", "nic", "serial", "other", "unused"];
 
 /** The rows, in the order they are shown. */
 export function partsOf(rows: readonly PendingRow[]): Part[] {
@@ -75,7 +77,7 @@ export function waits(part: Part): boolean {
 
 /** Whether its settings can be changed at all, or only taken away. */
 export function hasDialog(kind: Kind): boolean {
-  return kind !== "other" && kind !== "serial" && kind !== "unused";
+  return kind !== "other" && kind !== "cloudinit" && kind !== "serial" && kind !== "unused";
 }
 
 /** Whether its volume can go to another storage: disks, and what firmware and TPM keep. */
@@ -85,7 +87,7 @@ export function movable(part: Part): boolean {
 
 /** Whether it has a drive that cloud-init reads. */
 export function hasCloudInit(rows: readonly PendingRow[]): boolean {
-  return rows.some(({ key, value, pending }) => DRIVE.test(key) && /cloudinit/.test(String(pending ?? value ?? "")));
+  return rows.some(({ key, value, pending }) => DRIVE.test(key) && CLOUD_INIT.test(String(pending ?? value ?? "")));
 }
 
 /** Every key of which there is something, also what only waits. */
@@ -94,7 +96,8 @@ export function takenKeys(rows: readonly PendingRow[]): string[] {
 }
 
 function kindOf({ key, value, pending }: PendingRow): Kind | undefined {
-  if (DRIVE.test(key)) return String(pending ?? value ?? "").includes("media=cdrom") ? "cd" : "disk";
+  const text = String(pending ?? value ?? "");
+  if (DRIVE.test(key)) return CLOUD_INIT.test(text) ? "cloudinit" : text.includes("media=cdrom") ? "cd" : "disk";
   if (/^net\d+$/.test(key)) return "nic";
   if (/^serial\d+$/.test(key)) return "serial";
   if (/^unused\d+$/.test(key)) return "unused";

@@ -133,6 +133,7 @@ export const de: Dictionary = {
     offline: "offline",
     available: "verfügbar",
     unknown: "unbekannt",
+    hibernated: "im Ruhezustand",
     locked: (lock) => `gesperrt (${lock})`,
   },
   tree: {

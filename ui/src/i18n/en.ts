@@ -133,6 +133,7 @@ export const en = {
     offline: "offline",
     available: "available",
     unknown: "unknown",
+    hibernated: "hibernated",
     locked: (lock: string) => `locked (${lock})`,
   },
   tree: {

@@ -4,8 +4,9 @@ import DesktopIcon from "@patternfly/react-icons/dist/esm/icons/desktop-icon";
 import LockIcon from "@patternfly/react-icons/dist/esm/icons/lock-icon";
 import DatabaseIcon from "@patternfly/react-icons/dist/esm/icons/database-icon";
 import ServerIcon from "@patternfly/react-icons/dist/esm/icons/server-icon";
+import type { Dictionary } from "../i18n/en";
 import { useText } from "../i18n/text";
-import type { Guest, Node, Storage } from "./model";
+import { isHibernated, type Guest, type Node, type Storage } from "./model";
 
 export function NodeIcon({ node }: { node: Node }) {
   const t = useText();
@@ -20,7 +21,7 @@ export function NodeIcon({ node }: { node: Node }) {
 
 export function GuestIcon({ guest }: { guest: Guest }) {
   const t = useText();
-  const text = guest.lock ? t.state.locked(guest.lock) : t.state[guest.state];
+  const text = guestState(guest, t);
   return (
     <span className="kv-icon" data-state={guest.state} title={text}>
       <DesktopIcon />
@@ -40,6 +41,12 @@ export function StorageIcon({ storage }: { storage: Storage }) {
       <span className="kv-sr">{text}</span>
     </span>
   );
+}
+
+/** How a guest is, in words; what holds it comes first. */
+export function guestState(guest: Guest, t: Dictionary): string {
+  if (isHibernated(guest)) return t.state.hibernated;
+  return guest.lock ? t.state.locked(guest.lock) : t.state[guest.state];
 }
 
 /** A state as a coloured word. */

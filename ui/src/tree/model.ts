@@ -14,6 +14,11 @@ export interface Guest {
   resource: Resource;
 }
 
+/** Whether its memory lies on disk, from where a start goes on. */
+export function isHibernated(guest: Pick<Guest, "lock" | "state">): boolean {
+  return guest.lock === "suspended" && guest.state === "stopped";
+}
+
 export interface Node {
   name: string;
   state: NodeState;
