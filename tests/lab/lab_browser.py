@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from lab_cluster import address
+from playwright.sync_api import Page, expect, sync_playwright
 
 from kvorum.lab import Lab
 
@@ -53,6 +57,45 @@ class Relay:
                     if not data:
                         return
                     pair[ready].sendall(data)
+
+
+@contextlib.contextmanager
+def signed_in(lab: Lab, node: str) -> Iterator[Page]:
+    """A node's page, root logged in; in the end it must have broken nothing of its own."""
+    if not CHROMIUM.exists():
+        pytest.skip("Chromium is missing: apt install chromium")
+    expect.set_options(timeout=DEADLINE_MS)
+    relay, complaints = Relay(lab, node), list[str]()
+    try:
+        with sync_playwright() as playwright:
+            chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+            context = chromium.new_context(ignore_https_errors=True, locale="en-US")
+            context.set_default_timeout(DEADLINE_MS)
+            page = context.new_page()
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("console", lambda it: "Content Security" in it.text and complaints.append(it.text))
+            page.goto(relay.url)
+            page.locator("#password").fill(lab.password)
+            page.keyboard.press("Enter")
+            expect(page.locator("#main h1")).to_be_visible()
+            yield page
+            chromium.close()
+    finally:
+        relay.close()
+    assert complaints == []
+
+
+def look(page: Page, name: str) -> None:
+    """Pictures of the page for a person, light, dark and on a phone, where KVORUM_SHOTS names a folder."""
+    if not (folder := os.environ.get("KVORUM_SHOTS")):
+        return
+    size = page.viewport_size or {"width": 1280, "height": 720}
+    dark = "on => document.documentElement.classList.toggle('pf-v6-theme-dark', on)"
+    for kind in ("light", "dark", "phone"):
+        page.set_viewport_size({"width": 390, "height": 800} if kind == "phone" else size)  # type: ignore[arg-type]
+        page.evaluate(dark, kind == "dark")
+        page.screenshot(path=f"{folder}/{name}-{kind}.png", animations="disabled")
+    page.set_viewport_size(size)
 
 
 def trusting(home: Path, authorities: dict[str, str]) -> dict[str, str | float | bool]:

@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import ssl
 import time
 import urllib.parse
@@ -16,7 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from lab_browser import look, signed_in
 from lab_cluster import Cluster, _links, address, join
+from playwright.sync_api import expect
 
 from kvorum.lab import Lab
 from kvorum.lab.plan import Plan
@@ -50,6 +53,7 @@ BRIDGE = "198.18.12.1"
 """Where the client of these tests reaches n1: an address of vmbr0, which is no link of the cluster."""
 SOAK = bool(os.environ.get("KVORUM_SOAK"))
 REVERT_S = 10
+APPLY_MS = 90_000
 DONE = ("OK", "WARNINGS: 1")
 """ifupdown2 complains of what a container lacks, and ends with 1; of no interface."""
 
@@ -130,6 +134,42 @@ def test_a_bridge_made_through_the_api_is_there_once_the_client_was_heard(pair: 
     assert client.apply()[0] in DONE
     assert pair.run("n1", "test", "-e", "/sys/class/net/vmbr9").returncode != 0
     assert configured(pair) == INTERFACES
+
+
+def test_a_bridge_is_made_applied_and_its_removal_taken_back_by_clicks(pair: Cluster) -> None:
+    with signed_in(pair.lab, "n1") as page:
+        page.goto(re.sub(r"#.*", "", page.url) + "#/node/n1/network")
+        main, dialog = page.locator("#main"), page.get_by_role("dialog")
+        page.get_by_role("button", name="Create", exact=True).click()
+        page.get_by_role("menuitem", name="Bridge").click()
+        expect(page.locator("#iface")).to_have_value("vmbr1")
+        page.locator("#cidr").fill("198.18.98.1/24")
+        look(page, "network-create")
+        dialog.get_by_role("button", name="Create").click()
+        expect(main.get_by_role("row", name=re.compile("^vmbr1 "))).to_contain_text("198.18.98.1/24")
+        expect(page.locator(".kv-diff")).to_contain_text("+iface vmbr1 inet static")
+        assert configured(pair) == INTERFACES, "it waits"
+        look(page, "network-waits")
+        page.get_by_role("button", name="Apply configuration").click()
+        dialog.get_by_role("button", name="Apply configuration").click()
+        expect(page.get_by_text("The new configuration is in force.")).to_be_visible(timeout=APPLY_MS)
+        look(page, "network-applied")
+        dialog.get_by_role("contentinfo").get_by_role("button", name="Close").click()
+        expect(page.locator(".kv-diff")).to_have_count(0)
+        followed = page.locator(".kv-tasks tr[aria-selected=true] .kv-result")
+        expect(followed).to_have_text(re.compile("OK|WARNINGS: 1"))
+        assert addresses(pair, "vmbr1") == ["198.18.98.1/24"]
+
+        page.get_by_role("button", name="Actions of vmbr1").click()
+        page.get_by_role("menuitem", name="Remove").click()
+        dialog.get_by_role("button", name="Remove").click()
+        expect(page.locator(".kv-diff")).to_contain_text("-iface vmbr1 inet static")
+        page.get_by_role("button", name="Take back").click()
+        expect(page.locator(".kv-diff")).to_have_count(0)
+        expect(main.get_by_role("row", name=re.compile("^vmbr1 "))).to_be_visible()
+    assert "iface vmbr1 inet static" in configured(pair)
+    assert pair.run("n1", "test", "-e", f"{FILE}.new").returncode != 0
+    pair.say("n1", "sh", "-c", f"cat >{FILE} && ip link delete vmbr1", input=INTERFACES)
 
 
 def test_an_address_that_cuts_the_client_off_goes_and_the_old_one_returns(pair: Cluster) -> None:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from lab_browser import ARGUMENTS, CHROMIUM, DEADLINE_MS, Relay
+from lab_browser import signed_in
 from lab_cluster import Cluster
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
 pytestmark = pytest.mark.timeout(360)
 VMID = "8990"
@@ -19,26 +19,9 @@ LOOK_MS = 60_000
 @pytest.fixture
 def page(cluster: Cluster) -> Iterator[Page]:
     """The page of n1, root logged in; in the end it must have broken nothing, and the guest is gone."""
-    if not CHROMIUM.exists():
-        pytest.skip("Chromium is missing: apt install chromium")
-    expect.set_options(timeout=DEADLINE_MS)
-    relay, complaints = Relay(cluster.lab, "n1"), list[str]()
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        context = chromium.new_context(ignore_https_errors=True, locale="en-US")
-        context.set_default_timeout(DEADLINE_MS)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda it: "Content Security" in it.text and complaints.append(it.text))
-        page.goto(relay.url)
-        page.locator("#password").fill(cluster.lab.password)
-        page.keyboard.press("Enter")
-        expect(page.locator("#main h1")).to_be_visible()
+    with signed_in(cluster.lab, "n1") as page:
         yield page
-        chromium.close()
-    relay.close()
     cluster.remove(int(VMID))
-    assert complaints == []
 
 
 def press(page: Page, name: str) -> None:
