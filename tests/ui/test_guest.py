@@ -293,6 +293,18 @@ class TestWhole:
         expect(page.get_by_role("treeitem").get_by_text("copy", exact=True)).to_have_count(0)
         assert last(server)[:2] == ("DELETE", "/nodes/pve2/qemu/103")
 
+    def test_a_guest_that_becomes_a_template_while_it_is_asked_is_cloned_linked(
+        self, page: Page, server: Any
+    ) -> None:
+        visit(page, "102")
+        more(page, "Clone…")
+        expect(page.locator("#newid")).to_have_value("103")
+        server.world.guests[102]["template"] = 1
+        expect(page.locator("#full")).not_to_be_checked()
+        press(page, "Clone")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        assert last(server)[2]["full"] == "0"
+
 
 def more(page: Page, what: str) -> None:
     page.get_by_role("toolbar").get_by_role("button", name="More").click()

@@ -74,7 +74,8 @@ export function CloneDialog({ guest, onClose }: Props) {
   const snapshots = (useSnapshots(guest.node, guest.vmid).data ?? []).filter(({ name }) => name !== NOW);
   const [newid, setNewid] = useState("");
   const [name, setName] = useState("");
-  const [full, setFull] = useState(!template);
+  const [chosen, setFull] = useState<boolean>();
+  const full = chosen ?? !template; // the list may say only now that it is one
   const [snapshot, setSnapshot] = useState("");
   const [storage, setStorage] = useState("");
   const [target, setTarget] = useState(guest.node);

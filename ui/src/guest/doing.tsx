@@ -25,6 +25,8 @@ export function DoingProvider({ cluster, children }: { cluster: Cluster; childre
   const [asked, setAsked] = useState<{ guest: Guest; action: GuestAction }>();
   const [failure, setFailure] = useState<{ what: string; why: string }>();
   const close = () => setAsked(undefined);
+  // A dialog shows the guest as it is by now, not as it was when the dialog was opened.
+  const guest = asked && (cluster.guests.find(({ vmid }) => vmid === asked.guest.vmid) ?? asked.guest);
 
   const act = async (guest: Guest, action: PowerAction) => {
     close();
@@ -54,20 +56,20 @@ export function DoingProvider({ cluster, children }: { cluster: Cluster; childre
   return (
     <Context value={{ begin, refusal }}>
       {children}
-      {asked && needsWord(asked.action) && (
+      {asked && guest && needsWord(asked.action) && (
         <ConfirmPower
-          guest={asked.guest}
+          guest={guest}
           action={asked.action}
-          onConfirm={() => needsWord(asked.action) && void act(asked.guest, asked.action)}
+          onConfirm={() => needsWord(asked.action) && void act(guest, asked.action)}
           onClose={close}
         />
       )}
-      {asked && isMore(asked.action) && (
+      {asked && guest && isMore(asked.action) && (
         <Suspense fallback={null}>
-          <More action={asked.action} guest={asked.guest} onClose={close} />
+          <More action={asked.action} guest={guest} onClose={close} />
         </Suspense>
       )}
-      {asked?.action === "migrate" && <MigrateDialog guest={asked.guest} cluster={cluster} onClose={close} />}
+      {asked?.action === "migrate" && guest && <MigrateDialog guest={guest} cluster={cluster} onClose={close} />}
     </Context>
   );
 }
