@@ -15,25 +15,26 @@ from lab_cluster import SHARED, Cluster
 from playwright.sync_api import Locator, Page, expect
 
 pytestmark = pytest.mark.timeout(360)
-VMID, TAKER, WHOLE, LINKED = 8991, 8992, 8993, 8994
+VMID, TAKER, ORIGIN, WHOLE, LINKED = range(8991, 8996)
 TASK_MS = 90_000
 """A task on a busy machine."""
 IMAGE = "/var/lib/vz/import/old.qcow2"
 
 
-@pytest.fixture
-def page(cluster: Cluster) -> Iterator[Page]:
-    """The page of n1, root logged in, two guests on n2: on its local storage and on the shared one."""
+@pytest.fixture(scope="module")
+def page(formed: Cluster) -> Iterator[Page]:
+    """The page of n1, root logged in; guests on n2, with disks on its local storage and the shared one."""
     script = f"mkdir -p /var/lib/vz/import && qemu-img create -q -f qcow2 {IMAGE} 16M"
-    cluster.say("n2", "sh", "-c", script)
-    cluster.create("n2", VMID, "--name", "parts", "--scsihw", "virtio-scsi-single",
+    formed.say("n2", "sh", "-c", script)
+    formed.create("n2", VMID, "--name", "parts", "--scsihw", "virtio-scsi-single",
                    "--net0", "virtio,bridge=vmbr0", "--scsi0", "local:0.02")  # fmt: skip
-    cluster.create("n2", TAKER, "--name", "taker", "--scsi0", f"{SHARED}:0.02,format=qcow2")
-    with signed_in(cluster.lab, "n1") as page:
+    formed.create("n2", TAKER, "--name", "taker")
+    formed.create("n2", ORIGIN, "--name", "origin", "--scsi0", f"{SHARED}:0.02,format=qcow2")
+    with signed_in(formed.lab, "n1") as page:
         yield page
-    for vmid in (LINKED, WHOLE, TAKER, VMID):
-        cluster.remove(vmid)
-    cluster.say("n2", "rm", IMAGE)
+    for vmid in (LINKED, WHOLE, ORIGIN, TAKER, VMID):
+        formed.remove(vmid)
+    formed.say("n2", "rm", IMAGE)
 
 
 def settings(cluster: Cluster, vmid: int, node: str = "n2") -> dict[str, str]:
@@ -175,16 +176,16 @@ def test_parts_are_added_and_disks_move_by_clicks(cluster: Cluster, page: Page) 
 
 
 def test_clones_go_to_another_node_by_clicks(cluster: Cluster, page: Page) -> None:
-    visit(page, str(TAKER))
+    visit(page, str(ORIGIN))
     clone(page, WHOLE, "whole")
-    done(page, f"Clone VM {TAKER}")
+    done(page, f"Clone VM {ORIGIN}")
     more(page, "Convert to template")
     press(page, "Convert")
-    done(page, f"Make template of VM {TAKER}")
+    done(page, f"Make template of VM {ORIGIN}")
     expect(page.locator("#main .kv-state").first).to_have_text("template")
     clone(page, LINKED, "linked")
-    done(page, f"Clone VM {TAKER}")
-    base = settings(cluster, TAKER)["scsi0"].partition(",")[0]
+    done(page, f"Clone VM {ORIGIN}")
+    base = settings(cluster, ORIGIN)["scsi0"].partition(",")[0]
     assert settings(cluster, WHOLE, "n3")["scsi0"].startswith(f"{SHARED}:{WHOLE}/")
     assert settings(cluster, LINKED, "n3")["scsi0"].startswith(f"{base}/{LINKED}/")
     for vmid, name in ((WHOLE, "whole"), (LINKED, "linked")):
@@ -208,6 +209,6 @@ def clone(page: Page, vmid: int, name: str) -> None:
 def all_went_well(page: Page) -> None:
     """No task of these guests has ended otherwise."""
     tasks = page.evaluate("fetch('/api2/json/cluster/tasks').then(answer => answer.json())")["data"]
-    ours = [task for task in tasks if task["id"] in map(str, (VMID, TAKER, WHOLE, LINKED))]
+    ours = [task for task in tasks if task["id"] in map(str, (VMID, TAKER, ORIGIN, WHOLE, LINKED))]
     assert len(ours) >= 4
     assert [task for task in ours if task["status"] != "OK"] == [], json.dumps(ours)
