@@ -134,6 +134,25 @@ def test_a_reserved_disk_takes_its_space_at_once_and_a_sparse_one_does_not(kinds
     assert left(kinds, "n1", 8901) == []
 
 
+def test_raw_images_share_their_blocks_on_btrfs(kinds: Cluster, guest: Maker) -> None:
+    vmid = guest("n1")
+    source, clone = "/mnt/btrfs/source.raw", "8492"
+    made = f"dd if=/dev/urandom of={source} bs=1M count=32 status=none && truncate -s 48M {source}"
+    marked = f"printf '\\125\\252' | dd of={source} bs=1 seek=510 conv=notrunc,fsync status=none"
+    kinds.say("n1", "sh", "-c", f"{made} && {marked}")
+    try:
+        kinds.say("n1", "qm", "disk", "import", str(vmid), source, "bt", "--target-disk", "scsi0")
+        kinds.say("n1", "qm", "clone", str(vmid), clone, "--full", "1")
+        for each in (str(vmid), clone):
+            disk = f"/mnt/btrfs/images/{each}/vm-{each}-disk-0/disk.raw"
+            kinds.say("n1", "cmp", source, disk)
+            shown = kinds.say("n1", "btrfs", "filesystem", "du", "--raw", disk).splitlines()[1]
+            assert shown.split()[:2] == [str(32 << 20), "0"], shown
+    finally:
+        kinds.remove(int(clone))
+        kinds.say("n1", "rm", "-f", source)
+
+
 @pytest.mark.timeout(300)
 def test_a_real_guest_is_kept_goes_back_and_is_cloned_on_btrfs_and_zfs(kinds: Cluster, guest: Maker) -> None:
     vmid = guest("n1", *GUEST_OS, "--agent", "1", "--virtio1", "bt:0.01", "--virtio2", "zp:0.01")

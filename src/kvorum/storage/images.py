@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from kvorum.core import durable
+from kvorum.storage import reflink
 from kvorum.storage.direct_io import takes_direct_io
 from kvorum.storage.errors import NotADiskImage, StorageError
 from kvorum.storage.ova import Part
@@ -214,8 +215,16 @@ async def convert(
 
     ``target`` ends with the target itself, such as ``("-O", "qcow2", "/path")``. Runs as long as it needs;
     cancelling it ends qemu-img. Raises ``StorageError``. A snapshot inside the image may be copied while QEMU
-    writes to the image: what a snapshot refers to is never written again (QEMU's qcow2.txt).
+    writes to the image: what a snapshot refers to is never written again (QEMU's qcow2.txt). Raw data are
+    shared, not copied, where the file system can.
     """
+    if (
+        isinstance(source, Path)
+        and (source_format, *target[-3:-1]) == ("raw", "-O", "raw")
+        and await asyncio.to_thread(_shared, source, Path(target[-1]))
+    ):
+        progress(1.0)
+        return
     arguments, named = ["convert", "-p"], str(source)
     if isinstance(source, Part):
         arguments.append("--image-opts")
@@ -246,6 +255,15 @@ async def convert(
                 errors.cancel()
     except _Failed as error:
         raise StorageError(f"could not copy '{source}': {error}") from None
+
+
+def _shared(source: Path, target: Path) -> bool:
+    try:
+        return reflink.share(source, target)
+    except FileNotFoundError:
+        return False  # the copy says which
+    except OSError as error:
+        raise StorageError(f"could not copy '{source}': {error.strerror}") from error
 
 
 def make_last(path: Path) -> None:
