@@ -42,6 +42,8 @@ DAEMONS = ("pve-cluster", "pvedaemon", "pveproxy")
 COPIES = 3
 DATA_MIB = 1024
 COPY_GOAL = 1.2
+OVERHEAD = "small"
+"""The row of an import of next to nothing: what comes on top of any copy, and has no goal of its own."""
 COMMAND_S = 600.0
 
 
@@ -154,12 +156,13 @@ def _remove(node: Node, vmids: list[str]) -> None:
 def copies(node: Node, data_mib: int, rounds: int, formats: str) -> dict[str, object]:
     """An image, imported and cloned within the node's local storage."""
     told = node.measure("copies.py", str(FIRST + CROWD + 1), str(data_mib), str(rounds), formats)
-    rows = {}
+    rows: dict[str, dict[str, object]] = {}
     for name, sides in told.items():
         found = {side: median(values) for side, values in sides.items()}
         times = ratio(found["ours"], found["convert"])
-        rows[name] = {**found, "ratio": times, "ratio_synced": ratio(found["ours"], found["synced"]),
-                      "met": times is not None and times <= COPY_GOAL}  # fmt: skip
+        rows[name] = {**found, "ratio": times, "ratio_synced": ratio(found["ours"], found["synced"])}
+        if name != OVERHEAD:
+            rows[name]["met"] = times is not None and times <= COPY_GOAL
     return {"unit": "s", "data_mib": data_mib, "rounds": rounds, "goal_ratio": COPY_GOAL, "rows": rows}
 
 
