@@ -16,8 +16,8 @@ _CANT = frozenset(
     {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ETXTBSY, errno.EPERM, errno.EAGAIN}
 )
 """File systems that can't, two of them, no regular files, one of both written in place, one that must not
-change, blocks that are not on the disk yet (ZFS): whatever it is, an ordinary copy is made then, and says what
-really stands in the way."""
+change, blocks that are not on the disk yet (ZFS): whatever it is, an ordinary copy is made then, and says
+what really stands in the way."""
 
 _FIRST_BLOCK_BYTES = 4096
 """qemu-img allocates the first block of a new raw image, so that QEMU can find out how it must be aligned."""
