@@ -9,7 +9,7 @@ from kvorum.access.keys import Keys
 from kvorum.access.realms import GeneratedPassword, PamRealm, PveRealm, Realm, Realms, stored_password
 from kvorum.access.second_factor import SecondFactor
 from kvorum.access.throttle import Throttle
-from kvorum.access.tickets import NodeCall
+from kvorum.access.tickets import NodeCall, SpiceTicket
 
 __all__ = [
     "AccessAuthority",
@@ -25,6 +25,7 @@ __all__ = [
     "Realm",
     "Realms",
     "SecondFactor",
+    "SpiceTicket",
     "Throttle",
     "UserConfig",
     "put_in_pool",

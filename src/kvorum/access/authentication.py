@@ -17,11 +17,14 @@ from kvorum.access.signing import Clock, verified, wall_clock
 from kvorum.access.tickets import (
     Login,
     NodeCall,
+    SpiceTicket,
     challenge_ticket,
     challenge_valid,
     console_ticket,
     console_ticket_valid,
     node_ticket,
+    spice_ticket,
+    spice_ticket_of,
     ticket_login,
     ticket_node,
     user_ticket,
@@ -156,6 +159,14 @@ class Authentication:
     def console_ticket_valid(self, ticket: str, user: str, path: str) -> bool:
         """Whether this is such a ticket, still young enough."""
         return console_ticket_valid(self._keys.public, ticket, user, path, self._clock())
+
+    def spice_ticket(self, ticket: SpiceTicket) -> str:
+        """A SPICE session's ticket, as a host's name."""
+        return spice_ticket(self._keys.private, ticket, self._clock())
+
+    def spice_ticket_of(self, ticket: str) -> SpiceTicket | None:
+        """What a SPICE ticket says that one of this cluster's nodes gave not long ago."""
+        return spice_ticket_of(self._keys.public, ticket, self._clock())
 
     def node_word(self, node: str, call: NodeCall) -> str:
         """A ticket for one call to another node, as ``node``."""

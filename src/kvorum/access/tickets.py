@@ -3,6 +3,7 @@
     PVE:USER@REALM:HEXTIME::SIGNATURE     a login, for two hours
     PVE:!tfa!CHALLENGE:HEXTIME::SIGNATURE the password was right, a second factor is still asked for
     PVEVNC:HEXTIME::SIGNATURE             a console of one object for one user, for 40 seconds
+    pvespiceproxy:HEXTIME:VMID:NODE:SESSION:SIGNATURE   a guest's SPICE session, for 40 seconds
     node:FROM:TO:CALL:HEXTIME::SIGNATURE  one call from a node's root daemon, for a minute
 
 The challenge is percent-encoded JSON; its user, and a console's user and path, are signed without being said.
@@ -10,12 +11,19 @@ The challenge is percent-encoded JSON; its user, and a console's user and path, 
 A node's ticket is good for one verb and path at one node, so that a front end that was broken into there
 can't use what passes through it for anything else, or anywhere else.
 
+A SPICE ticket travels as a host's name, which clients put into lower case and GLib ends at 1,021 characters:
+its signature is in base32. Whose it is and the password are known to the guest's node alone; it keeps
+strangers out of the proxies between.
+
 A clock that is behind or ahead by ``CLOCK_TOLERANCE_S`` is tolerated: that much is added to both ends.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -29,6 +37,9 @@ TICKET_LIFETIME_S = 2 * 3600
 NODE_TICKET_LIFETIME_S = 60
 CHALLENGE_LIFETIME_S = 300
 CONSOLE_TICKET_LIFETIME_S = 40
+_SPICE = re.compile(
+    r"(pvespiceproxy:([0-9a-f]{8,12}):(\d{1,9}):([a-z0-9-]{1,63}):([0-9a-f]{16})):([a-z2-7]{1,900})"
+)
 
 
 def user_ticket(key: rsa.RSAPrivateKey, user: str, now: float) -> str:
@@ -84,6 +95,42 @@ def console_ticket_valid(
     prefix, _, issued = (verified(keys, ticket, f"{user}:{path}") or "").partition(":")
     age = age_s(issued, now)
     return prefix == "PVEVNC" and age is not None and -CLOCK_TOLERANCE_S <= age <= CONSOLE_TICKET_LIFETIME_S
+
+
+@dataclass(frozen=True, slots=True)
+class SpiceTicket:
+    """Which SPICE session a client wants to come to."""
+
+    vmid: int
+    node: str
+    """In lower case."""
+    session: str
+    """16 hexadecimal digits."""
+
+
+def spice_ticket(key: rsa.RSAPrivateKey, ticket: SpiceTicket, now: float) -> str:
+    """A SPICE session's ticket as a host's name, issued at ``now`` in Unix seconds."""
+    text = f"pvespiceproxy:{stamp(now).lower()}:{ticket.vmid}:{ticket.node.lower()}:{ticket.session}"
+    signature = base64.b64decode(sign(key, text).rpartition("::")[2])
+    return f"{text}:{base64.b32encode(signature).decode().rstrip('=').lower()}"
+
+
+def spice_ticket_of(keys: Sequence[rsa.RSAPublicKey], ticket: str, now: float) -> SpiceTicket | None:
+    """What a SPICE ticket says, or ``None`` when no key signed it, or too long ago."""
+    found = _SPICE.fullmatch(ticket.lower())
+    if found is None:
+        return None
+    text, issued, vmid, node, session, encoded = found.groups()
+    try:
+        signature = base64.b32decode(encoded.upper() + "=" * (-len(encoded) % 8))
+    except binascii.Error:
+        return None
+    if verified(keys, f"{text}::{base64.b64encode(signature).decode()}") is None:
+        return None
+    age = age_s(issued, now)
+    if age is None or not -CLOCK_TOLERANCE_S <= age <= CONSOLE_TICKET_LIFETIME_S + CLOCK_TOLERANCE_S:
+        return None
+    return SpiceTicket(int(vmid), node, session)
 
 
 @dataclass(frozen=True, slots=True)

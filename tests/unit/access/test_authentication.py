@@ -4,7 +4,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from kvorum.access import AccessAuthority, Authentication, Credentials, Keys, NodeCall
+from kvorum.access import AccessAuthority, Authentication, Credentials, Keys, NodeCall, SpiceTicket
 from kvorum.core.errors import AuthenticationError
 from kvorum.interface import Identity
 from kvorum.store.memory import MemoryStore
@@ -188,3 +188,54 @@ def test_root_may_everything_and_others_nothing_yet() -> None:
     assert authority.allowed(Identity("root@pam"), "/vms/100", "VM.Audit")
     assert not authority.allowed(Identity("root@pam", token="t"), "/vms/100", "VM.Audit")
     assert not authority.allowed(Identity("joe@pve"), "/", "Sys.Audit")
+
+
+SPICE = SpiceTicket(100, "n1", "0123456789abcdef")
+
+
+def test_a_spice_ticket_is_a_hosts_name_in_lower_case_that_says_where_to(
+    authentication: Authentication,
+) -> None:
+    ticket = authentication.spice_ticket(SpiceTicket(100, "N1", SPICE.session))
+    assert ticket == ticket.lower() and ticket.startswith("pvespiceproxy:")
+    assert len(ticket) <= 1021, "GLib takes no longer name"
+    assert not {".", "/", "%", "=", " "} & set(ticket)
+    assert authentication.spice_ticket_of(ticket) == SPICE
+    assert authentication.spice_ticket_of(ticket.upper()) == SPICE
+
+
+@pytest.mark.parametrize(
+    ("part", "other"), [(":100:", ":101:"), (":n1:", ":n2:"), ("0123456789abcdef", "0123456789abcdee")]
+)
+def test_a_spice_ticket_that_was_changed_is_none(
+    authentication: Authentication, part: str, other: str
+) -> None:
+    ticket = authentication.spice_ticket(SPICE)
+    assert authentication.spice_ticket_of(ticket.replace(part, other)) is None
+
+
+def test_a_spice_ticket_ages(authentication: Authentication, clock: Clock) -> None:
+    ticket = authentication.spice_ticket(SPICE)
+    clock.now += 40 + 300
+    assert authentication.spice_ticket_of(ticket) == SPICE
+    clock.now += 1
+    assert authentication.spice_ticket_of(ticket) is None
+    clock.now -= 40 + 300 + 1 + 301
+    assert authentication.spice_ticket_of(ticket) is None, "of a time to come"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "pvespiceproxy:", "pvespiceproxy:0:100:n1:00:aa", "www.example", "a" * 5000]
+)
+def test_what_is_no_spice_ticket_is_none(authentication: Authentication, text: str) -> None:
+    assert authentication.spice_ticket_of(text) is None
+
+
+def test_other_tickets_are_no_spice_tickets_and_it_is_none_of_them(
+    authentication: Authentication,
+) -> None:
+    ticket = authentication.spice_ticket(SPICE)
+    login, _ = authentication.issue("root@pam")
+    assert authentication.spice_ticket_of(login) is None
+    assert authentication.ticket_user(ticket) is None
+    assert not authentication.console_ticket_valid(ticket, "root@pam", "/vms/100")
