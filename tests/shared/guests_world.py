@@ -38,8 +38,8 @@ QEMU = os.environ.get("KVORUM_TEST_QEMU", "qemu-system-x86_64")
 
 async def qemu_facts() -> NodeFacts:
     """What this QEMU can do, with TCG whatever the machine."""
-    version, machines, types = await _ask(QEMU)
-    return NodeFacts(QEMU, version, "tcg", machines, "a test", types)
+    version, machines, types, has_spice = await _ask(QEMU)
+    return NodeFacts(QEMU, version, "tcg", machines, "a test", types, has_spice)
 
 
 class NodeView(Store):

@@ -123,7 +123,7 @@ def test_the_sandbox_is_always_on() -> None:
     assert {"-no-user-config", "-nodefaults", "-S"} <= set(line)
 
 
-@pytest.mark.parametrize("text", ["hostpci0: 01:00\n", "vga: qxl2\n", "template: 1\n"])
+@pytest.mark.parametrize("text", ["hostpci0: 01:00\n", "vga: virtio-gl\n", "template: 1\n"])
 def test_what_can_not_be_made_is_refused(text: str) -> None:
     with pytest.raises(GuestConfigError, match=r"not supported|template"):
         build(text)

@@ -122,6 +122,16 @@ ON_THE_COMMAND_LINE: dict[str, list[tuple[str, str]]] = {
     "tdf": [("tdf: 1", "-rtc base=utc,driftfix=slew")],
     "tpmstate0": [(f"tpmstate0: {DISK},version=v2.0", "tpm-tis,tpmdev=tpmdev")],
     "vcpus": [("cores: 4\nvcpus: 2", "-smp 2,sockets=1,cores=4,maxcpus=4")],
+    "spice_enhancements": [
+        (
+            "vga: qxl\nspice_enhancements: videostreaming=all",
+            "port=0,disable-ticketing=on,streaming-video=all",
+        ),
+        (
+            "vga: qxl\nspice_enhancements: foldersharing=1",
+            "spiceport,id=folder,name=org.spice-space.webdav.0",
+        ),
+    ],
     "vga": [("vga: qxl,memory=32", "qxl-vga,id=vga,bus=pci.0,addr=0x2,vgamem_mb=32")],
     "virtio0": [
         (
@@ -167,7 +177,6 @@ ELSEWHERE = {
     "migrate_downtime": "QMP at a migration", "migrate_speed": "QMP at a migration",
     "onboot": "started with the node", "startup": "the order of starts",
     "shares": "kept: memory is not moved between guests by itself",
-    "spice_enhancements": "SPICE",
     "usb0": "opened by the daemon and handed over: test_usb.py",
     "unused0": "a volume that is plugged nowhere",
     "vmstatestorage": "where a snapshot's memory goes",
@@ -201,7 +210,8 @@ WRONG = {
     "ostype": "beos", "parallel0": "/dev/null", "protection": "x", "reboot": "x", "rng0": "/dev/zero",
     "sata0": f"{DISK},wwn=12", "scsi0": f"{DISK},vendor=TooLongAName", "scsihw": "ncr",
     "searchdomain": "a b!",
-    "serial0": "pty", "shares": "50001", "smbios1": "uuid=1", "sockets": "65", "spice_enhancements": None,
+    "serial0": "pty", "shares": "50001", "smbios1": "uuid=1", "sockets": "65",
+    "spice_enhancements": "videostreaming=some",
     "sshkeys": "no%20key", "startdate": "yesterday", "startup": "order=first", "tablet": "x", "tags": "a,,!",
     "tdf": "x", "template": "x", "tpmstate0": "local:1,version=v3", "unused0": "nothing", "usb0": "mouse",
     "vcpus": "0", "vga": "cga", "virtio0": f"{DISK},queues=1", "virtiofs0": "=some", "vmgenid": "2",

@@ -68,7 +68,6 @@ def test_a_device_is_found_by_its_ids_or_its_port_and_opened_for_qemu(
             "several USB devices are 0951:1666: name one by its port: host=1-2, host=2-1.3",
         ),
         ("usb0: mapping=stick", "usb0: mapping=stick: there are no mappings"),
-        ("usb0: spice", "usb0: spice: there is no SPICE"),
     ],
 )
 def test_what_can_not_be_handed_over_is_said(world: Path, text: str, sentence: str) -> None:

@@ -376,6 +376,11 @@ class Vga:
         "serial0", "serial1", "serial2", "serial3",
     )  # fmt: skip
 
+    @property
+    def screens(self) -> int:
+        """How many screens a SPICE client has; 0: it is no display by SPICE."""
+        return int(self.type[3:] or 1) if self.type.startswith("qxl") else 0
+
     @classmethod
     def parse(cls, text: str) -> Vga:
         """Parse ``TYPE,memory=MIB``; raises ``ValueError``."""

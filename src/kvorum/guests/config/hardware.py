@@ -107,6 +107,26 @@ class Audio:
 
 
 @dataclass(frozen=True, slots=True)
+class SpiceEnhancements:
+    """What a SPICE client is given besides."""
+
+    folder_sharing: bool = False
+    """The guest sees a folder of the client's, by WebDAV."""
+    video_streaming: str = ""
+    """Which parts of the screen are sent as video: ``off``, ``all``, ``filter``; empty: QEMU decides."""
+
+    @classmethod
+    def parse(cls, text: str) -> SpiceEnhancements:
+        """Parse ``foldersharing=…,videostreaming=…``; raises ``ValueError``."""
+        parts = property_string.parse(text)
+        known(parts, "spice_enhancements", ("foldersharing", "videostreaming"))
+        streaming = ""
+        if "videostreaming" in parts:
+            streaming = one_of(parts, "videostreaming", "off", ("off", "all", "filter"))
+        return cls(property_string.boolean(parts.get("foldersharing", "0")), streaming)
+
+
+@dataclass(frozen=True, slots=True)
 class NumaNode:
     """One NUMA node of the guest: its CPUs, its memory, and where that lies on the host."""
 

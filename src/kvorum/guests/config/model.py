@@ -16,6 +16,7 @@ from kvorum.guests.config.hardware import (
     NumaNode,
     Rng,
     Smbios,
+    SpiceEnhancements,
     Startup,
     Usb,
     Watchdog,
@@ -207,6 +208,17 @@ class GuestConfig:
     def audio(self) -> Audio | None:
         """The sound card."""
         return Audio.parse(self.settings["audio0"]) if "audio0" in self.settings else None
+
+    @property
+    def spice_enhancements(self) -> SpiceEnhancements:
+        """What a SPICE client is given besides the display."""
+        text = self.text("spice_enhancements")
+        return SpiceEnhancements.parse(text) if text else SpiceEnhancements()
+
+    @property
+    def windows(self) -> bool:
+        """Whether the guest is a Windows."""
+        return self.text("ostype").startswith("w")
 
     @property
     def smbios(self) -> Smbios:

@@ -141,11 +141,13 @@ _OPTIONS: dict[str, Option] = {
         ),
         TEXT,
     ),
-    **dict.fromkeys(("amd-sev", "intel-tdx", "ivshmem", "meta", "spice_enhancements"), PROPERTIES),
+    **dict.fromkeys(("amd-sev", "intel-tdx", "ivshmem", "meta"), PROPERTIES),
     "affinity": Option(hardware.numbers, "CPUs of the host, such as 0-3,8"),
     "agent": Option(devices.Agent.parse, "1 or 0, then options such as fstrim_cloned_disks=1,type=virtio"),
     "arch": choice("x86_64"),
-    "audio0": Option(hardware.Audio.parse, "device=ich9-intel-hda, intel-hda or AC97, then driver=none"),
+    "audio0": Option(
+        hardware.Audio.parse, "device=ich9-intel-hda, intel-hda or AC97, then driver=spice or none"
+    ),
     "balloon": integer(0),
     "bios": choice("seabios", "ovmf"),
     "boot": Option(devices.boot_order, "order=DEVICE;DEVICE, or letters of c, d, n"),
@@ -187,6 +189,7 @@ _OPTIONS: dict[str, Option] = {
     "startdate": pattern(
         r"now|\d{4}-\d{1,2}-\d{1,2}(T\d{1,2}:\d{1,2}:\d{1,2})?", "now, or a date such as 2026-11-28T12:00:00"
     ),
+    "spice_enhancements": Option(hardware.SpiceEnhancements.parse, "foldersharing=1,videostreaming=all"),
     "startup": Option(hardware.Startup.parse, "order=NUMBER,up=SECONDS,down=SECONDS"),
     "tags": pattern(rf"{_TAG}(?:[;, ]+{_TAG})*", "tags, separated by ';'"),
     "tpmstate0": Option(

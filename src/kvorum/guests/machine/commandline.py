@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from kvorum.guests.config import GuestConfig
 from kvorum.guests.config.options import unsupported
 from kvorum.guests.errors import GuestConfigError
-from kvorum.guests.machine import cards, disks, usb
+from kvorum.guests.machine import cards, disks, spice, usb
 from kvorum.guests.machine.cards import Link
 from kvorum.guests.machine.cpu import cpu_argument
 from kvorum.guests.machine.disks import Drive, blockdev
@@ -32,7 +32,6 @@ AGENT = "qga"
 _DISPLAYS = {
     "std": "VGA",
     "virtio": "virtio-vga",
-    "qxl": "qxl-vga",
     "cirrus": "cirrus-vga",
     "vmware": "vmware-svga",
 }
@@ -58,6 +57,8 @@ class NodeFacts:
     """Why there is no KVM, as a sentence."""
     machine_types: frozenset[str] = frozenset()
     """Every machine type that QEMU can make here."""
+    has_spice: bool = True
+    """Whether QEMU's part of SPICE is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def command_line(
     kind = pinned or accelerator(config, facts)
     arguments = [facts.binary, "-name", f"{config.name.replace(',', ',,')},debug-threads=on"]
     arguments += ["-no-user-config", "-nodefaults", "-display", "none", "-S", "-sandbox", SANDBOX]
-    arguments += ["-vnc", CONSOLES]
+    arguments += ["-vnc", CONSOLES, *spice.server(config, facts.has_spice)]
     for name in MONITORS:
         arguments += _socket(wiring, name)
         arguments += ["-mon", f"chardev={name},mode=control"]
@@ -184,7 +185,7 @@ def buses(config: GuestConfig) -> Iterator[str]:
 def _display(config: GuestConfig) -> Iterator[str]:
     vga = config.vga
     model = _DISPLAYS.get(vga.type)
-    if vga.type in ("virtio-gl", "qxl2", "qxl3", "qxl4"):
+    if vga.type == "virtio-gl":
         raise GuestConfigError(
             f"VM {config.vmid}: vga: {vga.type}: not supported by this version; use std or virtio"
         )
@@ -193,7 +194,8 @@ def _display(config: GuestConfig) -> Iterator[str]:
         value = (vga.memory_mib or 0) << 20 if vga.type == "virtio" else vga.memory_mib
         memory = f",{key}={value}" if vga.memory_mib and vga.type != "cirrus" else ""
         yield f"{model},id=vga,bus=pci.0,addr=0x2{memory}"
-    if model and config.flag("tablet", True):
+    yield from spice.screens(config) if spice.wanted(config) else ()
+    if (model or spice.wanted(config)) and config.flag("tablet", True):
         yield f"piix3-usb-uhci,id=uhci,bus=pci.0,addr={'0x1' if config.machine.is_q35 else '0x1.0x2'}"
         yield "usb-tablet,id=tablet,bus=uhci.0,port=1"
 

@@ -19,16 +19,24 @@ async def find_facts(run: Path, binary: str = BINARY) -> NodeFacts:
 
     Raises ``StartFailed`` when QEMU is not installed or does not answer.
     """
-    found, (version, machines, types) = await asyncio.gather(
-        accelerator.find(binary, run / "accelerator.json"), _ask(binary)
+    found, asked = await asyncio.gather(accelerator.find(binary, run / "accelerator.json"), _ask(binary))
+    version, machines, types, has_spice = asked
+    return NodeFacts(binary, version, found.name, machines, found.reason, types, has_spice)
+
+
+async def _ask(binary: str) -> tuple[str, dict[str, str], frozenset[str], bool]:
+    """QEMU's version, the versioned types behind ``pc`` and ``q35``, all types, and whether it has SPICE: by
+    QMP over its standard output."""
+    commands: dict[str, dict[str, str]] = {
+        "qmp_capabilities": {},
+        "query-machines": {},
+        "device-list-properties": {"typename": "qxl-vga"},
+        "quit": {},
+    }
+    script = "".join(
+        json.dumps({"execute": name, "id": name, "arguments": given}) + "\n"
+        for name, given in commands.items()
     )
-    return NodeFacts(binary, version, found.name, machines, found.reason, types)
-
-
-async def _ask(binary: str) -> tuple[str, dict[str, str], frozenset[str]]:
-    """QEMU's version and the versioned types behind ``pc`` and ``q35``, by QMP over its standard output."""
-    commands = ("qmp_capabilities", "query-machines", "quit")
-    script = "".join(json.dumps({"execute": name, "id": name}) + "\n" for name in commands)
     try:
         process = await asyncio.create_subprocess_exec(
             *(binary, "-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-S"),
@@ -47,7 +55,7 @@ async def _ask(binary: str) -> tuple[str, dict[str, str], frozenset[str]]:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    version, machines = "", {}
+    version, machines, has_spice = "", {}, False
     types: frozenset[str] = frozenset()
     for line in output.splitlines():
         message = json.loads(line)
@@ -57,8 +65,11 @@ async def _ask(binary: str) -> tuple[str, dict[str, str], frozenset[str]]:
         elif message.get("id") == "query-machines":
             machines = {m["alias"]: m["name"] for m in message["return"] if "alias" in m}
             types = frozenset(m["name"] for m in message["return"])
+        elif message.get("id") == "device-list-properties":
+            has_spice = "return" in message  # a module of its own, which a node need not have
     if not version or "pc" not in machines:
         raise StartFailed(
             f"'{binary}' does not say what it can do: {errors.decode(errors='replace').strip()}"
         )
-    return version, {alias: machines[alias] for alias in ("pc", "q35") if alias in machines}, types
+    found = {alias: machines[alias] for alias in ("pc", "q35") if alias in machines}
+    return version, found, types, has_spice

@@ -122,8 +122,7 @@ def _clock(config: GuestConfig) -> str:
         parts = [f"{int(part):02}" for part in date.split("-")]
         clock = ":".join(f"{int(part):02}" for part in (time or "0:0:0").split(":"))
         return f"base={'-'.join(parts)}T{clock}"
-    windows = config.text("ostype").startswith("w")
-    return "base=localtime" if config.flag("localtime", windows) else "base=utc"
+    return "base=localtime" if config.flag("localtime", config.windows) else "base=utc"
 
 
 def _sleep(config: GuestConfig) -> Iterator[str]:

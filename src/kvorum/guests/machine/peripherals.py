@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from kvorum.guests.config import GuestConfig
 from kvorum.guests.errors import GuestConfigError
+from kvorum.guests.machine import spice
 
 WATCHDOG, RNG, AUDIO, VIOMMU = "0x4", "0x10", "0x11", "0x9"
 """Addresses on pci.0 (on pcie.0 for the IOMMU)."""
@@ -32,7 +33,7 @@ def iommu(config: GuestConfig, kind: str) -> list[str]:
 
 def peripherals(config: GuestConfig, tpm_fd: int | None) -> list[str]:
     """All of them."""
-    return [*_watchdog(config), *_rng(config), *_audio(config), *_tpm(config, tpm_fd), *_clipboard(config)]
+    return [*_watchdog(config), *_rng(config), *_audio(config), *_tpm(config, tpm_fd), *_agents(config)]
 
 
 def _watchdog(config: GuestConfig) -> Iterator[str]:
@@ -58,12 +59,7 @@ def _rng(config: GuestConfig) -> Iterator[str]:
 def _audio(config: GuestConfig) -> Iterator[str]:
     if (audio := config.audio) is None:
         return
-    if audio.driver == "spice":
-        raise GuestConfigError(
-            f"VM {config.vmid}: audio0: driver=spice: there is no SPICE here; write driver=none, and the "
-            "guest has a card whose sound nobody hears"
-        )
-    yield from ("-audiodev", "none,id=audio0-backend")
+    yield from ("-audiodev", f"{audio.driver},id=audio0-backend")
     where = f"id=audio0,bus=pci.0,addr={AUDIO}"
     if audio.device == "AC97":
         yield from ("-device", f"AC97,{where},audiodev=audio0-backend")
@@ -84,10 +80,13 @@ def _tpm(config: GuestConfig, fd: int | None) -> Iterator[str]:
     yield from ("-device", "tpm-tis,tpmdev=tpmdev")
 
 
-def _clipboard(config: GuestConfig) -> Iterator[str]:
-    if not config.vga.clipboard:
+def _agents(config: GuestConfig) -> Iterator[str]:
+    """The ports of the guest's agents for clipboard, screens and folders, by VNC's clients or SPICE's."""
+    if not (config.vga.clipboard or spice.wanted(config)):
         return
     if not (config.agent.enabled and config.agent.type == "virtio"):
         yield from ("-device", "virtio-serial-pci,id=vserial0,bus=pci.0,addr=0x8")
-    yield from ("-chardev", "qemu-vdagent,id=vdagent,name=vdagent,clipboard=on")
-    yield from ("-device", "virtserialport,bus=vserial0.0,chardev=vdagent,name=com.redhat.spice.0")
+    if config.vga.clipboard:
+        yield from ("-chardev", "qemu-vdagent,id=vdagent,name=vdagent,clipboard=on")
+        yield from ("-device", "virtserialport,bus=vserial0.0,chardev=vdagent,name=com.redhat.spice.0")
+    yield from spice.channels(config)

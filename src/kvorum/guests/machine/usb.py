@@ -14,6 +14,7 @@ from pathlib import Path
 from kvorum.guests.config import GuestConfig
 from kvorum.guests.config.hardware import Usb
 from kvorum.guests.errors import GuestConfigError, GuestError
+from kvorum.guests.machine.spice import redirected_usb
 
 CONTROLLER_ID = "xhci"
 CONTROLLER = f"qemu-xhci,id={CONTROLLER_ID},bus=pci.0,addr=0x1b,p2=15,p3=15"
@@ -32,7 +33,8 @@ def open_all(
     opened: dict[str, int] = {}
     try:
         for key, usb in config.usbs.items():
-            opened[key] = open_one(key, usb, sysfs, devices)
+            if not usb.spice:  # which is the client's: nothing of this node
+                opened[key] = open_one(key, usb, sysfs, devices)
     except BaseException:
         close_all(opened)
         raise
@@ -57,8 +59,6 @@ def check(key: str, usb: Usb) -> None:
         raise GuestConfigError(
             f"{key}: mapping={usb.mapping}: there are no mappings; name the device by host=VENDOR:PRODUCT"
         )
-    if usb.spice:
-        raise GuestConfigError(f"{key}: spice: there is no SPICE; remove it, or name a device of the host")
 
 
 def find(key: str, usb: Usb, sysfs: Path, devices: Path) -> Path:
@@ -80,11 +80,14 @@ def find(key: str, usb: Usb, sysfs: Path, devices: Path) -> Path:
 
 
 def arguments(config: GuestConfig, opened: Mapping[str, int]) -> Iterator[str]:
-    """The controller, and each device on its port."""
-    if not opened:
+    """The controller, and each device on its port: one of the host, or a place for one of a SPICE client."""
+    if not opened and not any(usb.spice for usb in config.usbs.values()):
         return
     yield from ("-device", CONTROLLER)
-    for key in config.usbs:
+    for key, usb in config.usbs.items():
+        if usb.spice:
+            yield from redirected_usb(key, int(key[3:]) + 1)
+            continue
         yield from ("-add-fd", f"fd={opened[key]},set={fd_set(key)},opaque={key}")
         yield from ("-device", device(key))
 

@@ -15,6 +15,7 @@ from kvorum.guests.cloudinit.settings import MASK
 from kvorum.guests.config import Disk, GuestConfig, pending
 from kvorum.guests.config.devices import BUSES
 from kvorum.guests.config.drives import free_key, is_disk_key
+from kvorum.guests.config.hardware import Usb
 from kvorum.guests.disks import Making, generated, new_identity, own_volumes
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine.cards import Link
@@ -397,7 +398,10 @@ def _check_files(ctx: Context, settings: dict[str, str]) -> None:
     """Only root may name files outside storages; others need the right to allocate on each storage."""
     root = ctx.identity.user == "root@pam" and ctx.identity.token is None
     for key, value in settings.items():
-        if not root and (key in ("args", "hookscript") or key.startswith(("hostpci", "usb", "parallel"))):
+        of_node = key.startswith(("hostpci", "parallel")) or (
+            key.startswith("usb") and not Usb.parse(value).spice  # which is the client's
+        )
+        if not root and (key in ("args", "hookscript") or of_node):
             raise PermissionDenied(f"only root can set '{key}'")
         if key.startswith("serial") and value != "socket" and not root:
             raise PermissionDenied(f"only root can set '{key}' to a device of the node")
