@@ -1,0 +1,67 @@
+"""A console's way into QEMU: one end of a socket pair handed over by QMP, and bytes passed both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from typing import Literal
+
+from kvorum.guests.console.ending import why_ended
+from kvorum.guests.machine.guest import RunningGuest
+from kvorum.guests.manager import GuestManager
+from kvorum.interface import WebSocket
+
+CHUNK_BYTES = 64 << 10
+HANDSHAKE_DEADLINE_S = 10.0
+_numbers = itertools.count()
+
+
+async def connect(
+    guest: RunningGuest, protocol: Literal["vnc", "spice"]
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to QEMU's display, made by handing it one end; raises ``GuestError``."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    name = f"console-{next(_numbers)}"
+    try:
+        with theirs:
+            await guest.monitor.give(theirs.fileno(), "getfd", {"fdname": name})
+        await guest.monitor.execute("add_client", {"protocol": protocol, "fdname": name, "skipauth": True})
+        ours.setblocking(False)
+        return await asyncio.open_connection(sock=ours)
+    except BaseException:
+        ours.close()
+        raise
+
+
+async def passed(
+    socket: WebSocket,
+    manager: GuestManager,
+    guest: RunningGuest,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> str:
+    """Pass bytes both ways until either ends; why it ended, empty when the client went."""
+
+    async def shown() -> None:
+        while data := await reader.read(CHUNK_BYTES):
+            await socket.send(data)
+
+    async def typed() -> None:
+        while (data := await socket.receive()) is not None:
+            writer.write(data)
+            await writer.drain()
+
+    showing = asyncio.create_task(shown(), name=f"show VM {guest.vmid}")
+    typing = asyncio.create_task(typed(), name=f"type VM {guest.vmid}")
+    try:
+        done, _ = await asyncio.wait({showing, typing}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (showing, typing):
+            task.cancel()
+        await asyncio.gather(showing, typing, return_exceptions=True)
+    if typing in done and typing.exception() is None:
+        return ""  # the client has closed
+    if showing in done and showing.exception() is not None and not guest.process.ended.is_set():
+        return ""  # the client is gone
+    return await why_ended(manager, guest)

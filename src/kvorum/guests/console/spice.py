@@ -1,0 +1,158 @@
+"""SPICE sessions of this node's guests: each a file that was given to somebody, and the channels that came.
+
+A client opens one connection for each channel (display, inputs, sound, USB, …), all with the ticket and the
+password of its session. The first must come soon; while one is open others may follow; with the last one the
+session ends, and with it its task. Another look at the guest needs a new file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field
+
+from kvorum.core.errors import KvorumError
+from kvorum.guests.console import spice_link
+from kvorum.guests.console.passing import CHUNK_BYTES, HANDSHAKE_DEADLINE_S, connect, passed
+from kvorum.guests.console.rfb import ByteStream
+from kvorum.guests.errors import GuestError
+from kvorum.guests.machine.guest import RunningGuest
+from kvorum.guests.manager import GuestManager
+from kvorum.interface import Identity, TaskLog, WebSocket
+
+COME_TIMEOUT_S = 40.0
+"""How long a session waits for its client."""
+MAX_SESSIONS, MAX_CHANNELS = 100, 64
+
+
+@dataclass(eq=False, slots=True)
+class SpiceSession:
+    """One file that was given out, from then to the end of its last channel."""
+
+    vmid: int
+    identity: Identity
+    """Whose it is: asked for their right again at each channel."""
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    password: str = field(default_factory=spice_link.new_password)
+    came: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the last channel has ended."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when all must end: the task was stopped."""
+    channels: set[object] = field(default_factory=set)
+    reason: str = ""
+    log: TaskLog | None = None
+
+    @contextlib.contextmanager
+    def channel(self, name: str) -> Iterator[None]:
+        """Count one channel of the client that has shown its password; raises ``KvorumError``."""
+        if self.left.is_set() or self.over.is_set():
+            raise KvorumError("this SPICE session has ended: ask for a new file")
+        mark = object()
+        self.channels.add(mark)
+        self.came.set()
+        if self.log is not None:
+            self.log.line(f"channel {name}")
+        try:
+            yield
+        finally:
+            self.channels.discard(mark)
+            if not self.channels:
+                self.left.set()
+
+
+class SpiceSessions:
+    """The sessions of this node's guests."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, SpiceSession] = {}
+
+    def begin(self, vmid: int, identity: Identity) -> SpiceSession:
+        """A new session; raises ``KvorumError`` when too many are open."""
+        if len(self._open) >= MAX_SESSIONS:
+            raise KvorumError(f"{MAX_SESSIONS} SPICE sessions are open on this node: close some")
+        session = SpiceSession(vmid, identity)
+        self._open[session.id] = session
+        return session
+
+    def find(self, id: str, vmid: int) -> SpiceSession:
+        """The session of a ticket; raises ``KvorumError`` when there is none (any more)."""
+        session = self._open.get(id)
+        if session is None or session.vmid != vmid:
+            raise KvorumError("no SPICE session waits with this ticket: ask for a new file")
+        if len(session.channels) >= MAX_CHANNELS:
+            raise KvorumError(f"{MAX_CHANNELS} SPICE channels are open in one session")
+        return session
+
+    def end(self, session: SpiceSession) -> None:
+        """End a session with its channels."""
+        self._open.pop(session.id, None)
+        session.over.set()
+
+    async def serve(self, session: SpiceSession, log: TaskLog) -> None:
+        """Wait for the session's client and until it is gone: the session's task."""
+        session.log = log
+        try:
+            log.line("waiting for a client")
+            try:
+                async with asyncio.timeout(COME_TIMEOUT_S):
+                    await session.came.wait()
+            except TimeoutError:
+                raise KvorumError(f"no client came within {COME_TIMEOUT_S:g} s") from None
+            await session.left.wait()
+            log.line(session.reason or "the client is gone")
+        finally:
+            session.log = None
+            self.end(session)
+
+
+async def show(socket: WebSocket, manager: GuestManager, guest: RunningGuest, session: SpiceSession) -> str:
+    """Pass one channel on until either side ends; why it ended, empty when the client went.
+
+    Raises ``KvorumError`` for a client that does not know the password, and when the session is ended.
+    """
+    if not (await guest.monitor.execute("query-spice")).get("enabled"):
+        raise GuestError(f"VM {guest.vmid} runs without SPICE: stop it and start it again")
+    reader, writer = await connect(guest, "spice")
+
+    async def from_display() -> bytes | None:
+        return await reader.read(CHUNK_BYTES) or None
+
+    async def to_display(data: bytes) -> None:
+        writer.write(data)
+        await writer.drain()
+
+    try:
+        client, display = ByteStream(socket.receive), ByteStream(from_display)
+        try:
+            async with asyncio.timeout(HANDSHAKE_DEADLINE_S):
+                channel = await spice_link.link(client, socket.send, display, to_display, session.password)
+        except TimeoutError:
+            raise KvorumError(f"a SPICE channel was not linked within {HANDSHAKE_DEADLINE_S:g} s") from None
+        with session.channel(str(channel)):
+            await to_display(client.rest())
+            if rest := display.rest():
+                await socket.send(rest)
+            session.reason = await _until_over(session, passed(socket, manager, guest, reader, writer))
+            return session.reason
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def _until_over(session: SpiceSession, passing: Coroutine[None, None, str]) -> str:
+    """What the passing says at its end; the session's end ends it. Raises ``KvorumError`` for that."""
+    way = asyncio.create_task(passing, name=f"pass VM {session.vmid}")
+    over = asyncio.create_task(session.over.wait(), name=f"SPICE session of VM {session.vmid}")
+    try:
+        await asyncio.wait({way, over}, return_when=asyncio.FIRST_COMPLETED)
+        if way.done():
+            return way.result()
+        raise KvorumError("this SPICE session was ended")
+    finally:
+        for task in (way, over):
+            task.cancel()
+        await asyncio.gather(way, over, return_exceptions=True)

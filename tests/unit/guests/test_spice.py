@@ -1,0 +1,297 @@
+"""SPICE from a real QEMU: channels by a session's password, the agents' ports, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import shutil
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import guests_world
+import psutil
+import pytest
+from command_lines import FACTS, build
+from guests_world import MemoryStore, Node
+
+from kvorum.core.errors import KvorumError
+from kvorum.guests.config import GuestConfig
+from kvorum.guests.console import spice_link
+from kvorum.guests.console.rfb import BadClient, ByteStream
+from kvorum.guests.console.spice import MAX_SESSIONS, SpiceSession, SpiceSessions, show
+from kvorum.guests.errors import GuestConfigError, GuestError
+from kvorum.guests.machine.commandline import Wiring, command_line, socket_names
+from kvorum.interface import Identity
+
+MAIN, DISPLAY, INPUTS = 1, 2, 3
+ANNA = Identity(user="anna@pve", address="")
+SEEN = "memory: 32\nvga: qxl\naudio0: device=AC97,driver=spice\nusb0: spice\n"
+
+
+class Log:
+    """A task's log that is remembered."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def warn(self, text: str) -> None:
+        self.lines.append(text)
+
+    def progress(self, fraction: float, text: str = "") -> None: ...
+
+
+class Client:
+    """One channel of a client, as the daemon's websocket; it speaks the link's messages by itself."""
+
+    def __init__(self) -> None:
+        self.typed: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.shown: asyncio.Queue[bytes] = asyncio.Queue()
+        self.stream = ByteStream(self.shown.get)
+
+    async def receive(self) -> bytes | None:
+        return await self.typed.get()
+
+    async def send(self, data: bytes) -> None:
+        await self.shown.put(data)
+
+    async def link(self, password: str, kind: int = MAIN, connection: int = 0) -> int:
+        """Ask for a channel; what the server says in the end, 0 being yes."""
+        async with asyncio.timeout(30):
+            await self.typed.put(spice_link.hello(kind, connection))
+            head = await self.stream.exactly(16)
+            reply = head + await self.stream.exactly(struct.unpack_from("<I", head, 12)[0])
+            await self.typed.put(spice_link.answer(reply, password))
+            (said,) = struct.unpack("<I", await self.stream.exactly(4))
+        return int(said)
+
+    async def session_number(self) -> int:
+        """The number that a new session is told by the main channel's first message, SPICE_MSG_MAIN_INIT."""
+        async with asyncio.timeout(30):
+            while True:
+                kind, size = struct.unpack("<HI", await self.stream.exactly(6))
+                body = await self.stream.exactly(size)
+                if kind == 103:
+                    return int(struct.unpack_from("<I", body)[0])
+
+    async def close(self) -> None:
+        await self.typed.put(None)
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    if not shutil.which(guests_world.QEMU):
+        pytest.skip("no qemu-system-x86_64 here")
+    facts = await guests_world.qemu_facts()
+    if not facts.has_spice:
+        pytest.skip("this host's QEMU has no SPICE (qemu-system-modules-spice)")
+    node = Node("n1", tmp_path, MemoryStore("n1"), facts)
+    yield node
+    for guest in node.manager.all_running():
+        await guest.stop("the test is over")
+    await node.manager.detach()
+
+
+async def start(node: Node, text: str = SEEN) -> None:
+    await node.store.write("nodes/n1/qemu-server/100.conf", text)
+    await node.manager.start(100)
+
+
+def shown(node: Node, client: Client, session: SpiceSession) -> asyncio.Task[str]:
+    return asyncio.create_task(show(client, node.manager, node.manager.need_running(100), session))
+
+
+async def test_a_client_has_its_channels_by_one_password_and_qemu_listens_nowhere(node: Node) -> None:
+    await start(node)
+    pid = node.manager.need_running(100).process.pid
+    assert not psutil.Process(pid).net_connections("inet")
+    session = SpiceSession(100, ANNA)
+    main, display = Client(), Client()
+    talks = [shown(node, main, session)]
+    assert await main.link(session.password) == spice_link.OK
+    number = await main.session_number()
+    talks.append(shown(node, display, session))
+    assert await display.link(session.password, DISPLAY, number) == spice_link.OK
+    assert len(session.channels) == 2
+    channels = (await node.manager.need_running(100).monitor.execute("query-spice"))["channels"]
+    assert {one["channel-type"] for one in channels} == {MAIN, DISPLAY}
+    for client in (display, main):
+        await client.close()
+    async with asyncio.timeout(30):
+        assert [await talk for talk in talks] == ["", ""]
+    assert session.left.is_set()
+
+
+async def test_a_wrong_password_opens_nothing_and_counts_as_nobody(node: Node) -> None:
+    await start(node)
+    session, client = SpiceSession(100, ANNA), Client()
+    talk = shown(node, client, session)
+    assert await client.link("wrong") == spice_link.PERMISSION_DENIED
+    with pytest.raises(BadClient, match="SPICE password is wrong"):
+        await talk
+    assert not session.came.is_set() and not session.channels
+
+
+@pytest.mark.parametrize(
+    "said", [b"GET / HTTP/1.1\r\n\r\n", b"REDQ" + struct.pack("<III", 1, 0, 18) + bytes(18)]
+)
+async def test_what_is_no_spice_is_told_apart(node: Node, said: bytes) -> None:
+    await start(node)
+    client = Client()
+    talk = shown(node, client, SpiceSession(100, ANNA))
+    await client.typed.put(said)
+    with pytest.raises(BadClient, match="does not speak SPICE 2"):
+        await talk
+
+
+async def test_a_message_too_long_is_not_waited_for(node: Node) -> None:
+    await start(node)
+    client = Client()
+    talk = shown(node, client, SpiceSession(100, ANNA))
+    await client.typed.put(b"REDQ" + struct.pack("<III", 2, 2, 1 << 30))
+    with pytest.raises(BadClient, match="4096 are the most"):
+        await talk
+
+
+async def test_the_guests_end_ends_its_channels_with_its_reason(node: Node) -> None:
+    await start(node)
+    session, client = SpiceSession(100, ANNA), Client()
+    talk = shown(node, client, session)
+    await client.link(session.password)
+    await node.manager.stop(100)
+    assert await talk == "VM 100 is off (stopped by request)"
+
+
+async def test_a_guest_without_spice_says_so(node: Node) -> None:
+    await start(node, "memory: 32\n")
+    with pytest.raises(GuestError, match="VM 100 runs without SPICE"):
+        await shown(node, Client(), SpiceSession(100, ANNA))
+
+
+async def test_a_guest_of_several_screens_folders_and_an_agent_starts(node: Node) -> None:
+    await start(
+        node, "memory: 32\nvga: qxl3\nagent: 1\nspice_enhancements: foldersharing=1,videostreaming=all\n"
+    )
+    await node.manager.stop(100)
+    await start(node, "memory: 32\nvga: qxl4,memory=32\nostype: win10\n")
+    await node.manager.stop(100)
+
+
+async def test_a_session_is_a_task_from_its_first_channel_to_its_last(node: Node) -> None:
+    await start(node)
+    sessions, log = SpiceSessions(), Log()
+    session = sessions.begin(100, ANNA)
+    task = asyncio.create_task(sessions.serve(session, log))
+    client = Client()
+    talk = shown(node, client, sessions.find(session.id, 100))
+    await client.link(session.password)
+    await client.close()
+    assert await talk == ""
+    async with asyncio.timeout(30):
+        await task
+    assert log.lines == ["waiting for a client", "channel main 0", "the client is gone"]
+    with pytest.raises(KvorumError, match="ask for a new file"):
+        sessions.find(session.id, 100)
+
+
+async def test_a_stopped_task_ends_the_channels(node: Node) -> None:
+    await start(node)
+    sessions = SpiceSessions()
+    session = sessions.begin(100, ANNA)
+    task = asyncio.create_task(sessions.serve(session, Log()))
+    client = Client()
+    talk = shown(node, client, session)
+    await client.link(session.password)
+    task.cancel()
+    with pytest.raises(KvorumError, match="session was ended"):
+        await talk
+
+
+async def test_a_session_nobody_comes_to_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvorum.guests.console.spice.COME_TIMEOUT_S", 0.01)
+    sessions = SpiceSessions()
+    session = sessions.begin(100, ANNA)
+    with pytest.raises(KvorumError, match=r"no client came within 0\.01 s"):
+        await sessions.serve(session, Log())
+    with pytest.raises(KvorumError, match="ask for a new file"), session.channel("main 0"):
+        pass
+
+
+def test_a_session_is_of_its_guest_alone_and_they_are_not_without_number() -> None:
+    sessions = SpiceSessions()
+    session = sessions.begin(100, ANNA)
+    with pytest.raises(KvorumError, match="ask for a new file"):
+        sessions.find(session.id, 101)
+    for _ in range(MAX_SESSIONS - 1):
+        sessions.begin(100, ANNA)
+    with pytest.raises(KvorumError, match="100 SPICE sessions are open"):
+        sessions.begin(100, ANNA)
+
+
+def test_a_display_by_qxl_brings_the_server_and_the_agents_port() -> None:
+    line = " ".join(build("vga: qxl\nagent: 1\n"))
+    assert "-spice port=0,disable-ticketing=on " in line
+    assert "-device qxl-vga,id=vga,bus=pci.0,addr=0x2 " in line
+    assert line.count("virtio-serial-pci,id=vserial0") == 1
+    assert (
+        "-chardev spicevmc,id=vdagent,name=vdagent -device virtserialport,bus=vserial0.0,chardev=vdagent"
+        in line
+    )
+    assert "spice" not in " ".join(build("vga: std\n"))
+
+
+def test_vncs_clipboard_keeps_the_agents_port_for_itself() -> None:
+    line = " ".join(build("vga: qxl,clipboard=vnc\n"))
+    assert "qemu-vdagent" in line and "spicevmc" not in line
+
+
+def test_screens_are_one_device_for_linux_and_several_for_windows() -> None:
+    linux = " ".join(build("vga: qxl2\nostype: l26\n"))
+    assert (
+        "qxl-vga,id=vga,max_outputs=2,bus=pci.0,addr=0x2,vgamem_mb=32,ram_size_mb=128,vram_size_mb=128"
+        in linux
+    )
+    windows = " ".join(build("vga: qxl3,memory=32\nostype: win11\n"))
+    assert "qxl-vga,id=vga,bus=pci.0,addr=0x2,vgamem_mb=32" in windows
+    assert "qxl,id=vga1,bus=pci.0,addr=0x18,vgamem_mb=32" in windows
+    assert "qxl,id=vga2,bus=pci.0,addr=0x19,vgamem_mb=32" in windows
+    assert "id=vga3" not in windows
+
+
+def test_sound_folders_video_and_usb_are_the_clients() -> None:
+    line = " ".join(
+        build(
+            "vga: qxl\naudio0: device=AC97\nusb2: spice,usb3=1\n"
+            "spice_enhancements: foldersharing=1,videostreaming=filter\n"
+        )
+    )
+    assert "-audiodev spice,id=audio0-backend" in line
+    assert "disable-ticketing=on,streaming-video=filter" in line
+    assert "-chardev spiceport,id=folder,name=org.spice-space.webdav.0" in line
+    assert "-device qemu-xhci,id=xhci" in line
+    assert (
+        "-chardev spicevmc,id=usb2-redir,name=usbredir "
+        "-device usb-redir,id=usb2,chardev=usb2-redir,bus=xhci.0,port=3" in line
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("audio0: device=AC97\n", "audio0: driver=spice wants a display by SPICE; set 'vga: qxl'"),
+        ("usb1: spice\n", "usb1: spice wants a display by SPICE; set 'vga: qxl'"),
+    ],
+)
+def test_what_only_a_client_can_use_is_refused_where_none_can_come(text: str, why: str) -> None:
+    with pytest.raises(GuestConfigError, match=why):
+        build(text)
+
+
+def test_a_node_whose_qemu_has_no_spice_refuses_the_display() -> None:
+    config = GuestConfig.parse(100, "vga: qxl2\n")
+    wiring = Wiring({name: 10 + index for index, name in enumerate(socket_names(config))})
+    with pytest.raises(GuestConfigError, match="no SPICE; install qemu-system-modules-spice"):
+        command_line(config, dataclasses.replace(FACTS, has_spice=False), wiring)
