@@ -37,7 +37,7 @@ from kvorum.interface.declare import (
     method,
 )
 from kvorum.interface.decode import Decoder, Pairs, read_form, read_json
-from kvorum.interface.encode import Download, Encoded, Page, plain, success, to_json
+from kvorum.interface.encode import Download, Encoded, Page, ViewerFile, plain, success, to_json
 from kvorum.interface.formats import TextList, split_list
 from kvorum.interface.peers import Peers
 from kvorum.interface.permission import ALLOCATES, ROOT, authorise
@@ -89,6 +89,7 @@ __all__ = [
     "TextList",
     "Upload",
     "UserPrivilege",
+    "ViewerFile",
     "Vmid",
     "WebSocket",
     "Where",

@@ -64,6 +64,16 @@ class Download(Generic[T]):
     shown: T | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ViewerFile(Generic[T]):
+    """A result that a remote viewer opens as a file of settings; the format ``spiceconfig`` answers with that
+    file, the JSON formats show its keys."""
+
+    shown: T
+    name: str
+    """What the client's browser calls it."""
+
+
 def plain(value: object) -> object:
     """Turn a result into dicts, lists, texts and numbers; raises ``TypeError`` for what has no JSON form."""
     kind = value.__class__
@@ -116,6 +126,6 @@ def success(result: object) -> dict[str, object]:
         return {"data": plain(result.rows), "total": result.total, **result.beside}
     if isinstance(result, Encoded):
         return {"data": msgspec.Raw(result.json)}
-    if isinstance(result, Download):
+    if isinstance(result, Download | ViewerFile):
         return {"data": plain(result.shown)}
     return {"data": plain(result)}

@@ -19,7 +19,7 @@ import msgspec
 from pydantic import BaseModel
 
 from kvorum.interface.declare import Work
-from kvorum.interface.encode import Download, Encoded, Page
+from kvorum.interface.encode import Download, Encoded, Page, ViewerFile
 
 Schema = dict[str, Any]
 
@@ -40,7 +40,7 @@ def result_schema(result: Any) -> Schema:
     if result in _PLAIN:
         return dict(_PLAIN[result])
     origin, parts = typing.get_origin(result), typing.get_args(result)
-    if origin in (typing.Annotated, Encoded, Download):
+    if origin in (typing.Annotated, Encoded, Download, ViewerFile):
         return result_schema(parts[0])
     if origin is typing.Literal:
         return {"enum": list(parts)}

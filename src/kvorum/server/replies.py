@@ -6,12 +6,13 @@ import logging
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from kvorum.core.errors import KvorumError, ParameterError
-from kvorum.interface import Download, success, to_json
+from kvorum.interface import Download, ViewerFile, success, to_json
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,10 @@ JSON = "application/json;charset=UTF-8"
 PNG = "png"
 """The flavour of answers that are pictures."""
 
-FORMATS = frozenset({"json", "extjs", PNG})
+SPICE = "spiceconfig"
+"""The flavour of answers that are files of a remote viewer."""
+
+FORMATS = frozenset({"json", "extjs", PNG, SPICE})
 
 TEXT = "text"
 """The flavour of answers that are nothing but a text; only for paths outside of /api2."""
@@ -52,9 +56,11 @@ def reply(body: Mapping[str, object], status: int = 200, text: str = "") -> web.
 
 
 def result(value: object, flavour: str) -> web.StreamResponse:
-    """The answer of a method that went well; ``flavour`` is ``json``, ``extjs``, ``png`` or ``text``."""
+    """The answer of a method that went well; ``flavour`` is one of ``FORMATS``, or ``text``."""
     if isinstance(value, Download) and (value.shown is None or flavour == PNG):
         return _file(value)
+    if flavour == SPICE and isinstance(value, ViewerFile):
+        return _viewer_file(value)
     if flavour == TEXT:
         kind = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         headers = _HEADERS.copy()
@@ -66,12 +72,24 @@ def result(value: object, flavour: str) -> web.StreamResponse:
     return reply(body)
 
 
+def _viewer_file(found: ViewerFile[Any]) -> web.Response:
+    """A group of a key file (GLib's manual, "Key-value file parser"): one line for each key."""
+    lines = "".join(f"{key}={value}\n" for key, value in found.shown.items())
+    headers = _HEADERS.copy()
+    headers["Content-Type"] = "application/x-virt-viewer; charset=UTF-8"
+    headers["Content-Disposition"] = f'attachment; filename="{_safe(found.name)}"'
+    return web.Response(text=f"[virt-viewer]\n{lines}", headers=headers)
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-._" else "_" for c in name)
+
+
 def _file(found: Download[object]) -> web.FileResponse:
     headers = _HEADERS.copy()
     headers["Content-Type"] = found.content_type
-    kept = "".join(c if c.isalnum() or c in "-._" else "_" for c in found.name)
     disposition = "inline" if found.content_type.startswith("image/") else "attachment"
-    headers["Content-Disposition"] = f'{disposition}; filename="{kept}"'
+    headers["Content-Disposition"] = f'{disposition}; filename="{_safe(found.name)}"'
     return web.FileResponse(Path(found.path), headers=headers)
 
 

@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 from pydantic import Field
 
-from kvorum.access import GeneratedPassword
+from kvorum.access import Authentication, GeneratedPassword
 from kvorum.cluster.node_files import ensure_node_files
-from kvorum.core.errors import Conflict
+from kvorum.core.errors import Conflict, PermissionDenied
 from kvorum.core.paths import Paths
 from kvorum.interface import (
     Anyone,
@@ -35,6 +35,7 @@ from kvorum.interface import (
     Requirement,
     Services,
     TaskLog,
+    ViewerFile,
     WebSocket,
     Where,
     Work,
@@ -45,6 +46,8 @@ from kvorum.store import Member, Membership, Store
 from kvorum.store.memory import MemoryStore
 
 PASSWORD = "the-password"
+FORBIDDEN_GUEST = 200
+"""A guest that nobody may look at."""
 
 
 class Nothing(Parameters):
@@ -142,6 +145,30 @@ async def parrot(ctx: Context, p: Echo) -> Conversation:
     return talk
 
 
+class SpiceChannel(Parameters):
+    node: NodeName
+    vmid: int
+    ticket: str
+
+
+async def spice_channel(ctx: Context, p: SpiceChannel) -> Conversation:
+    """As the guests' room answers it, without a guest: what the channel brings comes back with a name."""
+    if ctx.service(Authentication).spice_ticket_of(p.ticket) is None or p.vmid == FORBIDDEN_GUEST:
+        raise PermissionDenied("Permission check failed (/vms/200, VM.Console)")
+
+    async def talk(socket: WebSocket) -> None:
+        while (data := await socket.receive()) is not None:
+            if data == b"bye":
+                return
+            await socket.send(f"{ctx.store.node} {ctx.identity.address} {ctx.identity.user} ".encode() + data)
+
+    return talk
+
+
+async def viewer(ctx: Context, p: Nothing) -> ViewerFile[dict[str, object]]:
+    return ViewerFile({"type": "spice", "tls-port": 61000}, 'vm "100".vv')
+
+
 class Drawn(Parameters):
     node: NodeName
     path: str
@@ -152,6 +179,21 @@ async def picture(ctx: Context, p: Drawn) -> Download[dict[str, str]]:
 
 
 TEST_METHODS = (
+    _method("POST", "/nodes/{node}/viewer", viewer),
+    Method(
+        "GET",
+        "/kvorum/nodes/{node}/qemu/{vmid}/spicesocket",
+        spice_channel,
+        SpiceChannel,
+        None,
+        Anyone(),
+        Where.NODE,
+        True,
+        False,
+        True,
+        "test",
+        websocket=True,
+    ),
     _method("GET", "/nodes/{node}/picture", picture, Drawn, result=Download[dict[str, str]]),
     Method(
         "GET",
