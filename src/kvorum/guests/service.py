@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
 from kvorum.guests.console import SerialPorts
+from kvorum.guests.console.spice import SpiceSessions
 from kvorum.guests.copies.clone import Clones
 from kvorum.guests.copies.running import give_up_earlier
 from kvorum.guests.copies.template import Templates
@@ -62,6 +63,7 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         services.add(GuestManager, manager)
         services.add(Incoming, incoming)
         services.add(SerialPorts, SerialPorts(manager))
+        services.add(SpiceSessions, SpiceSessions())
         unfinished = Unfinished(manager, storages, paths.state / "unfinished")
         services.add(Unfinished, unfinished)
         unfinished.before_removing(Truth(manager, storages).restore)

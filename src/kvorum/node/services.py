@@ -24,6 +24,7 @@ UNITS = {
     "pve-ha-lrm": "pve-ha-lrm.service",
     "pvedaemon": "pvedaemon.service",
     "pveproxy": "pveproxy.service",
+    "spiceproxy": "spiceproxy.service",
     "sshd": "ssh.service",
     "syslog": "rsyslog.service",
     "systemd-journald": "systemd-journald.service",

@@ -14,71 +14,20 @@ import psutil
 import pytest
 from command_lines import FACTS, build
 from guests_world import MemoryStore, Node
+from spice_client import DISPLAY, MAIN, Client
+from stand_ins import Lines
 
 from kvorum.core.errors import KvorumError
 from kvorum.guests.config import GuestConfig
 from kvorum.guests.console import spice_link
-from kvorum.guests.console.rfb import BadClient, ByteStream
+from kvorum.guests.console.rfb import BadClient
 from kvorum.guests.console.spice import MAX_SESSIONS, SpiceSession, SpiceSessions, show
 from kvorum.guests.errors import GuestConfigError, GuestError
 from kvorum.guests.machine.commandline import Wiring, command_line, socket_names
 from kvorum.interface import Identity
 
-MAIN, DISPLAY, INPUTS = 1, 2, 3
 ANNA = Identity(user="anna@pve", address="")
 SEEN = "memory: 32\nvga: qxl\naudio0: device=AC97,driver=spice\nusb0: spice\n"
-
-
-class Log:
-    """A task's log that is remembered."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    def warn(self, text: str) -> None:
-        self.lines.append(text)
-
-    def progress(self, fraction: float, text: str = "") -> None: ...
-
-
-class Client:
-    """One channel of a client, as the daemon's websocket; it speaks the link's messages by itself."""
-
-    def __init__(self) -> None:
-        self.typed: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.shown: asyncio.Queue[bytes] = asyncio.Queue()
-        self.stream = ByteStream(self.shown.get)
-
-    async def receive(self) -> bytes | None:
-        return await self.typed.get()
-
-    async def send(self, data: bytes) -> None:
-        await self.shown.put(data)
-
-    async def link(self, password: str, kind: int = MAIN, connection: int = 0) -> int:
-        """Ask for a channel; what the server says in the end, 0 being yes."""
-        async with asyncio.timeout(30):
-            await self.typed.put(spice_link.hello(kind, connection))
-            head = await self.stream.exactly(16)
-            reply = head + await self.stream.exactly(struct.unpack_from("<I", head, 12)[0])
-            await self.typed.put(spice_link.answer(reply, password))
-            (said,) = struct.unpack("<I", await self.stream.exactly(4))
-        return int(said)
-
-    async def session_number(self) -> int:
-        """The number that a new session is told by the main channel's first message, SPICE_MSG_MAIN_INIT."""
-        async with asyncio.timeout(30):
-            while True:
-                kind, size = struct.unpack("<HI", await self.stream.exactly(6))
-                body = await self.stream.exactly(size)
-                if kind == 103:
-                    return int(struct.unpack_from("<I", body)[0])
-
-    async def close(self) -> None:
-        await self.typed.put(None)
 
 
 @pytest.fixture
@@ -182,7 +131,7 @@ async def test_a_guest_of_several_screens_folders_and_an_agent_starts(node: Node
 
 async def test_a_session_is_a_task_from_its_first_channel_to_its_last(node: Node) -> None:
     await start(node)
-    sessions, log = SpiceSessions(), Log()
+    sessions, log = SpiceSessions(), Lines()
     session = sessions.begin(100, ANNA)
     task = asyncio.create_task(sessions.serve(session, log))
     client = Client()
@@ -201,7 +150,7 @@ async def test_a_stopped_task_ends_the_channels(node: Node) -> None:
     await start(node)
     sessions = SpiceSessions()
     session = sessions.begin(100, ANNA)
-    task = asyncio.create_task(sessions.serve(session, Log()))
+    task = asyncio.create_task(sessions.serve(session, Lines()))
     client = Client()
     talk = shown(node, client, session)
     await client.link(session.password)
@@ -215,7 +164,7 @@ async def test_a_session_nobody_comes_to_ends(monkeypatch: pytest.MonkeyPatch) -
     sessions = SpiceSessions()
     session = sessions.begin(100, ANNA)
     with pytest.raises(KvorumError, match=r"no client came within 0\.01 s"):
-        await sessions.serve(session, Log())
+        await sessions.serve(session, Lines())
     with pytest.raises(KvorumError, match="ask for a new file"), session.channel("main 0"):
         pass
 

@@ -13,6 +13,7 @@ from kvorum.guests.methods import (
     host,
     migrate,
     snapshots,
+    spice,
     status,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "host",
     "migrate",
     "snapshots",
+    "spice",
     "status",
 ]

@@ -6,7 +6,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from pydantic import Field
 
-from kvorum.core.errors import NotImplementedHere, ParameterError, PermissionDenied
+from kvorum.core.errors import ParameterError, PermissionDenied
 from kvorum.guests.console import SerialPorts
 from kvorum.guests.errors import GuestError
 from kvorum.guests.manager import GuestManager
@@ -68,10 +68,6 @@ class TerminalParameters(GuestPath):
 
 class GuestSocketParameters(SocketQuestion, GuestPath):
     """Which console of which guest."""
-
-
-class SpiceParameters(GuestPath):
-    proxy: str | None = Field(default=None, max_length=255, description="The client's way to the node.")
 
 
 class Picture(TypedDict):
@@ -136,16 +132,6 @@ async def terminal(ctx: Context, p: TerminalParameters) -> ConsoleOffer:
 async def websocket(ctx: Context, p: GuestSocketParameters) -> Conversation:
     """Opens a websocket for a console that was asked for by ``vncproxy`` or ``termproxy``."""
     return taken(ctx, p, _path(p.vmid))
-
-
-@method("POST", f"{_BASE}/spiceproxy", permission=_CONSOLE, where=Where.NODE, protected=True)
-async def spice(ctx: Context, p: SpiceParameters) -> dict[str, object]:
-    """Returns a SPICE configuration to connect to the virtual machine. Displays are had by VNC alone."""
-    guest = ctx.service(GuestManager).need_running(p.vmid)
-    shown = guest.config.vga.type
-    if not shown.startswith("qxl"):
-        raise GuestError(f"VM {p.vmid}: its display is '{shown}', and SPICE wants 'vga: qxl'; use 'vncproxy'")
-    raise NotImplementedHere(f"VM {p.vmid}: its display is not had by SPICE on this node: use 'vncproxy'")
 
 
 @method("GET", f"/kvorum{_BASE}/screenshot", permission=_CONSOLE, where=Where.NODE, protected=True)
