@@ -106,6 +106,7 @@ def test_install_remove_purge(machine: Path) -> None:
     wanted = machine / "etc/systemd/system/multi-user.target.wants"
     units = {"pve-cluster.service", "pve-guests.service", "pvedaemon.service", "pveproxy.service"}
     assert units <= {path.name for path in wanted.iterdir()}
+    assert (machine / "etc/systemd/system/sockets.target.wants/spiceproxy.socket").is_symlink()
     drop_in = machine / "etc/systemd/system/corosync.service.d/kvorum.conf"
     assert "ConditionPathExists=/etc/corosync/authkey" in drop_in.read_text()
     assert not (machine / "etc/corosync/corosync.conf").exists()
