@@ -49,16 +49,25 @@ export async function readWhole<Answer extends Body>(path: string): Promise<Answ
   return (await exchange("GET", path, {})) as Answer;
 }
 
+/** Asks for a file in a format of its own, as `call`; it may be another each time, hence no link. */
+export async function readFile(format: string, path: string, parameters: Parameters = {}): Promise<Blob> {
+  const response = await send("POST", path, encode(parameters), format);
+  return response.ok ? response.blob() : refused(response, path, await readBody(response));
+}
+
 async function exchange(verb: Verb, path: string, parameters: Parameters): Promise<Body> {
   const response = await send(verb, path, encode(parameters));
   const body = await readBody(response);
-  if (response.ok) return body;
+  return response.ok ? body : refused(response, path, body);
+}
+
+function refused(response: Response, path: string, body: Body): never {
   const message = sentence(response, body);
   if (response.status === 401 && !SENDS_PASSWORD.test(path)) onUnauthorized(message);
   throw new ApiError(response.status, message, body.errors ?? {}, headOf(response, body));
 }
 
-async function send(verb: Verb, path: string, form: URLSearchParams): Promise<Response> {
+async function send(verb: Verb, path: string, form: URLSearchParams, format = "json"): Promise<Response> {
   const query = verb === "GET"; // also a DELETE may carry a password, and addresses end up in logs
   const suffix = query && form.size > 0 ? `?${form.toString()}` : "";
   const request: RequestInit = {
@@ -70,7 +79,7 @@ async function send(verb: Verb, path: string, form: URLSearchParams): Promise<Re
   if (verb !== "GET") request.headers = { CSRFPreventionToken: csrfToken };
   if (!query) request.body = form;
   try {
-    return await fetch(`/api2/json${path}${suffix}`, request);
+    return await fetch(`/api2/${format}${path}${suffix}`, request);
   } catch (error) {
     throw new ApiError(0, error instanceof Error ? error.message : String(error));
   }

@@ -7,7 +7,7 @@ import { guestPath } from "../api/paths";
 import { useDoing } from "../guest/doing";
 import { useText } from "../i18n/text";
 import type { Guest } from "../tree/model";
-import { consolesOf } from "./consoles";
+import { consolesOf, hasSpice } from "./consoles";
 import { DisplayConsole } from "./DisplayConsole";
 import { TerminalConsole } from "./TerminalConsole";
 
@@ -43,7 +43,7 @@ export default function ConsoleTab({ guest, config }: { guest: Guest; config: Gu
         </ToggleGroup>
       )}
       {shown === "display" ? (
-        <DisplayConsole key={guest.node} node={guest.node} vmid={guest.vmid} name={name} />
+        <DisplayConsole key={guest.node} node={guest.node} vmid={guest.vmid} name={name} spice={hasSpice(config)} />
       ) : (
         <TerminalConsole key={`${guest.node} ${shown}`} path={guestPath(guest.node, guest.vmid)} serial={shown} label={name} />
       )}

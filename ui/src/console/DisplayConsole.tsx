@@ -8,6 +8,7 @@ import { useText } from "../i18n/text";
 import { Menu } from "../shell/Menu";
 import { KEYS, keysymOf } from "./keys";
 import { Screen } from "./Screen";
+import { SpiceFile } from "./SpiceFile";
 import { askConsole, openSocket } from "./socket";
 import { useConsole, type Open, type Session } from "./useConsole";
 
@@ -15,7 +16,15 @@ interface Display extends Session {
   rfb: RFB;
 }
 
-export function DisplayConsole({ node, vmid, name }: { node: string; vmid: number; name: string }) {
+interface Props {
+  node: string;
+  vmid: number;
+  name: string;
+  /** whether it is had by SPICE too */
+  spice: boolean;
+}
+
+export function DisplayConsole({ node, vmid, name, spice }: Props) {
   const t = useText();
   const typed = useRef<HTMLInputElement>(null);
   const path = guestPath(node, vmid);
@@ -81,6 +90,7 @@ export function DisplayConsole({ node, vmid, name }: { node: string; vmid: numbe
         Ctrl-Alt-Del
       </Button>
       <MoreKeys disabled={console.state.kind !== "open"} onPress={press} />
+      {spice && <SpiceFile path={path} vmid={vmid} />}
       <Button
         component="a"
         size="sm"

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { consolesOf } from "./consoles";
+import { consolesOf, hasSpice } from "./consoles";
 
 test.each([
   [{}, ["display"]],
@@ -8,3 +8,10 @@ test.each([
   [{ vga: "serial1", serial0: "socket", serial1: "socket" }, ["serial1", "serial0"]],
   [{ vga: "none" }, []],
 ])("%o", (config, expected) => expect(consolesOf(config)).toEqual(expected));
+
+test.each([
+  [{}, false],
+  [{ vga: "virtio" }, false],
+  [{ vga: "qxl" }, true],
+  [{ vga: "type=qxl2,memory=32" }, true],
+])("SPICE of %o", (config, expected) => expect(hasSpice(config)).toBe(expected));

@@ -148,7 +148,7 @@ export function NicFields({ node, nic, onChange, error }: NicProps) {
 
 const CHOICES: Readonly<Record<string, readonly string[]>> = {
   bios: ["seabios", "ovmf"],
-  vga: ["std", "virtio", "qxl", "cirrus", "vmware", "serial0", "none"],
+  vga: ["std", "virtio", "qxl", "qxl2", "qxl3", "qxl4", "cirrus", "vmware", "serial0", "none"],
   scsihw: ["virtio-scsi-single", "virtio-scsi-pci", "lsi", "lsi53c810", "megasas", "pvscsi"],
 };
 

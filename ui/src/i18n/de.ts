@@ -344,6 +344,7 @@ export const de: Dictionary = {
       vzdump: "Sichern",
       qmrestore: "VM wiederherstellen",
       vncproxy: "Konsole von VM",
+      spiceproxy: "SPICE von VM",
       vncshell: "Shell",
       hamigrate: "HA: migrieren",
       hastart: "HA: starten",

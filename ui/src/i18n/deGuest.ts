@@ -18,6 +18,7 @@ export const deGuest: Shape<typeof enGuest> = {
     keyboard: "Tastatur",
     keys: "Tasten",
     screenshot: "Bild",
+    spiceHint: "Eine Datei, die virt-viewer öffnet; sie gilt 40 Sekunden.",
   },
   hardware: {
     kinds: {

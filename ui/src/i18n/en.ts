@@ -338,6 +338,7 @@ export const en = {
       vzdump: "Back up",
       qmrestore: "Restore VM",
       vncproxy: "Console of VM",
+      spiceproxy: "SPICE of VM",
       vncshell: "Shell",
       hamigrate: "HA: migrate",
       hastart: "HA: start",

@@ -15,6 +15,7 @@ export const enGuest = {
     keyboard: "Keyboard",
     keys: "Keys",
     screenshot: "Picture",
+    spiceHint: "A file that virt-viewer opens; it is good for 40 seconds.",
   },
   hardware: {
     kinds: {
