@@ -47,6 +47,7 @@ PACKAGES = (
     "python3",
     "corosync",
     "qemu-system-x86",
+    "qemu-system-modules-spice",
     "qemu-utils",
     "fuse3",
     "btrfs-progs",
