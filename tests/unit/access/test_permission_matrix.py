@@ -190,6 +190,7 @@ def test_own_methods_are_open_to_nodes_or_to_whom_they_name() -> None:
         ("POST", "/kvorum/cluster/join/admit"),  # these three by a join token
         ("POST", "/kvorum/cluster/join/information"),
         ("POST", "/kvorum/cluster/join/withdraw"),
+        ("GET", "/kvorum/nodes/{node}/qemu/{vmid}/spicesocket"),  # by a session's ticket, and its password
     }
 
 

@@ -67,16 +67,18 @@ def test_everything_that_stands_against_it_is_said_at_once() -> None:
         DiskRequest(key="scsi1", volid="gone:100/b", storage="gone", format="raw", size=1, shared=True),
     ]
     request = Request(
-        vmid=100, source="n1", token="t", config="", online=True, disks=disks, bridges={"net0": "vmbr9"},
+        vmid=100, source="n1", token="t", config="vga: qxl\n", online=True,
+        disks=disks, bridges={"net0": "vmbr9"},
         machine="pc-i440fx-10.0", accelerator="kvm", version="10.0.2", memory_mib=4096,
     )  # fmt: skip
     facts = TargetFacts(
         node="n2", version="7.2.0", accelerator="tcg", reason="no /dev/kvm",
         machine_types=["pc-i440fx-7.2"], storages={"big": "",
         "gone": "storage 'gone' does not exist"}, free_bytes={"big": 1 << 30},
-        bridges=[], busy=True, owner="n3", memory_free_mib=100,
+        bridges=[], busy=True, owner="n3", memory_free_mib=100, has_spice=False,
     )  # fmt: skip
     text = "\n".join(problems(request, facts))
     for part in ("runs on node 'n2'", "belongs to node 'n3'", "'gone' does not exist", "no room: 2.00 GiB",
-                 "bridge 'vmbr9'", "can't make the machine 'pc-i440fx-10.0'", "KVM", "100 MiB"):  # fmt: skip
+                 "bridge 'vmbr9'", "can't make the machine 'pc-i440fx-10.0'", "KVM", "100 MiB",
+                 "install qemu-system-modules-spice there"):  # fmt: skip
         assert part in text

@@ -125,7 +125,9 @@ async def test_a_guest_of_several_screens_folders_and_an_agent_starts(node: Node
         node, "memory: 32\nvga: qxl3\nagent: 1\nspice_enhancements: foldersharing=1,videostreaming=all\n"
     )
     await node.manager.stop(100)
-    await start(node, "memory: 32\nvga: qxl4,memory=32\nostype: win10\n")
+    cards = "".join(f"net{number}: virtio=BC:24:11:00:00:0{number}\n" for number in range(8))
+    crowded = "machine: q35\naudio0: device=AC97\nusb3: spice\nwatchdog: model=i6300esb\n" + cards
+    await start(node, f"memory: 32\nvga: qxl4,memory=32\nostype: win10\n{crowded}")
     await node.manager.stop(100)
 
 

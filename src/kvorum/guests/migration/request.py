@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-from kvorum.guests.config import Disk
+from kvorum.guests.config import Disk, GuestConfig
 from kvorum.guests.config.drives import carries_itself
+from kvorum.guests.machine import spice
 from kvorum.guests.migration import network
 
 
@@ -104,6 +105,8 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     memory_free_mib: int = 0
     addresses: Collection[str] = ()
     """Its own, on all its networks."""
+    has_spice: bool = True
+    """Whether its QEMU has a display by SPICE."""
 
 
 def problems(request: Request, facts: TargetFacts) -> list[str]:
@@ -148,6 +151,11 @@ def _machine_problems(request: Request, facts: TargetFacts) -> list[str]:
         )
     if request.accelerator == "kvm" and facts.accelerator != "kvm":
         found.append(f"the guest runs with KVM, which node '{facts.node}' does not have: {facts.reason}")
+    if spice.wanted(GuestConfig.parse(request.vmid, request.config)) and not facts.has_spice:
+        found.append(
+            f"the guest has a display by SPICE, which QEMU on node '{facts.node}' can't make: "
+            f"install {spice.PACKAGE} there and restart pvedaemon"
+        )
     if request.memory_mib > facts.memory_free_mib:
         found.append(
             f"node '{facts.node}' has {facts.memory_free_mib} MiB of memory free; "

@@ -90,6 +90,7 @@ class Incoming:
             accelerator=workshop.facts.accelerator,
             reason=workshop.facts.reason,
             machine_types=workshop.facts.machine_types,
+            has_spice=workshop.facts.has_spice,
             storages=errors,
             free_bytes=free,
             missing=missing,
