@@ -37,7 +37,16 @@ from kvorum.interface.declare import (
     method,
 )
 from kvorum.interface.decode import Decoder, Pairs, read_form, read_json
-from kvorum.interface.encode import Download, Encoded, Page, ViewerFile, plain, success, to_json
+from kvorum.interface.encode import (
+    Download,
+    Encoded,
+    Page,
+    ViewerFile,
+    is_viewer_file,
+    plain,
+    success,
+    to_json,
+)
 from kvorum.interface.formats import TextList, split_list
 from kvorum.interface.peers import Peers
 from kvorum.interface.permission import ALLOCATES, ROOT, authorise
@@ -97,6 +106,7 @@ __all__ = [
     "authorise",
     "declared",
     "is_picture",
+    "is_viewer_file",
     "method",
     "plain",
     "read_form",

@@ -29,6 +29,7 @@ from kvorum.interface import (
     Router,
     Where,
     is_picture,
+    is_viewer_file,
     read_form,
     read_json,
 )
@@ -121,10 +122,7 @@ class Api:
         self, request: web.BaseRequest, path: str, query: str, flavour: str
     ) -> web.StreamResponse:
         match = self._router.match(request.method, path)
-        if flavour == replies.PNG and not (
-            isinstance(match.target, Route) and is_picture(match.target.method.result)
-        ):
-            raise NotImplementedHere("this method has no picture: use /api2/json")
+        _has_format(match, flavour)
         sent = credentials.read(request.headers)
         if sent.token and self._daemon is not None and not _open(match):
             return await self._with_token(request, sent, self._daemon)
@@ -288,6 +286,15 @@ def _read_body(content_type: str, body: bytes) -> Pairs:
         except UnicodeDecodeError:
             raise ParameterError({}, "the body is not UTF-8 text") from None
     raise ParameterError({}, f"the body's type '{content_type[:80]}' is not known: send a form or JSON")
+
+
+def _has_format(match: Match, flavour: str) -> None:
+    """Refuse to do what can't be answered in the format it is asked in. Raises ``NotImplementedHere``."""
+    result = match.target.method.result if isinstance(match.target, Route) else None
+    if flavour == replies.PNG and not is_picture(result):
+        raise NotImplementedHere("this method has no picture: use /api2/json")
+    if flavour == replies.SPICE and not is_viewer_file(result):
+        raise NotImplementedHere("this method has no file for a viewer: use /api2/json")
 
 
 def _open(match: Match) -> bool:

@@ -161,6 +161,38 @@ async def test_a_stopped_task_ends_the_channels(node: Node) -> None:
         await talk
 
 
+async def test_who_has_seen_the_ticket_opens_few_channels_at_once(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kvorum.guests.console.spice.MAX_ASKING", 1)
+    await start(node)
+    session, silent, second = SpiceSession(100, ANNA), Client(), Client()
+    first = shown(node, silent, session)
+    while not session.asking:
+        await asyncio.sleep(0)
+    with pytest.raises(KvorumError, match="being opened: try again"):
+        await shown(node, second, session)
+    assert await silent.link(session.password) == spice_link.OK
+    await silent.close()
+    assert await first == ""
+
+
+async def test_a_second_client_takes_the_display_from_the_first(node: Node) -> None:
+    """QEMU has one SPICE client at a time."""
+    await start(node)
+    one, other = SpiceSession(100, ANNA), SpiceSession(100, ANNA)
+    first, second = Client(), Client()
+    talks = [shown(node, first, one)]
+    assert await first.link(one.password) == spice_link.OK
+    await first.session_number()
+    talks.append(shown(node, second, other))
+    assert await second.link(other.password) == spice_link.OK
+    async with asyncio.timeout(30):
+        assert await talks[0] == "VM 100 closed this console; open it anew"
+    await second.close()
+    assert await talks[1] == ""
+
+
 async def test_a_session_nobody_comes_to_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kvorum.guests.console.spice.COME_TIMEOUT_S", 0.01)
     sessions = SpiceSessions()

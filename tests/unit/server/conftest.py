@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -179,7 +180,7 @@ async def picture(ctx: Context, p: Drawn) -> Download[dict[str, str]]:
 
 
 TEST_METHODS = (
-    _method("POST", "/nodes/{node}/viewer", viewer),
+    _method("POST", "/nodes/{node}/viewer", viewer, result=ViewerFile[dict[str, object]]),
     Method(
         "GET",
         "/kvorum/nodes/{node}/qemu/{vmid}/spicesocket",

@@ -236,5 +236,11 @@ async def test_a_viewers_file_comes_by_its_own_format_from_any_node(cluster: Any
         assert await answer.text() == "[virt-viewer]\ntype=spice\ntls-port=61000\n"
     async with cluster.client.post(f"{base}/json/nodes/n2/viewer", headers=headers) as answer:
         assert (await answer.json()) == {"data": {"type": "spice", "tls-port": 61000}}
-    async with cluster.client.get(f"{base}/spiceconfig/nodes/n2/echo", headers=headers) as answer:
+
+
+async def test_what_has_no_such_file_is_not_even_done(cluster: Any) -> None:
+    headers, base = await cluster.login(), f"{cluster.n1.url}/api2"
+    async with cluster.client.post(f"{base}/spiceconfig/nodes/n2/work", headers=headers) as answer:
         assert answer.status == 501 and "no file for a viewer" in answer.reason
+    async with cluster.client.get(f"{base}/json/nodes/n2/tasks", headers=headers) as answer:
+        assert (await answer.json())["data"] == []

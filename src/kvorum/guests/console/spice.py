@@ -25,6 +25,8 @@ from kvorum.interface import Identity, TaskLog, WebSocket
 COME_TIMEOUT_S = 40.0
 """How long a session waits for its client."""
 MAX_SESSIONS, MAX_CHANNELS = 100, 64
+MAX_ASKING = 16
+"""Channels of a session that have not shown its password yet: whoever saw the ticket can ask for one."""
 
 
 @dataclass(eq=False, slots=True)
@@ -42,8 +44,20 @@ class SpiceSession:
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when all must end: the task was stopped."""
     channels: set[object] = field(default_factory=set)
+    asking: int = 0
     reason: str = ""
     log: TaskLog | None = None
+
+    @contextlib.contextmanager
+    def asks(self) -> Iterator[None]:
+        """Count one client that has yet to show the password; raises ``KvorumError``."""
+        if self.asking >= MAX_ASKING:
+            raise KvorumError(f"{MAX_ASKING} SPICE channels of one session are being opened: try again")
+        self.asking += 1
+        try:
+            yield
+        finally:
+            self.asking -= 1
 
     @contextlib.contextmanager
     def channel(self, name: str) -> Iterator[None]:
@@ -115,32 +129,38 @@ async def show(socket: WebSocket, manager: GuestManager, guest: RunningGuest, se
     """
     if not (await guest.monitor.execute("query-spice")).get("enabled"):
         raise GuestError(f"VM {guest.vmid} runs without SPICE: stop it and start it again")
-    reader, writer = await connect(guest, "spice")
+    async with contextlib.AsyncExitStack() as stack:
+        with session.asks():
+            reader, writer = await connect(guest, "spice")
+            stack.push_async_callback(_closed, writer)
 
-    async def from_display() -> bytes | None:
-        return await reader.read(CHUNK_BYTES) or None
+            async def from_display() -> bytes | None:
+                return await reader.read(CHUNK_BYTES) or None
 
-    async def to_display(data: bytes) -> None:
-        writer.write(data)
-        await writer.drain()
+            async def to_display(data: bytes) -> None:
+                writer.write(data)
+                await writer.drain()
 
-    try:
-        client, display = ByteStream(socket.receive), ByteStream(from_display)
-        try:
-            async with asyncio.timeout(HANDSHAKE_DEADLINE_S):
-                channel = await spice_link.link(client, socket.send, display, to_display, session.password)
-        except TimeoutError:
-            raise KvorumError(f"a SPICE channel was not linked within {HANDSHAKE_DEADLINE_S:g} s") from None
+            client, display = ByteStream(socket.receive), ByteStream(from_display)
+            try:
+                async with asyncio.timeout(HANDSHAKE_DEADLINE_S):
+                    channel = await spice_link.link(
+                        client, socket.send, display, to_display, session.password
+                    )
+            except TimeoutError:
+                raise KvorumError(f"no SPICE channel was linked within {HANDSHAKE_DEADLINE_S:g} s") from None
         with session.channel(str(channel)):
             await to_display(client.rest())
             if rest := display.rest():
                 await socket.send(rest)
             session.reason = await _until_over(session, passed(socket, manager, guest, reader, writer))
             return session.reason
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _until_over(session: SpiceSession, passing: Coroutine[None, None, str]) -> str:

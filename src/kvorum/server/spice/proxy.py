@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import Awaitable
 from pathlib import Path
@@ -42,6 +43,8 @@ HANDSHAKE_DEADLINE_S = 10.0
 """For each of: a request's head, another node's answer, pvedaemon's, TLS."""
 CONNECT_DEADLINE_S = 1.5
 CLOSING_S = 2.0
+KEEPALIVE_S = 60
+"""A client's host that is silent for twice as long is gone."""
 CHUNK_BYTES = 64 << 10
 
 
@@ -87,6 +90,7 @@ class SpiceProxy:
         if crowd >= 2 * MAX_CONNECTIONS:
             writer.transport.abort()
             return
+        _keep_alive(writer)
         serving = self._serve(reader, writer, crowded=crowd >= MAX_CONNECTIONS)
         task = asyncio.create_task(serving, name="SPICE client")
         self._open.add(task)
@@ -149,7 +153,7 @@ class SpiceProxy:
             self._session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._daemon), limit=0))
         try:
             async with asyncio.timeout(HANDSHAKE_DEADLINE_S):
-                socket = await self._session.ws_connect(
+                channel = await self._session.ws_connect(
                     url, headers={FORWARDED_FOR: _peer(writer)}, max_msg_size=MAX_MESSAGE_BYTES
                 )
         except aiohttp.WSServerHandshakeError as error:
@@ -158,14 +162,14 @@ class SpiceProxy:
             ) from None
         except (aiohttp.ClientError, TimeoutError):
             raise Refused(503, "pvedaemon does not answer: look at 'systemctl status pvedaemon'") from None
-        async with socket:
+        async with channel:
             try:
                 context = self._cluster.context()
             except KvorumError as error:
                 raise Refused(503, str(error)) from None
             writer.write(granted())
             await writer.start_tls(context, ssl_handshake_timeout=HANDSHAKE_DEADLINE_S)
-            await _both(_to_socket(reader, socket), _from_socket(socket, writer))
+            await _both(_to_channel(reader, channel), _from_channel(channel, writer))
 
     async def _there(
         self, asked: Asked, ticket: SpiceTicket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -216,13 +220,13 @@ async def _to_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
         await writer.drain()
 
 
-async def _to_socket(reader: asyncio.StreamReader, socket: aiohttp.ClientWebSocketResponse) -> None:
+async def _to_channel(reader: asyncio.StreamReader, channel: aiohttp.ClientWebSocketResponse) -> None:
     while data := await reader.read(CHUNK_BYTES):
-        await socket.send_bytes(data)
+        await channel.send_bytes(data)
 
 
-async def _from_socket(socket: aiohttp.ClientWebSocketResponse, writer: asyncio.StreamWriter) -> None:
-    while (message := await socket.receive()).type is aiohttp.WSMsgType.BINARY:
+async def _from_channel(channel: aiohttp.ClientWebSocketResponse, writer: asyncio.StreamWriter) -> None:
+    while (message := await channel.receive()).type is aiohttp.WSMsgType.BINARY:
         writer.write(message.data)
         await writer.drain()
     if message.extra:
@@ -258,6 +262,19 @@ async def _closed(writer: asyncio.StreamWriter) -> None:
             await writer.wait_closed()
     except (OSError, TimeoutError):
         writer.transport.abort()
+
+
+def _keep_alive(writer: asyncio.StreamWriter) -> None:
+    """Notice a client that is gone without a word (tcp(7)): it would keep its session for hours."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        (socket.TCP_KEEPIDLE, KEEPALIVE_S),
+        (socket.TCP_KEEPINTVL, KEEPALIVE_S // 4),
+        (socket.TCP_KEEPCNT, 4),
+        (socket.TCP_USER_TIMEOUT, 2 * KEEPALIVE_S * 1000),
+    ):
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _peer(writer: asyncio.StreamWriter) -> str:
