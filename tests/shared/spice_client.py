@@ -25,10 +25,12 @@ class Client:
     async def send(self, data: bytes) -> None:
         await self.shown.put(data)
 
-    async def link(self, password: str, kind: int = MAIN, connection: int = 0) -> int:
+    async def link(
+        self, password: str, kind: int = MAIN, connection: int = 0, caps: int = spice_link.USUAL
+    ) -> int:
         """Ask for a channel; what the server says in the end, 0 being yes."""
         async with asyncio.timeout(30):
-            await self.typed.put(spice_link.hello(kind, connection))
+            await self.typed.put(spice_link.hello(kind, connection, caps=caps))
             head = await self.stream.exactly(16)
             reply = head + await self.stream.exactly(struct.unpack_from("<I", head, 12)[0])
             await self.typed.put(spice_link.answer(reply, password))

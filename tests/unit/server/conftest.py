@@ -161,6 +161,10 @@ async def spice_channel(ctx: Context, p: SpiceChannel) -> Conversation:
         while (data := await socket.receive()) is not None:
             if data == b"bye":
                 return
+            if data == b"twice":
+                await socket.send(b"one")
+                await socket.send(b"two")
+                continue
             await socket.send(f"{ctx.store.node} {ctx.identity.address} {ctx.identity.user} ".encode() + data)
 
     return talk

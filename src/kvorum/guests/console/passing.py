@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from kvorum.guests.console.ending import why_ended
@@ -40,12 +41,17 @@ async def passed(
     guest: RunningGuest,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
+    pieces: Callable[[bytes], Iterable[bytes]] = lambda data: (data,),
 ) -> str:
-    """Pass bytes both ways until either ends; why it ended, empty when the client went."""
+    """Pass bytes both ways until either ends; why it ended, empty when the client went.
+
+    ``pieces`` says how to cut what goes to the client into messages.
+    """
 
     async def shown() -> None:
         while data := await reader.read(CHUNK_BYTES):
-            await socket.send(data)
+            for piece in pieces(data):
+                await socket.send(piece)
 
     async def typed() -> None:
         while (data := await socket.receive()) is not None:

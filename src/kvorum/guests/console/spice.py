@@ -17,6 +17,7 @@ from kvorum.core.errors import KvorumError
 from kvorum.guests.console import spice_link
 from kvorum.guests.console.passing import CHUNK_BYTES, HANDSHAKE_DEADLINE_S, connect, passed
 from kvorum.guests.console.rfb import ByteStream
+from kvorum.guests.console.spice_messages import Messages
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.manager import GuestManager
@@ -150,10 +151,12 @@ async def show(socket: WebSocket, manager: GuestManager, guest: RunningGuest, se
             except TimeoutError:
                 raise KvorumError(f"no SPICE channel was linked within {HANDSHAKE_DEADLINE_S:g} s") from None
         with session.channel(str(channel)):
+            messages = Messages(mini=channel.mini)
             await to_display(client.rest())
-            if rest := display.rest():
-                await socket.send(rest)
-            session.reason = await _until_over(session, passed(socket, manager, guest, reader, writer))
+            for piece in messages.split(display.rest()):
+                await socket.send(piece)
+            passing = passed(socket, manager, guest, reader, writer, messages.split)
+            session.reason = await _until_over(session, passing)
             return session.reason
 
 

@@ -12,7 +12,7 @@ import functools
 import hmac
 import secrets
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -29,6 +29,8 @@ KEY_BYTES = 162
 CIPHER_BYTES = KEY_BITS // 8
 AUTH_SELECTION, AUTH_SPICE = 0, 1
 """Bits of the common capabilities: the client names how it shows who it is, and this is by a password."""
+MINI_HEADER = 3
+"""The bit of short headers, used when both sides have it."""
 OK, PERMISSION_DENIED = 0, 7
 CHANNELS = {
     1: "main", 2: "display", 3: "inputs", 4: "cursor", 5: "playback", 6: "record", 8: "smartcard",
@@ -52,6 +54,8 @@ class Channel:
     number: int
     selects: bool
     """Whether it will name how it shows who it is."""
+    mini: bool
+    """Whether messages after the link have short headers."""
 
     def __str__(self) -> str:
         return f"{CHANNELS.get(self.kind, f'type {self.kind}')} {self.number}"
@@ -65,14 +69,14 @@ def new_password() -> str:
 async def link(
     client: ByteStream, to_client: Send, server: ByteStream, to_server: Send, password: str
 ) -> Channel:
-    """Take a client's channel in and to QEMU's server; whether it is linked, that says next.
+    """Take a client's channel in and to QEMU's server, up to the server's word that it is linked.
 
     Raises ``BadClient`` for a wrong password and what is no SPICE, ``KvorumError`` for QEMU's refusal.
     """
     asked = await _message(client, "the client")
     if asked is None:
         raise BadClient("the client does not speak SPICE 2")
-    channel = _channel(asked)
+    wish = _channel(asked)
     await to_server(asked)
     reply = await _message(server, "QEMU")
     if reply is None or len(reply) < _HEADER.size + _REPLY.size:
@@ -80,12 +84,12 @@ async def link(
     error, theirs, *rest = _REPLY.unpack_from(reply, _HEADER.size)
     if error != OK:
         await to_client(reply)
-        raise KvorumError(f"QEMU refused the SPICE channel '{channel}' (error {error})")
+        raise KvorumError(f"QEMU refused the SPICE channel '{wish}' (error {error})")
     ours = _own_key()
     own = _REPLY.pack(error, _public(ours), *rest)
     await to_client(reply[: _HEADER.size] + own + reply[_HEADER.size + _REPLY.size :])
     way = b""
-    if channel.selects:
+    if wish.selects:
         way = await client.exactly(_WORD.size)
         if _WORD.unpack(way)[0] != AUTH_SPICE:
             raise BadClient(
@@ -95,10 +99,19 @@ async def link(
         await to_client(_WORD.pack(PERMISSION_DENIED))
         raise BadClient("the SPICE password is wrong: ask for a new file, and open that one")
     await to_server(way + _encrypted(theirs, b"\0"))
-    return channel
+    linked = await server.exactly(_WORD.size)
+    await to_client(linked)
+    if linked != _WORD.pack(OK):
+        raise KvorumError(f"QEMU refused the SPICE channel '{wish}' (error {_WORD.unpack(linked)[0]})")
+    common = _capabilities(reply[_HEADER.size :], rest[0], rest[2])
+    return replace(wish, mini=wish.mini and bool(common & 1 << MINI_HEADER))
 
 
-def hello(kind: int, connection: int = 0, number: int = 0, caps: int = 1 << AUTH_SELECTION | 1 << 3) -> bytes:
+USUAL = 1 << AUTH_SELECTION | 1 << MINI_HEADER
+"""The capabilities of a client of today."""
+
+
+def hello(kind: int, connection: int = 0, number: int = 0, caps: int = USUAL) -> bytes:
     """What a client says first."""
     body = _MESSAGE.pack(connection, kind, number, 1, 0, _MESSAGE.size) + _WORD.pack(caps)
     return _HEADER.pack(MAGIC, MAJOR, MINOR, len(body)) + body
@@ -126,9 +139,14 @@ def _channel(message: bytes) -> Channel:
     if len(body) < _MESSAGE.size:
         raise BadClient("the client's SPICE link message is too short")
     connection, kind, number, common, _, offset = _MESSAGE.unpack_from(body)
-    first = body[offset : offset + _WORD.size] if common else b""
-    caps = _WORD.unpack(first)[0] if len(first) == _WORD.size else 0
-    return Channel(connection, kind, number, bool(caps & 1 << AUTH_SELECTION))
+    caps = _capabilities(body, common, offset)
+    return Channel(connection, kind, number, bool(caps & 1 << AUTH_SELECTION), bool(caps & 1 << MINI_HEADER))
+
+
+def _capabilities(body: bytes, count: int, offset: int) -> int:
+    """The first word of the common capabilities in a link message without its header; 0: none."""
+    first = body[offset : offset + _WORD.size] if count else b""
+    return int(_WORD.unpack(first)[0]) if len(first) == _WORD.size else 0
 
 
 @functools.cache
