@@ -38,7 +38,7 @@ class SpiceSession:
     identity: Identity
     """Whose it is: asked for their right again at each channel."""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
-    password: str = field(default_factory=spice_link.new_password)
+    password: str = field(default_factory=spice_link.new_password, repr=False)
     came: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the last channel has ended."""
