@@ -3,60 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
-import struct
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from lab_cluster import address
+from spice_client import DISPLAY, OK, PERMISSION_DENIED, SpiceChannel
 from test_consoles import Browser
 
-from kvorum.guests.console import spice_link
+from kvorum.access import SpiceTicket
+from kvorum.access.tickets import spice_ticket
 
 if TYPE_CHECKING:
     from lab_cluster import Cluster, Maker
 
 pytestmark = pytest.mark.timeout(240)
-MAIN, DISPLAY = 1, 2
 File = dict[str, str]
+ANEW = "no SPICE session waits with this ticket: ask for a new file"
 
 
-class Channel:
-    """One channel, as virt-viewer opens it by its file."""
+class Channel(SpiceChannel):
+    """One channel, as virt-viewer opens it by its file: by CONNECT and TLS."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__()
         self._reader, self._writer = reader, writer
 
-    async def link(self, password: str, kind: int = MAIN, connection: int = 0) -> int:
-        """Ask for it; what QEMU says in the end, 0 being yes."""
-        async with asyncio.timeout(30):
-            self._writer.write(spice_link.hello(kind, connection))
-            head = await self._reader.readexactly(16)
-            reply = head + await self._reader.readexactly(struct.unpack_from("<I", head, 12)[0])
-            self._writer.write(spice_link.answer(reply, password))
-            return int(struct.unpack("<I", await self._reader.readexactly(4))[0])
+    async def exactly(self, size: int) -> bytes:
+        return await self._reader.readexactly(size)
 
-    async def session(self) -> int:
-        """The session's number, from the main channel's first message (SPICE_MSG_MAIN_INIT)."""
-        async with asyncio.timeout(30):
-            while True:
-                kind, size = struct.unpack("<HI", await self._reader.readexactly(6))
-                body = await self._reader.readexactly(size)
-                if kind == 103:
-                    return int(struct.unpack_from("<I", body)[0])
+    async def put(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
 
     async def ended(self) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await self._reader.read(1 << 16):
                 pass
         self._writer.close()
 
 
-async def said(
+async def connected(
     cluster: Cluster, node: str, ticket: str
-) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:
-    """Ask a node's proxy; its answer's first line, and the connection."""
+) -> tuple[str, asyncio.StreamReader, asyncio.StreamWriter]:
+    """Ask a node's proxy; the first line that it answers, and the connection."""
     plain = cluster.lab.socket()
     plain.setblocking(False)
     async with asyncio.timeout(30):
@@ -64,12 +58,22 @@ async def said(
         reader, writer = await asyncio.open_connection(sock=plain)
         writer.write(f"CONNECT {ticket}:61000 HTTP/1.0\r\nHost: x\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
-    return head.split(b"\r\n")[0], reader, writer
+    return head.split(b"\r\n")[0].decode(), reader, writer
+
+
+async def refusal(cluster: Cluster, node: str, ticket: str) -> str:
+    """Why a node's proxy does not open a channel."""
+    line, reader, writer = await connected(cluster, node, ticket)
+    assert line == "HTTP/1.0 403 Forbidden"
+    async with asyncio.timeout(30):
+        sentence = await reader.read()
+    writer.close()
+    return sentence.decode().strip()
 
 
 async def opened(cluster: Cluster, node: str, file: File) -> Channel:
-    line, reader, writer = await said(cluster, node, file["host"])
-    assert line == b"HTTP/1.0 200 Connection established"
+    line, reader, writer = await connected(cluster, node, file["host"])
+    assert line == "HTTP/1.0 200 Connection established"
     context = ssl.create_default_context(cadata=file["ca"].replace("\\n", "\n"))
     context.check_hostname = False
     await writer.start_tls(context)
@@ -88,70 +92,118 @@ async def asked(browser: Browser, path: str) -> File:
     return {key: value for key, _, value in (line.partition("=") for line in lines)}
 
 
-def test_a_guest_is_looked_at_by_spice_through_another_node(cluster: Cluster, guest: Maker) -> None:
+async def watched(cluster: Cluster, browser: Browser, node: str, path: str) -> tuple[File, Channel]:
+    """A new file, and its main channel through a node's proxy."""
+    file = await asked(browser, path)
+    main = await opened(cluster, node, file)
+    assert await main.link(file["password"]) == OK
+    return file, main
+
+
+def made(cluster: Cluster, guest: Maker) -> int:
+    """A guest that runs on n2 with all that a SPICE client may have."""
     vmid = guest("n2", "--memory", "64")
-    cluster.say("n2", "qm", "set", str(vmid), "--vga", "qxl", "--audio0", "device=AC97", "--usb0", "spice")
+    cluster.say("n2", "qm", "set", str(vmid), "--vga", "qxl", "--audio0", "device=AC97", "--usb0", "spice",
+                "--spice_enhancements", "foldersharing=1")  # fmt: skip
     cluster.say("n2", "qm", "start", str(vmid))
-    for node in ("n1", "n2"):
-        assert cluster.say(node, "systemctl", "is-active", "spiceproxy.socket") == "active"
+    return vmid
+
+
+def test_a_guest_is_looked_at_by_spice_through_another_node(cluster: Cluster, guest: Maker) -> None:
+    vmid = made(cluster, guest)
     asyncio.run(_looked_at(cluster, vmid))
-    assert cluster.say("n2", "sh", "-c", f"ss -Htlnp | grep -c pid={cluster.pid('n2', vmid)}, || true") == "0"
-    cluster.say("n2", "systemctl", "restart", "pvedaemon")
-    asyncio.run(_again(cluster, vmid))
 
 
 async def _looked_at(cluster: Cluster, vmid: int) -> None:
     path = f"/nodes/n2/qemu/{vmid}"
+    listening = f"ss -Htlnp | grep -c pid={cluster.pid('n2', vmid)}, || true"
     async with Browser(cluster, "n1") as root:
-        file = await asked(root, path)
+        file, main = await watched(cluster, root, "n1", path)
         assert file["proxy"] == f"http://{address(cluster.lab, 'n2', 0)}:3128"
         assert "CN=n2" in file["host-subject"] and file["type"] == "spice"
-        main = await opened(cluster, "n1", file)
-        assert await main.link(file["password"]) == spice_link.OK
-        display = await opened(cluster, "n2", file)
-        assert await display.link(file["password"], DISPLAY, await main.session()) == spice_link.OK
-        wrong = await opened(cluster, "n1", file)
-        assert await wrong.link("guessed") == spice_link.PERMISSION_DENIED
+        number = await main.session_number()
+        display = await opened(cluster, "n1", file)
+        assert await display.link(file["password"], DISPLAY, number) == OK
+        picture = await display.picture()
+        assert (picture.width, picture.height) in ((640, 480), (720, 400)) and picture.colours > 1
+        assert cluster.say("n2", "sh", "-c", listening) == "0\n", "QEMU listens nowhere"
 
-        line, _, writer = await said(cluster, "n1", file["host"].replace(f":{vmid}:", ":9999:"))
-        writer.close()
-        assert line == b"HTTP/1.0 403 Forbidden"
-        line, _, writer = await said(cluster, "n1", "www.example")
-        writer.close()
-        assert line == b"HTTP/1.0 403 Forbidden"
+        near = await opened(cluster, "n2", file)
+        assert await near.link("guessed") == PERMISSION_DENIED
+        await near.ended()
+        for ticket in (file["host"].replace(f":{vmid}:", ":9999:"), _old(cluster, file["host"])):
+            for node in ("n1", "n2"):
+                assert await refusal(cluster, node, ticket) == (
+                    "the ticket is no valid one, or too old: ask for a new file"
+                )
+        assert "guests of this cluster alone" in await refusal(cluster, "n1", "www.example")
 
-        began = time.monotonic()
-        await root.post(f"{path}/status/reset")  # the guest begins anew, and its display goes on
         await root.post(f"{path}/status/stop")
-        await main.ended()
-        await display.ended()
-        assert time.monotonic() - began < 30
+        for channel in (main, display):
+            await channel.ended()
+        for node in ("n1", "n2"):
+            assert await refusal(cluster, node, file["host"]) == ANEW, "a ticket leads to one session"
         status, sentence = await root.refused(f"{path}/spiceproxy")
         assert status == 500 and "not running" in sentence
-        cluster.until("n2", f"qm status {vmid} | grep -q stopped")
-        await root.post(f"{path}/status/start")
-        cluster.until("n2", f"qm status {vmid} | grep -q running")
 
 
-async def _again(cluster: Cluster, vmid: int) -> None:
-    """After the daemon has begun anew: an old ticket leads nowhere, a new file to the guest."""
-    async with Browser(cluster, "n2") as root:
-        file = await asked(root, f"/nodes/n2/qemu/{vmid}")
-        main = await opened(cluster, "n1", file)
-        assert await main.link(file["password"]) == spice_link.OK
-        await root.post(f"/nodes/n2/qemu/{vmid}/status/stop")
+def _old(cluster: Cluster, ticket: str) -> str:
+    """The same ticket, as it would have been given an hour ago."""
+    key = load_pem_private_key(cluster.say("n1", "cat", "/etc/pve/priv/authkey.key").encode(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    _, _, vmid, node, session, _ = ticket.split(":")
+    return spice_ticket(key, SpiceTicket(int(vmid), node, session), time.time() - 3600)
+
+
+def test_who_looks_by_spice_asks_anew_after_a_restart_and_a_migration(cluster: Cluster, guest: Maker) -> None:
+    vmid = made(cluster, guest)
+    pid = cluster.pid("n2", vmid)
+    asyncio.run(_restarted(cluster, vmid))
+    assert cluster.pid("n2", vmid) == pid, "the guest runs on"
+    asyncio.run(_migrated(cluster, vmid))
+
+
+async def _restarted(cluster: Cluster, vmid: int) -> None:
+    """With either daemon the channels end, and with them what the file was for."""
+    for unit in ("spiceproxy", "pvedaemon"):
+        async with Browser(cluster, "n1") as root:
+            file, main = await watched(cluster, root, "n1", f"/nodes/n2/qemu/{vmid}")
+            await asyncio.to_thread(cluster.say, "n2", "systemctl", "restart", unit)
+            await main.ended()
+            await asyncio.to_thread(cluster.settled)
+            assert await refusal(cluster, "n1", file["host"]) == ANEW
+
+
+async def _migrated(cluster: Cluster, vmid: int) -> None:
+    """QEMU ends the client's channels when it has moved; also a file that nobody has opened yet ends."""
+    async with Browser(cluster, "n1") as root:
+        _, main = await watched(cluster, root, "n1", f"/nodes/n2/qemu/{vmid}")
+        unused = await asked(root, f"/nodes/n2/qemu/{vmid}")
+        await asyncio.to_thread(cluster.say, "n2", "qm", "migrate", str(vmid), "n1", "--online", "1")
+        await main.ended()
+        assert await refusal(cluster, "n1", unused["host"]) == ANEW
+        shown = cluster.say("n2", "pvesh", "get", "/nodes/n2/tasks", "--vmid", str(vmid), "--typefilter",
+                            "spiceproxy", "--limit", "2", "--output-format", "json")  # fmt: skip
+        tasks = json.loads(shown)
+        assert len(tasks) == 2
+        logs = [str(cluster.get("n2", f"/nodes/n2/tasks/{task['upid']}/log")) for task in tasks]
+        assert all(f"VM {vmid} has moved to node 'n1': open its console anew" in log for log in logs), logs
+        _, main = await watched(cluster, root, "n2", f"/nodes/n1/qemu/{vmid}")
+        await root.post(f"/nodes/n1/qemu/{vmid}/status/stop")
         await main.ended()
 
 
-def test_the_proxy_costs_nothing_while_nobody_uses_it(cluster: Cluster) -> None:
+def test_the_proxy_costs_nothing_while_nobody_uses_it_and_may_do_little(cluster: Cluster) -> None:
     """It is begun by a client. That it ends itself is in tests/unit/server/test_spiceproxy.py."""
     cluster.say("n3", "systemctl", "stop", "spiceproxy.service")
     cluster.until("n3", "systemctl is-active -q spiceproxy.socket")
-
-    async def ask() -> bytes:
-        line, _, writer = await said(cluster, "n3", "pvespiceproxy:none")
-        writer.close()
-        return line
-
-    assert asyncio.run(ask()) == b"HTTP/1.0 403 Forbidden"
-    cluster.until("n3", "systemctl is-active -q spiceproxy.service")
+    assert cluster.say("n3", "sh", "-c", "pgrep -fc '[k]vorum.server.spiceproxy' || true") == "0\n"
+    assert "ask for a new file" in asyncio.run(refusal(cluster, "n3", "pvespiceproxy:none"))
+    pid = cluster.say("n3", "systemctl", "show", "-P", "MainPID", "spiceproxy.service").strip()
+    status = dict(
+        line.split(":\t", 1) for line in cluster.say("n3", "cat", f"/proc/{pid}/status").splitlines()
+    )
+    user = cluster.say("n3", "id", "-u", "www-data").strip()
+    assert set(status["Uid"].split()) == {user}
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")

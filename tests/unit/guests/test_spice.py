@@ -14,7 +14,7 @@ import psutil
 import pytest
 from command_lines import FACTS, build
 from guests_world import MemoryStore, Node
-from spice_client import DISPLAY, MAIN, Client
+from spice_client import AUTH_SELECTION, DISPLAY, MAIN, USUAL, Client
 from stand_ins import Lines
 
 from kvorum.core.errors import KvorumError
@@ -67,6 +67,8 @@ async def test_a_client_has_its_channels_by_one_password_and_qemu_listens_nowher
     assert len(session.channels) == 2
     channels = (await node.manager.need_running(100).monitor.execute("query-spice"))["channels"]
     assert {one["channel-type"] for one in channels} == {MAIN, DISPLAY}
+    shown_first = await display.picture()
+    assert shown_first.width >= 640 and shown_first.height >= 400 and shown_first.colours > 1
     for client in (display, main):
         await client.close()
     async with asyncio.timeout(30):
@@ -96,9 +98,7 @@ async def test_what_is_no_spice_is_told_apart(node: Node, said: bytes) -> None:
         await talk
 
 
-@pytest.mark.parametrize(
-    ("caps", "header"), [(spice_link.USUAL, "<HI"), (1 << spice_link.AUTH_SELECTION, "<8xHI4x")]
-)
+@pytest.mark.parametrize(("caps", "header"), [(USUAL, "<HI"), (AUTH_SELECTION, "<8xHI4x")])
 async def test_each_message_of_qemus_is_one_of_the_websockets(node: Node, caps: int, header: str) -> None:
     """They become TLS records, and spice-gtk overlooks the second message of a record."""
     await start(node)
@@ -153,7 +153,7 @@ async def test_a_session_is_a_task_from_its_first_channel_to_its_last(node: Node
     await start(node)
     sessions, log = SpiceSessions(), Lines()
     session = sessions.begin(100, ANNA)
-    task = asyncio.create_task(sessions.serve(session, log))
+    task = asyncio.create_task(sessions.serve(session, node.manager, node.manager.need_running(100), log))
     client = Client()
     talk = shown(node, client, sessions.find(session.id, 100))
     await client.link(session.password)
@@ -170,7 +170,8 @@ async def test_a_stopped_task_ends_the_channels(node: Node) -> None:
     await start(node)
     sessions = SpiceSessions()
     session = sessions.begin(100, ANNA)
-    task = asyncio.create_task(sessions.serve(session, Lines()))
+    serving = sessions.serve(session, node.manager, node.manager.need_running(100), Lines())
+    task = asyncio.create_task(serving)
     client = Client()
     talk = shown(node, client, session)
     await client.link(session.password)
@@ -214,14 +215,29 @@ async def test_a_second_client_takes_the_display_from_the_first(
     assert await talks[1] == ""
 
 
-async def test_a_session_nobody_comes_to_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_session_nobody_comes_to_ends(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kvorum.guests.console.spice.COME_TIMEOUT_S", 0.01)
+    await start(node)
     sessions = SpiceSessions()
     session = sessions.begin(100, ANNA)
     with pytest.raises(KvorumError, match=r"no client came within 0\.01 s"):
-        await sessions.serve(session, Lines())
+        await sessions.serve(session, node.manager, node.manager.need_running(100), Lines())
     with pytest.raises(KvorumError, match="ask for a new file"), session.channel("main 0"):
         pass
+
+
+async def test_a_guest_that_ends_before_its_client_comes_ends_the_session_with_its_reason(node: Node) -> None:
+    await start(node)
+    sessions = SpiceSessions()
+    session = sessions.begin(100, ANNA)
+    serving = sessions.serve(session, node.manager, node.manager.need_running(100), Lines())
+    task = asyncio.create_task(serving)
+    await node.manager.stop(100)
+    async with asyncio.timeout(30):
+        with pytest.raises(KvorumError, match=r"VM 100 is off \(stopped by request\)"):
+            await task
+    with pytest.raises(KvorumError, match="ask for a new file"):
+        sessions.find(session.id, 100)
 
 
 def test_a_session_is_of_its_guest_alone_and_they_are_not_without_number() -> None:

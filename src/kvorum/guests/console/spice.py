@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from kvorum.core.errors import KvorumError
 from kvorum.guests.console import spice_link
+from kvorum.guests.console.ending import why_ended
 from kvorum.guests.console.passing import CHUNK_BYTES, HANDSHAKE_DEADLINE_S, connect, passed
 from kvorum.guests.console.rfb import ByteStream
 from kvorum.guests.console.spice_messages import Messages
@@ -106,16 +107,18 @@ class SpiceSessions:
         self._open.pop(session.id, None)
         session.over.set()
 
-    async def serve(self, session: SpiceSession, log: TaskLog) -> None:
-        """Wait for the session's client and until it is gone: the session's task."""
+    async def serve(
+        self, session: SpiceSession, manager: GuestManager, guest: RunningGuest, log: TaskLog
+    ) -> None:
+        """Wait for the session's client and until it is gone: the session's task.
+
+        Raises ``KvorumError`` when nobody comes, or the guest ends or moves away before.
+        """
         session.log = log
         try:
             log.line("waiting for a client")
-            try:
-                async with asyncio.timeout(COME_TIMEOUT_S):
-                    await session.came.wait()
-            except TimeoutError:
-                raise KvorumError(f"no client came within {COME_TIMEOUT_S:g} s") from None
+            if not await _came(session, guest):
+                raise KvorumError(await why_ended(manager, guest))
             await session.left.wait()
             log.line(session.reason or "the client is gone")
         finally:
@@ -158,6 +161,21 @@ async def show(socket: WebSocket, manager: GuestManager, guest: RunningGuest, se
             passing = passed(socket, manager, guest, reader, writer, messages.split)
             session.reason = await _until_over(session, passing)
             return session.reason
+
+
+async def _came(session: SpiceSession, guest: RunningGuest) -> bool:
+    """Whether the session's client came before the guest ended here. Raises ``KvorumError``: neither."""
+    came = asyncio.create_task(session.came.wait(), name=f"SPICE client of VM {guest.vmid}")
+    ended = asyncio.create_task(guest.process.ended.wait(), name=f"end of VM {guest.vmid}")
+    try:
+        await asyncio.wait({came, ended}, timeout=COME_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (came, ended):
+            task.cancel()
+        await asyncio.gather(came, ended, return_exceptions=True)
+    if not session.came.is_set() and not guest.process.ended.is_set():
+        raise KvorumError(f"no client came within {COME_TIMEOUT_S:g} s")
+    return session.came.is_set()
 
 
 async def _closed(writer: asyncio.StreamWriter) -> None:

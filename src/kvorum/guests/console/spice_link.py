@@ -107,22 +107,6 @@ async def link(
     return replace(wish, mini=wish.mini and bool(common & 1 << MINI_HEADER))
 
 
-USUAL = 1 << AUTH_SELECTION | 1 << MINI_HEADER
-"""The capabilities of a client of today."""
-
-
-def hello(kind: int, connection: int = 0, number: int = 0, caps: int = USUAL) -> bytes:
-    """What a client says first."""
-    body = _MESSAGE.pack(connection, kind, number, 1, 0, _MESSAGE.size) + _WORD.pack(caps)
-    return _HEADER.pack(MAGIC, MAJOR, MINOR, len(body)) + body
-
-
-def answer(reply: bytes, password: str) -> bytes:
-    """What a client says to a server's reply: its password, under the key that stands in there."""
-    _, key, *_ = _REPLY.unpack_from(reply, _HEADER.size)
-    return _WORD.pack(AUTH_SPICE) + _encrypted(key, password.encode() + b"\0")
-
-
 async def _message(stream: ByteStream, who: str) -> bytes | None:
     """One link message with its header; ``None`` for what is none."""
     head = await stream.exactly(_HEADER.size)

@@ -50,7 +50,8 @@ async def spice(ctx: Context, p: SpiceParameters) -> ViewerFile[SpiceConfig]:
 
     The format ``spiceconfig`` answers with the file that virt-viewer opens. A client has to come within 40 s.
     """
-    guest = ctx.service(GuestManager).need_running(p.vmid)
+    manager = ctx.service(GuestManager)
+    guest = manager.need_running(p.vmid)
     if not guest.config.vga.screens:
         raise GuestError(
             f"VM {p.vmid}: its display is '{guest.config.vga.type}', and SPICE wants 'vga: qxl'; "
@@ -66,7 +67,7 @@ async def spice(ctx: Context, p: SpiceParameters) -> ViewerFile[SpiceConfig]:
         title = f"VM {p.vmid} - {guest.config.name}"
         proxy = p.proxy or _address(ctx.store)
         config = spice_config(title, ticket, proxy, certificate.text, ca.text, session.password)
-        work = Work("spiceproxy", str(p.vmid), lambda log: sessions.serve(session, log))
+        work = Work("spiceproxy", str(p.vmid), lambda log: sessions.serve(session, manager, guest, log))
         ctx.service(TaskRunner).start(work, ctx.identity.name)
     except BaseException:
         sessions.end(session)

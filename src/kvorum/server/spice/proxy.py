@@ -31,6 +31,7 @@ from kvorum.server.spice.request import (
     parse,
     refusal,
     request,
+    sentence_of,
     status_of,
 )
 
@@ -40,7 +41,8 @@ PORT = 3128
 MAX_CONNECTIONS = 512
 """A client has about ten: one for each channel."""
 HANDSHAKE_DEADLINE_S = 10.0
-"""For each of: a request's head, another node's answer, pvedaemon's, TLS."""
+"""For each of: a request's head, another node's answer, pvedaemon's."""
+TLS_DEADLINE_S = 10.0
 CONNECT_DEADLINE_S = 1.5
 CLOSING_S = 2.0
 KEEPALIVE_S = 60
@@ -156,10 +158,8 @@ class SpiceProxy:
                 channel = await self._session.ws_connect(
                     url, headers={FORWARDED_FOR: _peer(writer)}, max_msg_size=MAX_MESSAGE_BYTES
                 )
-        except aiohttp.WSServerHandshakeError as error:
-            raise Refused(
-                403, f"VM {ticket.vmid} can't be looked at with this ticket (status {error.status})"
-            ) from None
+        except aiohttp.WSServerHandshakeError:
+            raise Refused(403, await _why(self._session, url)) from None
         except (aiohttp.ClientError, TimeoutError):
             raise Refused(503, "pvedaemon does not answer: look at 'systemctl status pvedaemon'") from None
         async with channel:
@@ -168,7 +168,7 @@ class SpiceProxy:
             except KvorumError as error:
                 raise Refused(503, str(error)) from None
             writer.write(granted())
-            await writer.start_tls(context, ssl_handshake_timeout=HANDSHAKE_DEADLINE_S)
+            await writer.start_tls(context, ssl_handshake_timeout=TLS_DEADLINE_S)
             await _both(_to_channel(reader, channel), _from_channel(channel, writer))
 
     async def _there(
@@ -189,7 +189,9 @@ class SpiceProxy:
             near.write(request(asked.ticket, self._cluster.node))
             head = await _head(far, 502, f"node '{ticket.node}' gave no answer")
             if status_of(head) != 200:
-                raise Refused(403, f"node '{ticket.node}' refused this ticket (status {status_of(head)})")
+                raise Refused(
+                    403, sentence_of(await _rest(far)) or f"node '{ticket.node}' refused this ticket"
+                )
             writer.write(granted())
             await _both(_to_stream(reader, near), _to_stream(far, writer))
         finally:
@@ -212,6 +214,26 @@ async def _head(reader: asyncio.StreamReader, status: int, sentence: str) -> byt
     if len(head) > MAX_HEAD_BYTES:
         raise Refused(400, f"a head has at most {MAX_HEAD_BYTES} bytes")
     return head[: -len(END)]
+
+
+async def _why(session: aiohttp.ClientSession, url: str) -> str:
+    """Why pvedaemon opened no websocket: it says so to the same request without the wish for one."""
+    try:
+        async with asyncio.timeout(HANDSHAKE_DEADLINE_S), session.get(url) as answer:
+            return sentence_of((await answer.json())["message"].encode())
+    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError):
+        return "pvedaemon refused this ticket"
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    """What another proxy says below its refusal's head: up to the end, or as much as may be."""
+    try:
+        async with asyncio.timeout(CLOSING_S):
+            return await reader.readexactly(MAX_HEAD_BYTES)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except (OSError, TimeoutError):
+        return b""
 
 
 async def _to_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_HEAD_BYTES = 4096
+MAX_SENTENCE = 500
 END = b"\r\n\r\n"
 PORT = "61000"
 """The port of a name that is asked for; the names are tickets, and nothing listens there."""
@@ -78,3 +79,9 @@ def status_of(head: bytes) -> int:
     if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
         return 502
     return int(words[1])
+
+
+def sentence_of(body: bytes) -> str:
+    """The sentence below a refusal's head, in one line; empty where there is none."""
+    text = " ".join(body.decode(errors="replace").split())
+    return "".join(c for c in text if c.isprintable())[:MAX_SENTENCE]
