@@ -163,6 +163,7 @@ def application(world: World) -> web.Application:
         (f"{guest}/snapshot/{{name}}/rollback", fake_vms.of_snapshot),
         (f"{guest}/{{kind:vncproxy|termproxy}}", fake_vms.offer_console),
         (f"{api}/nodes/{{node}}/{{kind:termproxy}}", fake_vms.offer_console),
+        ("/api2/spiceconfig/nodes/{node}/qemu/{vmid}/spiceproxy", fake_vms.viewer_file),
         (f"{api}/nodes/{{node}}/qemu", fake_vms.create_guest),
     ):
         app.router.add_post(path, handler)

@@ -176,6 +176,15 @@ async def offer_console(request: web.Request) -> web.Response:
     return data({"port": port, "ticket": TICKET, "user": "root@pam", "upid": "UPID:", "cert": ""})
 
 
+async def viewer_file(request: web.Request) -> web.Response:
+    world = request.app[WORLD]
+    if world.consoles.refuse:
+        return refuse(500, world.consoles.refuse)
+    proxy = (await request.post())["proxy"]
+    text = f"[virt-viewer]\ntype=spice\nproxy=http://{proxy}:3128\n"
+    return web.Response(text=text, content_type="application/x-virt-viewer")
+
+
 async def console(request: web.Request) -> web.StreamResponse:
     """The websocket of a console: a display on port 5901, a terminal on 5902."""
     consoles = request.app[WORLD].consoles

@@ -82,6 +82,22 @@ class TestConsole:
         visit(page, "100/console")
         expect(page.get_by_role("alert")).to_contain_text("a version without consoles")
 
+    def test_a_display_by_spice_has_a_file_for_its_viewer(self, page: Page, server: Any) -> None:
+        visit(page, "100/console")
+        screen = page.get_by_role("region", name="Display of 100 web")
+        expect(screen.get_by_role("status")).to_have_text("Connected")
+        expect(screen.get_by_role("button", name="SPICE")).to_have_count(0)
+        inside(server).settings["vga"] = "type=qxl2,memory=32"
+        page.reload()
+        with page.expect_download() as download:
+            screen.get_by_role("button", name="SPICE").click()
+        assert download.value.suggested_filename == "vm-100.vv"
+        assert "proxy=http://127.0.0.1:3128\n" in download.value.path().read_text()
+        expect(screen.get_by_role("status")).to_have_text("Connected")
+        server.world.consoles.refuse = "VM 100: no SPICE session can be had"
+        screen.get_by_role("button", name="SPICE").click()
+        expect(screen.get_by_role("alert")).to_have_text("VM 100: no SPICE session can be had")
+
     def test_a_serial_port_is_a_terminal(self, page: Page, server: Any) -> None:
         visit(page, "100/console")
         expect(page.get_by_role("status").get_by_text("Connected")).to_be_visible()
