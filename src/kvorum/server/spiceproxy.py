@@ -67,8 +67,6 @@ async def running(
     paths: Paths,
     sockets: Sequence[socket.socket] | None = None,
     port: int = PORT,
-    idle_s: float = IDLE_S,
-    end: Callable[[], None] = end_this_process,
 ) -> AsyncIterator[Services]:
     """Answer on the sockets. Raises ``KvorumError`` when there is none."""
     listening = inherited() if sockets is None else sockets
@@ -76,7 +74,7 @@ async def running(
         raise KvorumError("no socket was handed over: start spiceproxy.socket")
     proxy = SpiceProxy(StoredCluster(store), paths.daemon_socket, port)
     servers = [await asyncio.start_server(proxy.begin, sock=sock) for sock in listening]
-    waiting = asyncio.create_task(_until_idle(proxy, idle_s, end), name="idle")
+    waiting = asyncio.create_task(until_idle(proxy, IDLE_S, end_this_process), name="idle")
     try:
         yield Services()
     finally:
@@ -88,7 +86,7 @@ async def running(
         await proxy.close()
 
 
-async def _until_idle(proxy: SpiceProxy, idle_s: float, end: Callable[[], None]) -> None:
+async def until_idle(proxy: SpiceProxy, idle_s: float, end: Callable[[], None]) -> None:
     """Call ``end`` once nobody was connected for ``idle_s``; for whoever comes then systemd starts anew."""
     while True:
         await proxy.idle.wait()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,7 +76,6 @@ class World:
     def __init__(self, cluster: Any, port: int) -> None:
         self.cluster = cluster
         self.port = port
-        self.ended: list[str] = []
 
     def ticket(self, node: str = "n2", vmid: int = 100) -> str:
         authentication = self.cluster.n1.services.get(Authentication)
@@ -121,10 +120,7 @@ async def world(cluster: Any) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         for node, address in ((cluster.n1, "127.0.0.1"), (cluster.n2, "127.0.0.2")):
             listening = socket.create_server((address, port))
-            end = functools.partial(world.ended.append, node.name)
-            await stack.enter_async_context(
-                spiceproxy.running(node.store, node.paths, [listening], port, idle_s=0.2, end=end)
-            )
+            await stack.enter_async_context(spiceproxy.running(node.store, node.paths, [listening], port))
         yield world
 
 
@@ -251,18 +247,27 @@ async def test_one_connection_too_many_is_refused(world: World, monkeypatch: pyt
     writer.close()
 
 
-async def test_it_ends_itself_when_nobody_was_there_for_a_while(world: World) -> None:
-    _, writer, _ = await world.channel(world.ticket("n1"))
-
-    async def ended(name: str) -> None:
+async def test_it_ends_itself_when_nobody_was_there_for_a_while(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy, "HANDSHAKE_DEADLINE_S", 60.0)
+    serving, ended = (
+        proxy.SpiceProxy(spiceproxy.StoredCluster(cluster.n1.store), Path("none")),
+        asyncio.Event(),
+    )
+    async with await asyncio.start_server(serving.begin, "127.0.0.1", 0) as server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         async with asyncio.timeout(15):
-            while name not in world.ended:
-                await asyncio.sleep(0.02)
-
-    await ended("n2")
-    assert "n1" not in world.ended
-    writer.close()
-    await ended("n1")
+            await serving.busy.wait()
+        waiting = asyncio.create_task(spiceproxy.until_idle(serving, 0.01, ended.set))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await ended.wait()
+        writer.close()
+        async with asyncio.timeout(15):
+            await ended.wait()
+            await waiting
+        await serving.close()
 
 
 async def test_without_a_socket_of_systemds_it_does_not_begin(cluster: Any) -> None:
