@@ -157,7 +157,9 @@ def test_two_nodes_become_a_cluster_by_the_clicks_of_the_how_to(
     expect(log).to_contain_text("request addition of this node")
     expect(log).to_contain_text("successfully added node 'n2' to cluster.", timeout=60_000)
     expect(log).to_contain_text("TASK OK")
-    expect(nodes.get_by_role("row").filter(has_text="n2")).to_contain_text("online", timeout=SEEN_MS)
+    # by its name: n1's row may speak of n2 too, while a link is not up yet
+    n2_row = nodes.get_by_role("row", name=re.compile("^n2 "))
+    expect(n2_row).to_contain_text("online", timeout=SEEN_MS)
 
     # W9: the page has gone on under the certificate that the browser knows, and nobody had to log in again
     assert shown_fingerprint(pages["n2"]) == former
