@@ -1,25 +1,23 @@
 """What changes of guests have left on this node and nobody has removed yet: listed, and cleaned up at a word.
 
 What was begun and not finished is noted, and goes by itself: at the daemon's start, when there is quorum,
-each minute (``Unfinished``, ``Snapshots``, ``Suspensions``, ``Templates``). A user sees here what waits and
-why; and what nothing tells of: volumes that no guest has, and locks that no task holds.
+each minute (``Settler``). A user sees here what waits and why; and what nothing tells of: volumes that no
+guest has, and locks that no task holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from kvorum.core.errors import KvorumError
 from kvorum.core.ids import VolumeId
-from kvorum.guests.copies.template import Templates
 from kvorum.guests.manager import GuestManager
 from kvorum.guests.move.rescan import all_volumes, is_named
 from kvorum.guests.registry import config_path, owners
-from kvorum.guests.snapshots.snapshots import Snapshots
+from kvorum.guests.settling import Settler
 from kvorum.guests.suspend.state import SUSPENDED
-from kvorum.guests.suspend.suspension import Suspensions
 from kvorum.guests.unfinished import Unfinished
 from kvorum.interface import TaskLog
 from kvorum.storage import HalfMade, Storages, Volume
@@ -51,17 +49,13 @@ class Leftovers:
         storages: Storages,
         unfinished: Unfinished,
         half_made: HalfMade,
-        snapshots: Snapshots,
-        suspensions: Suspensions,
-        templates: Templates,
+        settlers: Sequence[Settler],
     ) -> None:
         self._manager = manager
         self._storages = storages
         self._unfinished = unfinished
         self._half_made = half_made
-        self._snapshots = snapshots
-        self._suspensions = suspensions
-        self._templates = templates
+        self._settlers = settlers
 
     async def found(self) -> list[Leftover]:
         """All there is, the noted first. A storage that does not answer is passed over."""
@@ -74,10 +68,8 @@ class Leftovers:
         """
         self._manager.check_quorum()
         await self._half_made.settle(log.line)
-        await self._unfinished.settle_earlier(log)
-        await self._snapshots.settle_earlier(log)
-        await self._suspensions.settle_earlier(log)
-        await self._templates.settle_earlier(log)
+        for settler in self._settlers:
+            await settler.settle_earlier(log)
         for left in await self._found(log.warn):
             if left.kind == "orphan" and orphans:
                 await self._remove(left, log)

@@ -27,6 +27,7 @@ from kvorum.guests.manager import GuestManager
 from kvorum.guests.migration.recovery import recover_source, recover_stopped
 from kvorum.guests.migration.target import Incoming
 from kvorum.guests.move.truth import Truth
+from kvorum.guests.settling import Settler
 from kvorum.guests.snapshots.snapshots import Snapshots
 from kvorum.guests.suspend.suspension import Suspensions
 from kvorum.guests.unfinished import Unfinished
@@ -75,8 +76,8 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         templates = Templates(manager, storages)
         services.add(Templates, templates)
         half_made = services.get(HalfMade)
-        left = Leftovers(manager, storages, unfinished, half_made, snapshots, suspensions, templates)
-        services.add(Leftovers, left)
+        settlers = [unfinished, snapshots, suspensions, templates]
+        services.add(Leftovers, Leftovers(manager, storages, unfinished, half_made, settlers))
         waiting = await manager.attach()
         for guest in manager.all_running():
             await _quietly(f"VM {guest.vmid}", give_up_earlier(manager, guest), SETTLE_DEADLINE_S)
@@ -86,18 +87,14 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         await _quietly("what was half-made", half_made.settle(), SETTLE_DEADLINE_S)
 
         async def settle() -> None:
-            await _quietly("what was not finished", unfinished.settle_earlier(), SETTLE_DEADLINE_S)
-            await _quietly("snapshots", snapshots.settle_earlier(), SETTLE_DEADLINE_S)
-            await _quietly("suspensions", suspensions.settle_earlier(), SETTLE_DEADLINE_S)
-            await _quietly("templates", templates.settle_earlier(), SETTLE_DEADLINE_S)
+            for settler in settlers:
+                await _quietly(settler.settles, settler.settle_earlier(), SETTLE_DEADLINE_S)
 
         if store.membership.quorate:
             # Before anybody is answered: a second try must not meet what the first has left.
             await settle()
-        unfinished.settle_later()
-        snapshots.settle_later()
-        suspensions.settle_later()
-        templates.settle_later()
+        for settler in settlers:
+            settler.settle_later()
         stack.push_async_callback(manager.detach)
         stack.push_async_callback(incoming.close)
 
@@ -109,9 +106,7 @@ async def running(services: Services, store: Store, paths: Paths) -> AsyncIterat
         services.add(HostGuests, host)
         stack.callback(host.leave)
         host.resume()
-        work = asyncio.create_task(
-            _work(manager, incoming, [unfinished, snapshots, suspensions, templates], waiting), name="guests"
-        )
+        work = asyncio.create_task(_work(manager, incoming, settlers, waiting), name="guests")
         try:
             yield
         finally:
@@ -129,12 +124,12 @@ def _end_left_over() -> None:
 async def _work(
     manager: GuestManager,
     incoming: Incoming,
-    settling: Sequence[Unfinished | Snapshots | Suspensions | Templates],
+    settlers: Sequence[Settler],
     waiting: list[RunningGuest],
 ) -> None:
     async with asyncio.TaskGroup() as group:
-        for each in settling:
-            group.create_task(each.keep_settling(), name=f"what was left: {type(each).__name__}")
+        for settler in settlers:
+            group.create_task(settler.keep_settling(), name=f"what was left: {type(settler).__name__}")
         group.create_task(manager.publish_forever(), name="guests' statistics")
         group.create_task(_quietly("incoming guests", incoming.recover(waiting)))
         group.create_task(_quietly("guests that were on their way", recover_stopped(manager)))

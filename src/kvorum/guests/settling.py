@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -12,7 +13,6 @@ from kvorum.guests.errors import GuestLocked
 from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.manager import GuestManager
 from kvorum.interface import TaskLog
-from kvorum.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -21,40 +21,58 @@ QEMU_END_S = 5.0
 T = TypeVar("T")
 
 
-async def keep_settling(store: Store, left: asyncio.Event, settle: Callable[[], Awaitable[None]]) -> None:
-    """Settle whenever ``left`` says that something waits; ``settle`` sets it where something still does."""
-    while True:
-        await left.wait()
-        left.clear()
-        async for membership in store.watch_membership():
-            if membership.quorate:
-                break
-        await settle()
-        if left.is_set():
-            await asyncio.sleep(RETRY_S)
+class Settler(ABC):
+    """Settles what changes of one kind have left of this node's guests."""
 
+    settles: str
+    """What it settles, for the log."""
 
-async def settle_each(
-    manager: GuestManager,
-    left: asyncio.Event,
-    what: str,
-    concerned: Callable[[int], bool],
-    settle: Callable[[int], Awaitable[None]],
-) -> None:
-    """Settle ``what`` of each guest here that is ``concerned`` and that nothing holds.
+    def __init__(self, manager: GuestManager) -> None:
+        self._manager = manager
+        self._store = manager.store
+        self._left = asyncio.Event()
+        """Set where something waits to be settled."""
 
-    What fails before it is begun is logged, and waits by ``left``.
-    """
-    for vmid in manager.registry.vmids():
-        try:
-            if concerned(vmid):
-                async with manager.exclusive(vmid, f"clean up after {what}"):
-                    await settle(vmid)
-        except GuestLocked:
-            continue  # it is under way
-        except KvorumError as error:
-            log.info("VM %d: %s: %s", vmid, what, error)
-            left.set()
+    @abstractmethod
+    async def settle_earlier(self, said: TaskLog | None = None) -> None:
+        """Settle what an earlier daemon, or a failure of before, has left; while there is quorum.
+
+        What can't be settled now waits for ``keep_settling``.
+        """
+
+    def settle_later(self) -> None:
+        """Have ``keep_settling`` look at what there is, when there is quorum."""
+        self._left.set()
+
+    async def keep_settling(self) -> None:
+        """Try again what could not be settled: when there is quorum, and every minute."""
+        while True:
+            await self._left.wait()
+            self._left.clear()
+            async for membership in self._store.watch_membership():
+                if membership.quorate:
+                    break
+            await self.settle_earlier()
+            if self._left.is_set():
+                await asyncio.sleep(RETRY_S)
+
+    async def _settle_each(
+        self, what: str, concerned: Callable[[int], bool], settle: Callable[[int], Awaitable[None]]
+    ) -> None:
+        """Settle ``what`` of each guest here that is ``concerned`` and that nothing holds.
+
+        What fails before it is begun is logged, and waits.
+        """
+        for vmid in self._manager.registry.vmids():
+            try:
+                if concerned(vmid):
+                    async with self._manager.exclusive(vmid, f"clean up after {what}"):
+                        await settle(vmid)
+            except GuestLocked:
+                continue  # it is under way
+            except KvorumError as error:
+                log.info("VM %d: %s: %s", vmid, what, error)
+                self._left.set()
 
 
 async def alive(manager: GuestManager, vmid: int) -> RunningGuest | None:

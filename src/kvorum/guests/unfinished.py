@@ -23,7 +23,7 @@ from kvorum.core.errors import KvorumError
 from kvorum.core.ids import VolumeId
 from kvorum.guests.errors import GuestError
 from kvorum.guests.manager import GuestManager
-from kvorum.guests.settling import keep_settling
+from kvorum.guests.settling import Settler
 from kvorum.interface import TaskLog
 from kvorum.storage import Storages
 
@@ -77,17 +77,17 @@ class Undertaking:
         self.note = note
 
 
-class Unfinished:
+class Unfinished(Settler):
     """The undertakings of this node's guests: those under way here, and those that an earlier daemon left."""
+
+    settles = "what was not finished"
 
     def __init__(self, manager: GuestManager, storages: Storages, directory: Path) -> None:
         notes.forget_drafts(directory)
-        self._manager = manager
-        self._store = manager.store
+        super().__init__(manager)
         self._storages = storages
         self._directory = directory
         self._under_way: dict[Path, Undertaking] = {}
-        self._left = asyncio.Event()
         self._before_removing: list[Restore] = []
         self._told: set[Path] = set()
         """What could not be settled and was said so once."""
@@ -164,14 +164,6 @@ class Unfinished:
             except KvorumError as error:
                 (said.warn if said is not None else log.info)(str(error))
                 self._left.set()
-
-    def settle_later(self) -> None:
-        """Have ``keep_settling`` look at what there is, when there is quorum."""
-        self._left.set()
-
-    async def keep_settling(self) -> None:
-        """Try again what could not be settled: when there is quorum, and every minute."""
-        await keep_settling(self._store, self._left, self.settle_earlier)
 
     async def _settle(self, file: Path, note: Note, said: TaskLog, *, decided: bool) -> None:
         """Make everything as the store has it; what can't be done now stays noted. ``decided`` says that

@@ -29,9 +29,10 @@ class World:
         self.store = MemoryStore("n1")
         self.node = Node("n1", root / "node", self.store, FACTS)
         self.half_made = HalfMade(self.node.storages, self.node.paths.state / "half-made")
+        unfinished = self.node.unfinished
         self.leftovers = Leftovers(
-            self.node.manager, self.node.storages, self.node.unfinished, self.half_made,
-            self.node.snapshots, self.node.suspensions, self.node.templates,
+            self.node.manager, self.node.storages, unfinished, self.half_made,
+            [unfinished, self.node.snapshots, self.node.suspensions, self.node.templates],
         )  # fmt: skip
         self.log = Lines()
 

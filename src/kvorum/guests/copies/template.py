@@ -6,29 +6,27 @@ the lock later, when nobody is at it, makes the rest of its disks bases.
 
 from __future__ import annotations
 
-import asyncio
-
 from kvorum.core.errors import KvorumError
 from kvorum.guests.config import Disk, GuestConfig
 from kvorum.guests.copies import plan
 from kvorum.guests.errors import GuestError
 from kvorum.guests.manager import GuestManager
-from kvorum.guests.settling import keep_settling, settle_each
+from kvorum.guests.settling import Settler
 from kvorum.guests.snapshots import tree
 from kvorum.guests.unfinished import DaemonLog
 from kvorum.interface import TaskLog
 from kvorum.storage import Storages
 
 
-class Templates:
+class Templates(Settler):
     """The templates of this node. The caller has checked what it may."""
 
+    settles = "templates"
+
     def __init__(self, manager: GuestManager, storages: Storages) -> None:
-        self._manager = manager
+        super().__init__(manager)
         self._registry = manager.registry
-        self._store = manager.store
         self._storages = storages
-        self._left = asyncio.Event()
 
     def check(self, vmid: int, disk: str = "") -> GuestConfig:
         """Raise ``KvorumError`` when the guest can't become a template; changes nothing."""
@@ -75,21 +73,11 @@ class Templates:
 
     async def settle_earlier(self, said: TaskLog | None = None) -> None:
         """Finish what an earlier daemon has begun; while there is quorum."""
-        await settle_each(
-            self._manager,
-            self._left,
+        await self._settle_each(
             "a template",
             self._begun,
             lambda vmid: self._settle(vmid, said or DaemonLog()),
         )
-
-    def settle_later(self) -> None:
-        """Have ``keep_settling`` look at what there is, when there is quorum."""
-        self._left.set()
-
-    async def keep_settling(self) -> None:
-        """Try again what could not be finished: when there is quorum, and every minute."""
-        await keep_settling(self._store, self._left, self.settle_earlier)
 
     def _begun(self, vmid: int) -> bool:
         config = self._registry.config(vmid)

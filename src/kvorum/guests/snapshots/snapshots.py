@@ -19,7 +19,7 @@ from kvorum.guests.config import GuestConfig
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.manager import GuestManager
-from kvorum.guests.settling import alive, keep_settling, quiet, settle_each, to_its_end
+from kvorum.guests.settling import Settler, alive, quiet, to_its_end
 from kvorum.guests.snapshots import memory, tree
 from kvorum.guests.snapshots.disks import Disks
 from kvorum.guests.snapshots.standstill import Standstill
@@ -30,16 +30,16 @@ from kvorum.interface import TaskLog
 from kvorum.storage import Storages, make_last
 
 
-class Snapshots:
+class Snapshots(Settler):
     """The snapshots of this node's guests. The caller has checked what it may."""
 
+    settles = "snapshots"
+
     def __init__(self, manager: GuestManager, storages: Storages, unfinished: Unfinished) -> None:
-        self._manager = manager
+        super().__init__(manager)
         self._registry = manager.registry
-        self._store = manager.store
         self._storages = storages
         self._unfinished = unfinished
-        self._left = asyncio.Event()
 
     # Taking
 
@@ -250,21 +250,11 @@ class Snapshots:
 
     async def settle_earlier(self, said: TaskLog | None = None) -> None:
         """Undo or finish what an earlier daemon, or a failure of before, has left; while there is quorum."""
-        await settle_each(
-            self._manager,
-            self._left,
+        await self._settle_each(
             "a snapshot",
             self._concerned,
             lambda vmid: self._settle(vmid, said or DaemonLog()),
         )
-
-    def settle_later(self) -> None:
-        """Have ``keep_settling`` look at what there is, when there is quorum."""
-        self._left.set()
-
-    async def keep_settling(self) -> None:
-        """Try again what could not be settled: when there is quorum, and every minute."""
-        await keep_settling(self._store, self._left, self.settle_earlier)
 
     def _concerned(self, vmid: int) -> bool:
         return any(each.step for each in tree.snapshots(self._registry.config(vmid)).values())

@@ -17,7 +17,7 @@ from kvorum.guests.errors import GuestError
 from kvorum.guests.hooks import Phase
 from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.manager import GuestManager, Say
-from kvorum.guests.settling import alive, keep_settling, quiet, settle_each, to_its_end
+from kvorum.guests.settling import Settler, alive, quiet, to_its_end
 from kvorum.guests.snapshots import memory
 from kvorum.guests.snapshots.standstill import Standstill, let_go_on
 from kvorum.guests.snapshots.state_volume import begin_qemu, kept_in, make_state, saving
@@ -28,16 +28,16 @@ from kvorum.interface import TaskLog
 from kvorum.storage import Storages, make_last
 
 
-class Suspensions:
+class Suspensions(Settler):
     """This node's guests that are suspended to disk. The caller has checked what it may."""
 
+    settles = "suspensions"
+
     def __init__(self, manager: GuestManager, storages: Storages, unfinished: Unfinished) -> None:
-        self._manager = manager
+        super().__init__(manager)
         self._registry = manager.registry
-        self._store = manager.store
         self._storages = storages
         self._unfinished = unfinished
-        self._left = asyncio.Event()
         manager.wakes_by(self.wake)
 
     def check(self, vmid: int, storage: str, *, skiplock: bool = False) -> GuestConfig:
@@ -143,21 +143,11 @@ class Suspensions:
 
     async def settle_earlier(self, said: TaskLog | None = None) -> None:
         """Settle what an earlier daemon, or a failure of before, has left; while there is quorum."""
-        await settle_each(
-            self._manager,
-            self._left,
+        await self._settle_each(
             "a suspension",
             self._concerned,
             lambda vmid: self._settle(vmid, said or DaemonLog()),
         )
-
-    def settle_later(self) -> None:
-        """Have ``keep_settling`` look at what there is, when there is quorum."""
-        self._left.set()
-
-    async def keep_settling(self) -> None:
-        """Try again what could not be settled: when there is quorum, and every minute."""
-        await keep_settling(self._store, self._left, self.settle_earlier)
 
     def _concerned(self, vmid: int) -> bool:
         guest = self._manager.running(vmid)
