@@ -12,6 +12,7 @@ import aiohttp
 from aiohttp import WSMsgType, hdrs, web
 
 from kvorum.core.errors import KvorumError
+from kvorum.core.waiting import until_first
 from kvorum.interface import Conversation, WebSocket
 
 MAX_MESSAGE_BYTES = 4 << 20
@@ -74,13 +75,7 @@ async def converse(request: web.BaseRequest, talk: Conversation) -> web.StreamRe
 
 async def exchange(here: web.WebSocketResponse, there: aiohttp.ClientWebSocketResponse) -> None:
     """Pass messages both ways until one side closes, and close the other with the same code and reason."""
-    ways = [asyncio.create_task(_pass(here, there)), asyncio.create_task(_pass(there, here))]
-    try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
+    await until_first(asyncio.create_task(_pass(here, there)), asyncio.create_task(_pass(there, here)))
 
 
 async def _pass(source: Any, target: Any) -> None:

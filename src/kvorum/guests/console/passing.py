@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Literal
 
+from kvorum.core.waiting import until_first
 from kvorum.guests.console.ending import why_ended
 from kvorum.guests.machine.guest import RunningGuest
 from kvorum.guests.manager import GuestManager
@@ -60,12 +61,7 @@ async def passed(
 
     showing = asyncio.create_task(shown(), name=f"show VM {guest.vmid}")
     typing = asyncio.create_task(typed(), name=f"type VM {guest.vmid}")
-    try:
-        done, _ = await asyncio.wait({showing, typing}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (showing, typing):
-            task.cancel()
-        await asyncio.gather(showing, typing, return_exceptions=True)
+    done = await until_first(showing, typing)
     if typing in done and typing.exception() is None:
         return ""  # the client has closed
     if showing in done and showing.exception() is not None and not guest.process.ended.is_set():

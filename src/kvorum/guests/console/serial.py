@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from kvorum.core.terminal_frames import Typed
+from kvorum.core.waiting import until_first
 from kvorum.guests.console.ending import why_ended
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine.guest import RunningGuest
@@ -80,12 +81,7 @@ class SerialPorts:
         async with self._joined(path, socket, guest.vmid, port) as line:
             typing = asyncio.create_task(_type(socket, line), name=f"type VM {guest.vmid}")
             ending = asyncio.create_task(line.ended.wait())
-            try:
-                await asyncio.wait({typing, ending}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (typing, ending):
-                    task.cancel()
-                await asyncio.gather(typing, ending, return_exceptions=True)
+            await until_first(typing, ending)
             if line.ended.is_set():
                 return await why_ended(self._manager, guest)
             typing.result()  # raises what ended it

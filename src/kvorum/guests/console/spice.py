@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 
 from kvorum.core.errors import KvorumError
+from kvorum.core.waiting import until_first
 from kvorum.guests.console import spice_link
 from kvorum.guests.console.ending import why_ended
 from kvorum.guests.console.passing import CHUNK_BYTES, HANDSHAKE_DEADLINE_S, connect, passed
@@ -167,12 +168,7 @@ async def _came(session: SpiceSession, guest: RunningGuest) -> bool:
     """Whether the session's client came before the guest ended here. Raises ``KvorumError``: neither."""
     came = asyncio.create_task(session.came.wait(), name=f"SPICE client of VM {guest.vmid}")
     ended = asyncio.create_task(guest.process.ended.wait(), name=f"end of VM {guest.vmid}")
-    try:
-        await asyncio.wait({came, ended}, timeout=COME_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (came, ended):
-            task.cancel()
-        await asyncio.gather(came, ended, return_exceptions=True)
+    await until_first(came, ended, timeout_s=COME_TIMEOUT_S)
     if not session.came.is_set() and not guest.process.ended.is_set():
         raise KvorumError(f"no client came within {COME_TIMEOUT_S:g} s")
     return session.came.is_set()
@@ -188,12 +184,6 @@ async def _until_over(session: SpiceSession, passing: Coroutine[None, None, str]
     """What the passing says at its end; the session's end ends it. Raises ``KvorumError`` for that."""
     way = asyncio.create_task(passing, name=f"pass VM {session.vmid}")
     over = asyncio.create_task(session.over.wait(), name=f"SPICE session of VM {session.vmid}")
-    try:
-        await asyncio.wait({way, over}, return_when=asyncio.FIRST_COMPLETED)
-        if way.done():
-            return way.result()
-        raise KvorumError("this SPICE session was ended")
-    finally:
-        for task in (way, over):
-            task.cancel()
-        await asyncio.gather(way, over, return_exceptions=True)
+    if way in await until_first(way, over):
+        return way.result()
+    raise KvorumError("this SPICE session was ended")

@@ -7,6 +7,7 @@ import os
 
 from kvorum.core.errors import KvorumError
 from kvorum.core.terminal_frames import Resized, Typed
+from kvorum.core.waiting import until_first
 from kvorum.interface import ROOT, WebSocket
 from kvorum.node.terminal.pty import Pty
 from kvorum.tasks.consoles import said
@@ -31,16 +32,10 @@ async def shell(socket: WebSocket, user: str) -> str:
     except OSError as error:
         raise KvorumError(f"the shell did not start: {error}") from error
     try:
-        talking = [
+        done = await until_first(
             asyncio.create_task(_show(socket, pty), name=f"show {user}"),
             asyncio.create_task(_type(socket, pty), name=f"type {user}"),
-        ]
-        try:
-            done, _ = await asyncio.wait(talking, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in talking:
-                task.cancel()
-            await asyncio.gather(*talking, return_exceptions=True)
+        )
         for task in done:
             task.result()  # raises what ended it
     finally:

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from aiohttp import web
 
 from kvorum.core.errors import AuthenticationError, KvorumError, PermissionDenied
+from kvorum.core.waiting import until_first
 from kvorum.interface import Authority, Identity, to_json
 from kvorum.node.resource_rows import ResourceRows
 from kvorum.server.events.ring import Lagged, Right, Ring
@@ -117,13 +118,7 @@ class Events:
         """A task's next news; ``None`` when the daemon ends meanwhile."""
         asked = asyncio.create_task(follower.next(KEEP_ALIVE_S))
         ending = asyncio.create_task(self._ended.wait())
-        try:
-            await asyncio.wait([asked, ending], return_when=asyncio.FIRST_COMPLETED)
-            return asked.result() if asked.done() else None
-        finally:
-            asked.cancel()
-            ending.cancel()
-            await asyncio.gather(asked, ending, return_exceptions=True)
+        return asked.result() if asked in await until_first(asked, ending) else None
 
     def require(self, identity: Identity, right: Right) -> None:
         """Raise ``PermissionDenied`` for a caller who may not see what ``right`` guards."""

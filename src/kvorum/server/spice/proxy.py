@@ -20,6 +20,7 @@ import aiohttp
 
 from kvorum.access import SpiceTicket
 from kvorum.core.errors import KvorumError
+from kvorum.core.waiting import until_first
 from kvorum.server.credentials import FORWARDED_FOR
 from kvorum.server.sockets import MAX_MESSAGE_BYTES
 from kvorum.server.spice.request import (
@@ -257,13 +258,7 @@ async def _from_channel(channel: aiohttp.ClientWebSocketResponse, writer: asynci
 
 async def _both(*ways: Awaitable[None]) -> None:
     """Pass bytes both ways until one ends; nobody sends half of a channel on."""
-    tasks = [asyncio.ensure_future(way) for way in ways]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await until_first(*map(asyncio.ensure_future, ways))
 
 
 async def _said(answer: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
