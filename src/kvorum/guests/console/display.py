@@ -7,13 +7,12 @@ is nothing that another guest or user could reach.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import os
 from pathlib import Path
 
 from kvorum.core.errors import KvorumError
-from kvorum.guests.console.passing import CHUNK_BYTES, HANDSHAKE_DEADLINE_S, connect, passed
+from kvorum.guests.console.passing import HANDSHAKE_DEADLINE_S, connected, passed
 from kvorum.guests.console.rfb import ByteStream, admit, enter
 from kvorum.guests.errors import GuestError, QmpError
 from kvorum.guests.machine.guest import RunningGuest
@@ -40,28 +39,16 @@ async def show(
         raise GuestError(
             f"VM {guest.vmid} was started by a version without consoles: stop it and start it again"
         )
-    reader, writer = await connect(guest, "vnc")
-
-    async def from_display() -> bytes | None:
-        return await reader.read(CHUNK_BYTES) or None
-
-    async def to_display(data: bytes) -> None:
-        writer.write(data)
-        await writer.drain()
-
-    try:
-        display = ByteStream(from_display)
-        async with asyncio.timeout(HANDSHAKE_DEADLINE_S):
-            await enter(display, to_display)
-        await to_display(client.rest())
-        await socket.send(display.rest())
-        return await passed(socket, manager, guest, reader, writer)
-    except TimeoutError:
-        raise GuestError(f"VM {guest.vmid}: its display does not answer") from None
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+    async with connected(guest, "vnc") as display:
+        try:
+            shown = ByteStream(display.read)
+            async with asyncio.timeout(HANDSHAKE_DEADLINE_S):
+                await enter(shown, display.write)
+            await display.write(client.rest())
+            await socket.send(shown.rest())
+            return await passed(socket, manager, guest, display)
+        except TimeoutError:
+            raise GuestError(f"VM {guest.vmid}: its display does not answer") from None
 
 
 async def picture(guest: RunningGuest, path: Path) -> None:

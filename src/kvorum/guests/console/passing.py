@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Literal
 
 from kvorum.core.waiting import until_first
@@ -19,10 +20,38 @@ HANDSHAKE_DEADLINE_S = 10.0
 _numbers = itertools.count()
 
 
-async def connect(
+class Display:
+    """A connection to QEMU's display."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def read(self) -> bytes | None:
+        """What it says next; ``None`` at its end."""
+        return await self._reader.read(CHUNK_BYTES) or None
+
+    async def write(self, data: bytes) -> None:
+        """Tell it something; waits while it does not listen."""
+        self._writer.write(data)
+        await self._writer.drain()
+
+
+@contextlib.asynccontextmanager
+async def connected(guest: RunningGuest, protocol: Literal["vnc", "spice"]) -> AsyncIterator[Display]:
+    """A connection for the block, made by handing QEMU one end; raises ``GuestError``."""
+    reader, writer = await _connect(guest, protocol)
+    try:
+        yield Display(reader, writer)
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def _connect(
     guest: RunningGuest, protocol: Literal["vnc", "spice"]
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to QEMU's display, made by handing it one end; raises ``GuestError``."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     name = f"console-{next(_numbers)}"
     try:
@@ -40,8 +69,7 @@ async def passed(
     socket: WebSocket,
     manager: GuestManager,
     guest: RunningGuest,
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
+    display: Display,
     pieces: Callable[[bytes], Iterable[bytes]] = lambda data: (data,),
 ) -> str:
     """Pass bytes both ways until either ends; why it ended, empty when the client went.
@@ -50,14 +78,13 @@ async def passed(
     """
 
     async def shown() -> None:
-        while data := await reader.read(CHUNK_BYTES):
+        while (data := await display.read()) is not None:
             for piece in pieces(data):
                 await socket.send(piece)
 
     async def typed() -> None:
         while (data := await socket.receive()) is not None:
-            writer.write(data)
-            await writer.drain()
+            await display.write(data)
 
     showing = asyncio.create_task(shown(), name=f"show VM {guest.vmid}")
     typing = asyncio.create_task(typed(), name=f"type VM {guest.vmid}")

@@ -17,7 +17,7 @@ from kvorum.core.errors import KvorumError
 from kvorum.core.waiting import until_first
 from kvorum.guests.console import spice_link
 from kvorum.guests.console.ending import why_ended
-from kvorum.guests.console.passing import CHUNK_BYTES, HANDSHAKE_DEADLINE_S, connect, passed
+from kvorum.guests.console.passing import HANDSHAKE_DEADLINE_S, connected, passed
 from kvorum.guests.console.rfb import ByteStream
 from kvorum.guests.console.spice_messages import Messages
 from kvorum.guests.errors import GuestError
@@ -136,30 +136,21 @@ async def show(socket: WebSocket, manager: GuestManager, guest: RunningGuest, se
         raise GuestError(f"VM {guest.vmid} runs without SPICE: stop it and start it again")
     async with contextlib.AsyncExitStack() as stack:
         with session.asks():
-            reader, writer = await connect(guest, "spice")
-            stack.push_async_callback(_closed, writer)
-
-            async def from_display() -> bytes | None:
-                return await reader.read(CHUNK_BYTES) or None
-
-            async def to_display(data: bytes) -> None:
-                writer.write(data)
-                await writer.drain()
-
-            client, display = ByteStream(socket.receive), ByteStream(from_display)
+            display = await stack.enter_async_context(connected(guest, "spice"))
+            client, shown = ByteStream(socket.receive), ByteStream(display.read)
             try:
                 async with asyncio.timeout(HANDSHAKE_DEADLINE_S):
                     channel = await spice_link.link(
-                        client, socket.send, display, to_display, session.password
+                        client, socket.send, shown, display.write, session.password
                     )
             except TimeoutError:
                 raise KvorumError(f"no SPICE channel was linked within {HANDSHAKE_DEADLINE_S:g} s") from None
         with session.channel(str(channel)):
             messages = Messages(mini=channel.mini)
-            await to_display(client.rest())
-            for piece in messages.split(display.rest()):
+            await display.write(client.rest())
+            for piece in messages.split(shown.rest()):
                 await socket.send(piece)
-            passing = passed(socket, manager, guest, reader, writer, messages.split)
+            passing = passed(socket, manager, guest, display, messages.split)
             session.reason = await _until_over(session, passing)
             return session.reason
 
@@ -172,12 +163,6 @@ async def _came(session: SpiceSession, guest: RunningGuest) -> bool:
     if not session.came.is_set() and not guest.process.ended.is_set():
         raise KvorumError(f"no client came within {COME_TIMEOUT_S:g} s")
     return session.came.is_set()
-
-
-async def _closed(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
 
 
 async def _until_over(session: SpiceSession, passing: Coroutine[None, None, str]) -> str:
