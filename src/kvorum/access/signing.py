@@ -50,8 +50,12 @@ def public_key(pem: bytes) -> rsa.RSAPublicKey:
 
 def sign(key: rsa.RSAPrivateKey, text: str, about: str = "") -> str:
     """Sign a statement; ``about`` is signed too without standing in it, and must be told to verify it."""
-    signature = key.sign(_signed(text, about), padding.PKCS1v15(), hashes.SHA256())
-    return f"{text}::{base64.b64encode(signature).decode()}"
+    return f"{text}::{base64.b64encode(signature(key, text, about)).decode()}"
+
+
+def signature(key: rsa.RSAPrivateKey, text: str, about: str = "") -> bytes:
+    """The signature alone, for a statement that is written in another form."""
+    return key.sign(_signed(text, about), padding.PKCS1v15(), hashes.SHA256())
 
 
 def _signed(text: str, about: str) -> bytes:
@@ -65,16 +69,21 @@ def verified(keys: Sequence[rsa.RSAPublicKey], signed: str, about: str = "") -> 
     if not separator:
         return None
     try:
-        signature = base64.b64decode(encoded, validate=True)
+        made = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         return None
+    return text if signed_by(keys, made, text, about) else None
+
+
+def signed_by(keys: Sequence[rsa.RSAPublicKey], signature: bytes, text: str, about: str = "") -> bool:
+    """Whether one of the keys made this signature of a statement."""
     for key in keys:
         try:
             key.verify(signature, _signed(text, about), padding.PKCS1v15(), hashes.SHA256())
         except InvalidSignature:
             continue
-        return text
-    return None
+        return True
+    return False
 
 
 def age_s(hexadecimal: str, now: float) -> float | None:

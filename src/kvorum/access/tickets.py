@@ -31,7 +31,7 @@ from urllib.parse import quote
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from kvorum.access.signing import CLOCK_TOLERANCE_S, age_s, sign, stamp, verified
+from kvorum.access.signing import CLOCK_TOLERANCE_S, age_s, sign, signature, signed_by, stamp, verified
 
 TICKET_LIFETIME_S = 2 * 3600
 NODE_TICKET_LIFETIME_S = 60
@@ -78,9 +78,7 @@ def challenge_valid(keys: Sequence[rsa.RSAPublicKey], ticket: str, user: str, no
     """Whether this user was given this challenge, not long ago."""
     statement = verified(keys, ticket, user) or ""
     prefix, _, issued = statement.rpartition(":")
-    age = age_s(issued, now)
-    fresh = age is not None and -CLOCK_TOLERANCE_S <= age <= CHALLENGE_LIFETIME_S
-    return prefix.startswith("PVE:!tfa!") and fresh
+    return prefix.startswith("PVE:!tfa!") and _counts(issued, now, CHALLENGE_LIFETIME_S)
 
 
 def console_ticket(key: rsa.RSAPrivateKey, user: str, path: str, now: float) -> str:
@@ -93,8 +91,7 @@ def console_ticket_valid(
 ) -> bool:
     """Whether this is the ticket of this user for the console at ``path``, and still young enough."""
     prefix, _, issued = (verified(keys, ticket, f"{user}:{path}") or "").partition(":")
-    age = age_s(issued, now)
-    return prefix == "PVEVNC" and age is not None and -CLOCK_TOLERANCE_S <= age <= CONSOLE_TICKET_LIFETIME_S
+    return prefix == "PVEVNC" and _counts(issued, now, CONSOLE_TICKET_LIFETIME_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +108,7 @@ class SpiceTicket:
 def spice_ticket(key: rsa.RSAPrivateKey, ticket: SpiceTicket, now: float) -> str:
     """A SPICE session's ticket as a host's name, issued at ``now`` in Unix seconds."""
     text = f"pvespiceproxy:{stamp(now).lower()}:{ticket.vmid}:{ticket.node.lower()}:{ticket.session}"
-    signature = base64.b64decode(sign(key, text).rpartition("::")[2])
-    return f"{text}:{base64.b32encode(signature).decode().rstrip('=').lower()}"
+    return f"{text}:{base64.b32encode(signature(key, text)).decode().rstrip('=').lower()}"
 
 
 def spice_ticket_of(keys: Sequence[rsa.RSAPublicKey], ticket: str, now: float) -> SpiceTicket | None:
@@ -122,15 +118,11 @@ def spice_ticket_of(keys: Sequence[rsa.RSAPublicKey], ticket: str, now: float) -
         return None
     text, issued, vmid, node, session, encoded = found.groups()
     try:
-        signature = base64.b32decode(encoded.upper() + "=" * (-len(encoded) % 8))
+        signed = base64.b32decode(encoded.upper() + "=" * (-len(encoded) % 8))
     except binascii.Error:
         return None
-    if verified(keys, f"{text}::{base64.b64encode(signature).decode()}") is None:
-        return None
-    age = age_s(issued, now)
-    if age is None or not -CLOCK_TOLERANCE_S <= age <= CONSOLE_TICKET_LIFETIME_S + CLOCK_TOLERANCE_S:
-        return None
-    return SpiceTicket(int(vmid), node, session)
+    fresh = _counts(issued, now, CONSOLE_TICKET_LIFETIME_S + CLOCK_TOLERANCE_S)
+    return SpiceTicket(int(vmid), node, session) if fresh and signed_by(keys, signed, text) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +151,10 @@ def ticket_node(keys: Sequence[rsa.RSAPublicKey], ticket: str, call: NodeCall, n
     parts = statement.split(":") if statement else []
     if len(parts) != 5 or parts[0] != "node" or parts[2:4] != [call.to, call.digest]:
         return None
-    age = age_s(parts[4], now)
-    if age is None or not -CLOCK_TOLERANCE_S <= age <= NODE_TICKET_LIFETIME_S + CLOCK_TOLERANCE_S:
-        return None
-    return parts[1]
+    return parts[1] if _counts(parts[4], now, NODE_TICKET_LIFETIME_S + CLOCK_TOLERANCE_S) else None
+
+
+def _counts(issued: str, now: float, until_s: float) -> bool:
+    """Whether what was issued then (as statements carry it) is neither older than that nor of the future."""
+    age = age_s(issued, now)
+    return age is not None and -CLOCK_TOLERANCE_S <= age <= until_s
