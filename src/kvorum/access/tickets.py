@@ -32,13 +32,14 @@ from urllib.parse import quote
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from kvorum.access.signing import CLOCK_TOLERANCE_S, age_s, sign, signature, signed_by, stamp, verified
+from kvorum.core.spice_names import PREFIX
 
 TICKET_LIFETIME_S = 2 * 3600
 NODE_TICKET_LIFETIME_S = 60
 CHALLENGE_LIFETIME_S = 300
 CONSOLE_TICKET_LIFETIME_S = 40
 _SPICE = re.compile(
-    r"(pvespiceproxy:([0-9a-f]{8,12}):(\d{1,9}):([a-z0-9-]{1,63}):([0-9a-f]{16})):([a-z2-7]{1,900})"
+    rf"({PREFIX}:([0-9a-f]{{8,12}}):(\d{{1,9}}):([a-z0-9-]{{1,63}}):([0-9a-f]{{16}})):([a-z2-7]{{1,900}})"
 )
 
 
@@ -107,7 +108,7 @@ class SpiceTicket:
 
 def spice_ticket(key: rsa.RSAPrivateKey, ticket: SpiceTicket, now: float) -> str:
     """A SPICE session's ticket as a host's name, issued at ``now`` in Unix seconds."""
-    text = f"pvespiceproxy:{stamp(now).lower()}:{ticket.vmid}:{ticket.node.lower()}:{ticket.session}"
+    text = f"{PREFIX}:{stamp(now).lower()}:{ticket.vmid}:{ticket.node.lower()}:{ticket.session}"
     return f"{text}:{base64.b32encode(signature(key, text)).decode().rstrip('=').lower()}"
 
 

@@ -17,11 +17,12 @@ from contextlib import asynccontextmanager, suppress
 from kvorum.access import AccessAuthority, Authentication, Keys, SpiceTicket
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
+from kvorum.core.spice_names import PROXY_PORT
 from kvorum.interface import Services
 from kvorum.server.certificates import Certificates
 from kvorum.server.daemon import main
 from kvorum.server.listed import listed_nodes
-from kvorum.server.spice.proxy import PORT, SpiceProxy
+from kvorum.server.spice.proxy import SpiceProxy
 from kvorum.store import Store
 from kvorum.systemd.activation import inherited
 
@@ -66,7 +67,7 @@ async def running(
     store: Store,
     paths: Paths,
     sockets: Sequence[socket.socket] | None = None,
-    port: int = PORT,
+    port: int = PROXY_PORT,
 ) -> AsyncIterator[Services]:
     """Answer on the sockets. Raises ``KvorumError`` when there is none."""
     listening = inherited() if sockets is None else sockets

@@ -14,18 +14,21 @@ import pytest
 
 from kvorum.access import Authentication, SpiceTicket
 from kvorum.core.errors import KvorumError
-from kvorum.guests.console.viewer_file import PROXY_PORT, TLS_PORT
+from kvorum.core.spice_names import PREFIX, PROXY_PORT, TLS_PORT
 from kvorum.server import spiceproxy
 from kvorum.server.spice import proxy, request
 from kvorum.server.spice.request import Refused
 
+UNITS = Path(__file__).parents[3] / "packaging/units"
 SESSION = "0123456789abcdef"
 FORBIDDEN = 200
 """A guest that nobody may look at (conftest.py)."""
 
 
 def test_the_viewers_file_names_this_proxy() -> None:
-    assert (str(TLS_PORT), PROXY_PORT) == (request.PORT, proxy.PORT)
+    assert request.parse(f"CONNECT {PREFIX}:x:{TLS_PORT} HTTP/1.1".encode()).ticket == f"{PREFIX}:x"
+    assert proxy.SpiceProxy.__init__.__defaults__ == (PROXY_PORT,)
+    assert f"\nListenStream={PROXY_PORT}\n" in (UNITS / "spiceproxy.socket").read_text()
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-PROXY_PORT = 3128
-TLS_PORT = 61000
-"""Nothing listens on it: with the ticket as the host it makes the name that the proxy is asked for."""
+from kvorum.core.spice_names import PROXY_PORT, TLS_PORT
 
 SpiceConfig = TypedDict(
     "SpiceConfig",

@@ -20,6 +20,7 @@ import aiohttp
 
 from kvorum.access import SpiceTicket
 from kvorum.core.errors import KvorumError
+from kvorum.core.spice_names import PROXY_PORT
 from kvorum.core.waiting import until_first
 from kvorum.server.credentials import FORWARDED_FOR
 from kvorum.server.sockets import MAX_MESSAGE_BYTES
@@ -38,7 +39,6 @@ from kvorum.server.spice.request import (
 
 log = logging.getLogger(__name__)
 
-PORT = 3128
 MAX_CONNECTIONS = 512
 """A client has about ten: one for each channel."""
 HANDSHAKE_DEADLINE_S = 10.0
@@ -75,7 +75,7 @@ class Cluster(Protocol):
 class SpiceProxy:
     """The proxy of one node. ``daemon`` is pvedaemon's socket; ``port`` is where other nodes' proxies are."""
 
-    def __init__(self, cluster: Cluster, daemon: Path, port: int = PORT) -> None:
+    def __init__(self, cluster: Cluster, daemon: Path, port: int = PROXY_PORT) -> None:
         self._cluster = cluster
         self._daemon = daemon
         self._port = port

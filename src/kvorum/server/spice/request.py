@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kvorum.core.spice_names import PREFIX, TLS_PORT
+
 MAX_HEAD_BYTES = 4096
 MAX_SENTENCE = 500
 END = b"\r\n\r\n"
-PORT = "61000"
-"""The port of a name that is asked for; the names are tickets, and nothing listens there."""
 FORWARDED = b"kvorum-forwarded"
-_PREFIX = "pvespiceproxy:"
 _REASONS = {
     400: "Bad Request",
     403: "Forbidden",
@@ -48,14 +47,14 @@ def parse(head: bytes) -> Asked:
     if verb != "CONNECT":
         raise Refused(405, "this proxy knows CONNECT alone")
     name, _, port = target.rpartition(":")
-    if not name.lower().startswith(_PREFIX) or port != PORT:
+    if not name.lower().startswith(f"{PREFIX}:") or port != str(TLS_PORT):
         raise Refused(403, "this proxy leads to guests of this cluster alone")
     return Asked(name, any(header.partition(b":")[0].strip().lower() == FORWARDED for header in headers))
 
 
 def request(ticket: str, node: str) -> bytes:
     """The request as ``node`` hands it on."""
-    target = f"{ticket}:{PORT}"
+    target = f"{ticket}:{TLS_PORT}"
     return f"CONNECT {target} HTTP/1.0\r\nHost: {target}\r\nKvorum-Forwarded: {node}\r\n\r\n".encode()
 
 
