@@ -149,8 +149,7 @@ async def renew(store: Store, paths: Paths, every_s: float = RENEW_EVERY_S) -> N
     changed = asyncio.ensure_future(anext(memberships))
 
     def place(membership: Membership) -> tuple[str, str]:
-        own = next((m.address for m in membership.members if m.name == store.node), "")
-        return membership.cluster or "", own
+        return membership.cluster or "", membership.address_of(store.node)
 
     before, until = place(store.membership), time.monotonic() + every_s
     try:

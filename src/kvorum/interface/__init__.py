@@ -42,7 +42,6 @@ from kvorum.interface.encode import (
     Encoded,
     Page,
     ViewerFile,
-    is_viewer_file,
     plain,
     success,
     to_json,
@@ -50,7 +49,7 @@ from kvorum.interface.encode import (
 from kvorum.interface.formats import TextList, split_list
 from kvorum.interface.peers import Peers
 from kvorum.interface.permission import ALLOCATES, ROOT, authorise
-from kvorum.interface.result_schema import is_picture
+from kvorum.interface.result_schema import is_picture, is_viewer_file
 from kvorum.interface.router import Listing, Match, Route, Router
 
 __all__ = [

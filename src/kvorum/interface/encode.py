@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Generic, TypeVar, get_origin
+from typing import Generic, TypeVar
 
 import msgspec
 from pydantic import BaseModel
@@ -72,11 +72,6 @@ class ViewerFile(Generic[T]):
     shown: T
     name: str
     """What the client's browser calls it."""
-
-
-def is_viewer_file(result: object) -> bool:
-    """Whether a method's annotated result is a viewer's file."""
-    return get_origin(result) is ViewerFile
 
 
 def plain(value: object) -> object:

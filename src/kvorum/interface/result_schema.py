@@ -74,6 +74,11 @@ def is_picture(result: Any) -> bool:
     )
 
 
+def is_viewer_file(result: Any) -> bool:
+    """Whether the answer is a file for a remote viewer."""
+    return typing.get_origin(result) is ViewerFile
+
+
 def _alternatives(result: Any) -> tuple[Any, ...]:
     union = typing.get_origin(result) in (Union, types.UnionType)
     return typing.get_args(result) if union else (result,)

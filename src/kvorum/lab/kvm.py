@@ -13,11 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from kvorum.guests.machine.accelerator import Accelerator
+from kvorum.guests.machine.accelerator import Accelerator, this_boot
 from kvorum.lab import cache
 
 DEVICE = "/dev/kvm"
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _FOUND = Path("run/kvorum/accelerator.json")
 """Where a node keeps what it found, below its root."""
 
@@ -39,7 +38,7 @@ def runs_guests() -> bool:
         kept = msgspec.json.decode(_place().read_bytes(), type=_Kept)
     except (FileNotFoundError, msgspec.MsgspecError):
         return True
-    return kept.boot != _boot() or kept.result.name == "kvm"
+    return kept.boot != this_boot() or kept.result.name == "kvm"
 
 
 def note(root: Path) -> None:
@@ -52,12 +51,8 @@ def note(root: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(prefix=".accelerator-", dir=place.parent)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(_Kept(_boot(), found.result)))
+        file.write(msgspec.json.encode(_Kept(this_boot(), found.result)))
     Path(draft).replace(place)
-
-
-def _boot() -> str:
-    return _BOOT.read_text().strip()
 
 
 def _place() -> Path:

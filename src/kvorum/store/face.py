@@ -130,6 +130,10 @@ class Membership(msgspec.Struct, frozen=True):
     adoptable: bool = False
     """Nothing but members who may know later changes are missing: ``Store.adopt`` goes on without them."""
 
+    def address_of(self, node: str) -> str:
+        """A node's address on its first link; empty when it is no member."""
+        return next((member.address for member in self.members if member.name == node), "")
+
 
 class Store(ABC):
     """The configuration store, as a daemon or a command holds it."""

@@ -41,7 +41,7 @@ async def test_what_a_node_found_holds_until_the_host_boots_again(
 ) -> None:
     kvm.note(await node(tmp_path / "n1", HANGS, monkeypatch))
     assert not kvm.runs_guests()
-    monkeypatch.setattr(kvm, "_boot", lambda: "another boot")
+    monkeypatch.setattr(kvm, "this_boot", lambda: "another boot")
     assert kvm.runs_guests()
     kvm.note(tmp_path / "n1")
     assert not kvm.runs_guests()

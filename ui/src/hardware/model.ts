@@ -87,7 +87,7 @@ export function movable(part: Part): boolean {
 
 /** Whether it has a drive that cloud-init reads. */
 export function hasCloudInit(rows: readonly PendingRow[]): boolean {
-  return rows.some(({ key, value, pending }) => DRIVE.test(key) && CLOUD_INIT.test(String(pending ?? value ?? "")));
+  return rows.some((row) => kindOf(row) === "cloudinit");
 }
 
 /** Every key of which there is something, also what only waits. */

@@ -50,14 +50,13 @@ class Cloud:
     @classmethod
     def of(cls, config: GuestConfig) -> Cloud:
         """What a configuration says."""
-        windows = config.text("ostype").startswith("w")
         cards = [
             Card(f"eth{key[3:]}", nic.mac.lower(), IpConfig.parse(config.settings[f"ipconfig{key[3:]}"]))
             for key, nic in config.nics.items()
             if f"ipconfig{key[3:]}" in config.settings
         ]
         return cls(
-            kind=config.text("citype", "configdrive2" if windows else "nocloud"),
+            kind=config.text("citype", "configdrive2" if config.windows else "nocloud"),
             hostname=config.text("name", f"VM{config.vmid}"),
             user=config.text("ciuser"),
             password_hash=config.text("cipassword"),

@@ -200,6 +200,11 @@ class GuestConfig:
         return {key: Usb.parse(self.settings[key]) for key in keys}
 
     @property
+    def host_usbs(self) -> dict[str, Usb]:
+        """Those that are devices of a node, not of a SPICE client."""
+        return {key: usb for key, usb in self.usbs.items() if not usb.spice}
+
+    @property
     def watchdog(self) -> Watchdog | None:
         """The watchdog that the guest feeds."""
         return Watchdog.parse(self.settings["watchdog"]) if "watchdog" in self.settings else None

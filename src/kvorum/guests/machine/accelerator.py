@@ -121,9 +121,14 @@ def firmware() -> bytes:
     return bytes(image)
 
 
+def this_boot() -> str:
+    """The kernel's name for the time since it booted. Blocks."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
 def _boot_and_binary(binary: str) -> tuple[str, str]:
     """This boot, and which QEMU: what a probe's result holds for."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    boot = this_boot()
     found = shutil.which(binary)  # skips folders that this user may not look into
     if found is None:
         return boot, binary

@@ -32,9 +32,8 @@ def open_all(
     """
     opened: dict[str, int] = {}
     try:
-        for key, usb in config.usbs.items():
-            if not usb.spice:  # which is the client's: nothing of this node
-                opened[key] = open_one(key, usb, sysfs, devices)
+        for key, usb in config.host_usbs.items():
+            opened[key] = open_one(key, usb, sysfs, devices)
     except BaseException:
         close_all(opened)
         raise

@@ -92,7 +92,7 @@ async def preconditions(ctx: Context, p: PreconditionParameters) -> dict[str, ob
             allowed.append(member.name)
     answer: dict[str, object] = {"running": manager.running(p.vmid) is not None, "local_disks": local}
     answer |= {
-        "local_resources": [key for key, usb in config.usbs.items() if not usb.spice],
+        "local_resources": [*config.host_usbs],
         "mapped-resources": [],
         "mapped-resource-info": {},
         "has-dbus-vmstate": False,

@@ -22,7 +22,6 @@ from kvorum.interface import (
     Work,
     method,
 )
-from kvorum.store import Store
 from kvorum.tasks import TaskRunner
 
 _BASE = "/nodes/{node}/qemu/{vmid}"
@@ -65,7 +64,7 @@ async def spice(ctx: Context, p: SpiceParameters) -> ViewerFile[SpiceConfig]:
     try:
         ticket = ctx.service(Authentication).spice_ticket(SpiceTicket(p.vmid, ctx.store.node, session.id))
         title = f"VM {p.vmid} - {guest.config.name}"
-        proxy = p.proxy or _address(ctx.store)
+        proxy = p.proxy or ctx.store.membership.address_of(ctx.store.node) or ctx.store.node
         config = spice_config(title, ticket, proxy, certificate.text, ca.text, session.password)
         work = Work("spiceproxy", str(p.vmid), lambda log: sessions.serve(session, manager, guest, log))
         ctx.service(TaskRunner).start(work, ctx.identity.name)
@@ -95,9 +94,3 @@ async def channel(ctx: Context, p: SpiceSocketParameters) -> Conversation:
             raise KvorumError(reason)
 
     return talk
-
-
-def _address(store: Store) -> str:
-    """This node, as others reach it."""
-    members = {member.name: member.address for member in store.membership.members}
-    return members.get(store.node) or store.node

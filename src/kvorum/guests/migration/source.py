@@ -223,8 +223,7 @@ class Migration:
                 f"can't migrate VM {wish.vmid} while it runs: it has local disks ({', '.join(local)}); "
                 "use --with-local-disks to copy them along"
             )
-        held = [key for key, usb in config.usbs.items() if not usb.spice]
-        if held and self._request.online:
+        if (held := config.host_usbs) and self._request.online:
             raise GuestError(
                 f"can't migrate VM {wish.vmid} while it runs: {', '.join(held)} are devices of this "
                 "node; remove them first, or migrate it switched off"

@@ -293,7 +293,7 @@ class Incoming:
                 raise GuestError(network.problem(request.network, found, self._manager.store.node))
             return found[0]
         store = self._manager.store
-        return next((m.address for m in store.membership.members if m.name == store.node), "127.0.0.1")
+        return store.membership.address_of(store.node) or "127.0.0.1"
 
     async def _let_run(self, session: Session) -> bool:
         """The commit is acknowledged: run. Returns whether this call did it; twice is once."""
