@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+import pytest
 import stand_ins
 
 from kvorum.core.errors import Unreachable
@@ -40,6 +42,16 @@ async def qemu_facts() -> NodeFacts:
     """What this QEMU can do, with TCG whatever the machine."""
     version, machines, types, has_spice = await _ask(QEMU)
     return NodeFacts(QEMU, version, "tcg", machines, "a test", types, has_spice)
+
+
+async def spice_facts() -> NodeFacts:
+    """The same of a QEMU that has SPICE; skips the test where there is none."""
+    if not shutil.which(QEMU):
+        pytest.skip("no qemu-system-x86_64 here")
+    facts = await qemu_facts()
+    if not facts.has_spice:
+        pytest.skip("this host's QEMU has no SPICE (qemu-system-modules-spice)")
+    return facts
 
 
 class NodeView(Store):
@@ -132,6 +144,12 @@ class Node:
         self.templates = Templates(self.manager, self.storages)
         self.snapshots = Snapshots(self.manager, self.storages, self.unfinished)
         self.suspensions = Suspensions(self.manager, self.storages, self.unfinished)
+
+    async def close(self) -> None:
+        """End its guests, and what the manager does."""
+        for guest in self.manager.all_running():
+            await guest.stop("the test is over")
+        await self.manager.detach()
 
 
 class DirectPeers(Peers):

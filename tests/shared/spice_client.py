@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
-from kvorum.guests.console.rfb import ByteStream
+from websocket_ends import Ends
 
 MAIN, DISPLAY = 1, 2
 OK, PERMISSION_DENIED = 0, 7
@@ -104,29 +103,15 @@ class SpiceChannel:
         await self.put(struct.pack("<HI", kind, len(body)) + body)
 
 
-class Client(SpiceChannel):
+class Client(Ends, SpiceChannel):
     """Over the websocket that the daemon has, as which it is given to it."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.typed: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.shown: asyncio.Queue[bytes] = asyncio.Queue()
-        self.stream = ByteStream(self.shown.get)
-
-    async def receive(self) -> bytes | None:
-        return await self.typed.get()
-
-    async def send(self, data: bytes) -> None:
-        await self.shown.put(data)
+        SpiceChannel.__init__(self)
+        Ends.__init__(self)
 
     async def exactly(self, size: int) -> bytes:
         return await self.stream.exactly(size)
-
-    async def put(self, data: bytes) -> None:
-        await self.typed.put(data)
-
-    async def close(self) -> None:
-        await self.typed.put(None)
 
 
 def hello(kind: int, connection: int = 0, caps: int = USUAL) -> bytes:

@@ -69,9 +69,7 @@ async def bulk(tmp_path: Path) -> AsyncIterator[Bulk]:
     await node.store.write("nodes/n1/qemu-server/101.conf", SMALL)
     await node.store.write("nodes/n1/qemu-server/102.conf", f"{SMALL}onboot: 1\nlock: backup\n")
     yield Bulk(node)
-    for guest in node.manager.all_running():
-        await guest.stop("the test is over")
-    await node.manager.detach()
+    await node.close()
 
 
 async def test_boot_starts_what_shall_run_and_says_what_could_not(bulk: Bulk) -> None:

@@ -32,9 +32,7 @@ async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     node = Node("n1", tmp_path, MemoryStore("n1"), await guests_world.qemu_facts())
     await node.store.write("nodes/n1/qemu-server/100.conf", BASE)
     yield node
-    for guest in node.manager.all_running():
-        await guest.stop("the test is over")
-    await node.manager.detach()
+    await node.close()
 
 
 async def change(node: Node, changes: dict[str, str], *delete: str, **wish: object) -> None:

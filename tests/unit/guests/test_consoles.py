@@ -12,10 +12,10 @@ from pathlib import Path
 import guests_world
 import pytest
 from guests_world import MemoryStore, Node
+from websocket_ends import Ends
 
 from kvorum.core.errors import KvorumError
 from kvorum.guests.console import SerialPorts, display, rfb
-from kvorum.guests.console.rfb import ByteStream
 from kvorum.guests.errors import GuestError
 from kvorum.guests.machine import commandline
 from kvorum.store import Rename
@@ -26,25 +26,8 @@ ECHO = bytes.fromhex("baf803 b03e ee bafd03 ec a801 74f8 baf803 ec ee ebf1")
 SEEN = "memory: 32\nserial0: socket\nboot: order=net0\n"
 
 
-class Client:
-    """A websocket's two ends in one process; ``socket`` is what the daemon has."""
-
-    def __init__(self) -> None:
-        self.typed: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.shown: asyncio.Queue[bytes] = asyncio.Queue()
-        self.stream = ByteStream(self.shown.get)
-
-    async def receive(self) -> bytes | None:
-        return await self.typed.get()
-
-    async def send(self, data: bytes) -> None:
-        await self.shown.put(data)
-
-    async def say(self, data: bytes) -> None:
-        await self.typed.put(data)
-
-    async def close(self) -> None:
-        await self.typed.put(None)
+class Client(Ends):
+    """A client of a display or a serial port."""
 
     async def until(self, text: bytes) -> None:
         seen = b""
@@ -56,13 +39,13 @@ class Client:
         """Log in as a VNC client does; width and height of the display."""
         async with asyncio.timeout(30):
             assert await self.stream.exactly(12) == rfb.VERSION
-            await self.say(rfb.VERSION)
+            await self.put(rfb.VERSION)
             offered = await self.stream.exactly((await self.stream.exactly(1))[0])
             assert rfb.PASSWORD in offered
-            await self.say(bytes([rfb.PASSWORD]))
-            await self.say(rfb.response(await self.stream.exactly(16), password))
+            await self.put(bytes([rfb.PASSWORD]))
+            await self.put(rfb.response(await self.stream.exactly(16), password))
             assert await self.stream.exactly(4) == bytes(4)
-            await self.say(b"\0")  # it wants the display for itself, and gets it shared
+            await self.put(b"\0")  # it wants the display for itself, and gets it shared
             width, height = struct.unpack(">HH", await self.stream.exactly(4))
         return width, height
 
@@ -71,9 +54,7 @@ class Client:
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
     node = Node("n1", tmp_path, MemoryStore("n1"), await guests_world.qemu_facts())
     yield node
-    for guest in node.manager.all_running():
-        await guest.stop("the test is over")
-    await node.manager.detach()
+    await node.close()
 
 
 async def start(node: Node, text: str = SEEN) -> None:
@@ -110,7 +91,7 @@ async def test_a_client_that_goes_leaves_the_other(node: Node) -> None:
         await client.size("12345678")
     await first.close()
     assert await talks[0] == ""
-    await second.say(struct.pack(">BBHHHH", 3, 0, 0, 0, 16, 16))  # FramebufferUpdateRequest
+    await second.put(struct.pack(">BBHHHH", 3, 0, 0, 0, 16, 16))  # FramebufferUpdateRequest
     async with asyncio.timeout(30):
         await second.stream.exactly(24)  # the rest of ServerInit: pixel format and name
         assert not talks[1].done()
@@ -206,7 +187,7 @@ async def looking(node: Node, ports: SerialPorts) -> tuple[Client, asyncio.Task[
     answered = asyncio.create_task(client.until(b"x"))
     async with asyncio.timeout(30):
         while not answered.done():  # what is typed before the guest has booted, the firmware throws away
-            await client.say(b"0:1:x")
+            await client.put(b"0:1:x")
             await asyncio.wait({answered}, timeout=0.1)
     return client, talk
 
@@ -215,11 +196,11 @@ async def test_a_serial_port_is_shared_and_ends_with_its_guest(node: Node) -> No
     await speaking(node)
     ports = SerialPorts(node.manager)
     (first, first_talk), (second, second_talk) = await looking(node, ports), await looking(node, ports)
-    await first.say(b"0:5:hello1:80:24:2")
+    await first.put(b"0:5:hello1:80:24:2")
     await asyncio.gather(first.until(b"hello"), second.until(b"hello"))
     await first.close()
     assert await first_talk == ""
-    await second.say(b"0:5:still")
+    await second.put(b"0:5:still")
     await second.until(b"still")
     await node.manager.stop(100)
     assert await second_talk == "VM 100 is off (stopped by request)"
@@ -241,6 +222,6 @@ async def test_a_port_that_nobody_looks_at_is_free_for_other_tools(node: Node) -
 async def test_a_client_of_another_protocol_is_told(node: Node) -> None:
     await start(node, "memory: 32\nvga: none\nserial0: socket\n")
     ports, client = SerialPorts(node.manager), Client()
-    await client.say(b"GET / HTTP/1.1")
+    await client.put(b"GET / HTTP/1.1")
     with pytest.raises(KvorumError, match="does not speak the terminal's protocol"):
         await ports.show(client, node.manager.need_running(100), "serial0")

@@ -30,9 +30,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
     facts = await guests_world.qemu_facts()
     node = Node("n1", tmp_path, MemoryStore("n1"), facts)
     yield node
-    for guest in node.manager.all_running():
-        await guest.stop("the test is over")
-    await node.manager.detach()
+    await node.close()
 
 
 async def configure(node: Node, text: str) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import shutil
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import guests_world
 import psutil
 import pytest
 from command_lines import FACTS, build
-from guests_world import MemoryStore, Node
+from guests_world import MemoryStore, Node, spice_facts
 from spice_client import AUTH_SELECTION, DISPLAY, MAIN, USUAL, Client
 from stand_ins import Lines
 
@@ -32,16 +30,9 @@ SEEN = "memory: 32\nvga: qxl\naudio0: device=AC97,driver=spice\nusb0: spice\n"
 
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    if not shutil.which(guests_world.QEMU):
-        pytest.skip("no qemu-system-x86_64 here")
-    facts = await guests_world.qemu_facts()
-    if not facts.has_spice:
-        pytest.skip("this host's QEMU has no SPICE (qemu-system-modules-spice)")
-    node = Node("n1", tmp_path, MemoryStore("n1"), facts)
+    node = Node("n1", tmp_path, MemoryStore("n1"), await spice_facts())
     yield node
-    for guest in node.manager.all_running():
-        await guest.stop("the test is over")
-    await node.manager.detach()
+    await node.close()
 
 
 async def start(node: Node, text: str = SEEN) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import guests_world
 import pytest
-from guests_world import MemoryStore, Node
+from guests_world import MemoryStore, Node, spice_facts
 from spice_client import Client
 from stand_ins import Lines
 
@@ -69,24 +67,17 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    if not shutil.which(guests_world.QEMU):
-        pytest.skip("no qemu-system-x86_64 here")
-    facts = await guests_world.qemu_facts()
-    if not facts.has_spice:
-        pytest.skip("this host's QEMU has no SPICE (qemu-system-modules-spice)")
-    node = Node("n1", tmp_path, MemoryStore("n1"), facts)
+    node = Node("n1", tmp_path, MemoryStore("n1"), await spice_facts())
     await ensure_node_files(node.store, node.paths, addresses=["127.0.0.1"])
     await node.store.write("user.cfg", USERS)
     await node.store.write("nodes/n1/qemu-server/100.conf", "name: web\nmemory: 32\nvga: qxl\n")
     await node.manager.start(100)
     world = World(node)
     yield world
-    for guest in node.manager.all_running():
-        await guest.stop("the test is over")
+    await node.close()
     for task in world.tasks.running:
         task.cancel()
     await asyncio.gather(*world.tasks.running, return_exceptions=True)
-    await node.manager.detach()
 
 
 async def test_a_file_leads_to_its_guest(world: World) -> None:
