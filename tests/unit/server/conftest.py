@@ -108,9 +108,14 @@ def _method(
     protected: bool = True,
     task: bool = False,
     result: object = None,
+    upload: bool = False,
+    websocket: bool = False,
 ) -> Method:
     where = Where.NODE if "{node}" in path else Where.ANY
-    return Method(verb, path, handler, parameters, result, permission, where, protected, task, True, "test")
+    return Method(
+        verb, path, handler, parameters, result, permission, where, protected, task, True, "test",
+        upload=upload, websocket=websocket,
+    )  # fmt: skip
 
 
 async def open_to_all(ctx: Context, p: NoParameters) -> str:
@@ -184,50 +189,16 @@ async def picture(ctx: Context, p: Drawn) -> Download[dict[str, str]]:
 
 TEST_METHODS = (
     _method("POST", "/nodes/{node}/viewer", viewer, result=ViewerFile[dict[str, object]]),
-    Method(
-        "GET",
-        "/kvorum/nodes/{node}/qemu/{vmid}/spicesocket",
-        spice_channel,
-        SpiceChannel,
-        None,
-        Anyone(),
-        Where.NODE,
-        True,
-        False,
-        True,
-        "test",
+    _method(
+        "GET", "/kvorum/nodes/{node}/qemu/{vmid}/spicesocket", spice_channel, SpiceChannel, Anyone(),
         websocket=True,
-    ),
+    ),  # fmt: skip
     _method("GET", "/nodes/{node}/picture", picture, Drawn, result=Download[dict[str, str]]),
-    Method(
-        "GET",
-        "/nodes/{node}/parrot",
-        parrot,
-        Echo,
-        None,
-        LoggedIn(),
-        Where.NODE,
-        True,
-        False,
-        True,
-        "test",
-        websocket=True,
-    ),
-    Method(
-        "POST",
-        "/nodes/{node}/receive",
-        receive,
-        NewFile,
-        None,
-        Privilege("/nodes/{node}", "Sys.Modify"),
-        Where.NODE,
-        True,
-        False,
-        True,
-        "test",
-        (),
-        True,
-    ),
+    _method("GET", "/nodes/{node}/parrot", parrot, Echo, websocket=True),
+    _method(
+        "POST", "/nodes/{node}/receive", receive, NewFile, Privilege("/nodes/{node}", "Sys.Modify"),
+        upload=True,
+    ),  # fmt: skip
     _method("GET", "/nodes/{node}/echo", echo, Echo),
     _method("GET", "/nodes/{node}/echo-here", echo, Echo, protected=False),
     _method("POST", "/nodes/{node}/echo", echo, Echo),
