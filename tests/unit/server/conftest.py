@@ -190,15 +190,23 @@ async def picture(ctx: Context, p: Drawn) -> Download[dict[str, str]]:
 TEST_METHODS = (
     _method("POST", "/nodes/{node}/viewer", viewer, result=ViewerFile[dict[str, object]]),
     _method(
-        "GET", "/kvorum/nodes/{node}/qemu/{vmid}/spicesocket", spice_channel, SpiceChannel, Anyone(),
+        "GET",
+        "/kvorum/nodes/{node}/qemu/{vmid}/spicesocket",
+        spice_channel,
+        SpiceChannel,
+        Anyone(),
         websocket=True,
-    ),  # fmt: skip
+    ),
     _method("GET", "/nodes/{node}/picture", picture, Drawn, result=Download[dict[str, str]]),
     _method("GET", "/nodes/{node}/parrot", parrot, Echo, websocket=True),
     _method(
-        "POST", "/nodes/{node}/receive", receive, NewFile, Privilege("/nodes/{node}", "Sys.Modify"),
+        "POST",
+        "/nodes/{node}/receive",
+        receive,
+        NewFile,
+        Privilege("/nodes/{node}", "Sys.Modify"),
         upload=True,
-    ),  # fmt: skip
+    ),
     _method("GET", "/nodes/{node}/echo", echo, Echo),
     _method("GET", "/nodes/{node}/echo-here", echo, Echo, protected=False),
     _method("POST", "/nodes/{node}/echo", echo, Echo),
