@@ -50,10 +50,13 @@ async def events(request: web.Request) -> web.StreamResponse:
         await answer.prepare(request)
         await asyncio.sleep(120)
         return answer
+    upid = request.query.get("task")
+    if not upid:  # noted before it counts: who sees the count finds its place among them
+        world.opened.append(request.headers.get("Last-Event-ID", ""))
     world.streams += 1
     try:
         await answer.prepare(request)
-        if upid := request.query.get("task"):
+        if upid:
             await tell_task(answer, request, world, upid)
         else:
             await tell_all(answer, request, world)
@@ -75,7 +78,6 @@ def is_there(request: web.Request) -> bool:
 async def tell_all(answer: web.StreamResponse, request: web.Request, world: World) -> None:
     epoch, number = world.epoch, 0
     last = request.headers.get("Last-Event-ID", "")
-    world.opened.append(last)
     if last.startswith(f"{epoch}-"):
         await answer.write(b": welcome back\n\n")
     else:
