@@ -50,16 +50,15 @@ async def events(request: web.Request) -> web.StreamResponse:
         await answer.prepare(request)
         await asyncio.sleep(120)
         return answer
-    upid = request.query.get("task")
-    if not upid:  # noted before it counts: who sees the count finds its place among them
-        world.opened.append(request.headers.get("Last-Event-ID", ""))
+    last = request.headers.get("Last-Event-ID", "")
+    world.opened.append(last)  # before it counts: who sees the count finds its place among them
     world.streams += 1
     try:
         await answer.prepare(request)
-        if upid:
-            await tell_task(answer, request, world, upid)
+        if upid := request.query.get("task"):
+            await tell_task(answer, request, world, upid, last)
         else:
-            await tell_all(answer, request, world)
+            await tell_all(answer, request, world, last)
     except ConnectionError:
         pass
     finally:
@@ -75,9 +74,8 @@ def is_there(request: web.Request) -> bool:
     return request.transport is not None and not request.transport.is_closing()
 
 
-async def tell_all(answer: web.StreamResponse, request: web.Request, world: World) -> None:
+async def tell_all(answer: web.StreamResponse, request: web.Request, world: World, last: str) -> None:
     epoch, number = world.epoch, 0
-    last = request.headers.get("Last-Event-ID", "")
     if last.startswith(f"{epoch}-"):
         await answer.write(b": welcome back\n\n")
     else:
@@ -99,8 +97,10 @@ async def tell_all(answer: web.StreamResponse, request: web.Request, world: Worl
         before = now
 
 
-async def tell_task(answer: web.StreamResponse, request: web.Request, world: World, upid: str) -> None:
-    epoch, told = world.epoch, int(request.headers.get("Last-Event-ID") or 0)
+async def tell_task(
+    answer: web.StreamResponse, request: web.Request, world: World, upid: str, last: str
+) -> None:
+    epoch, told = world.epoch, int(last or 0)
     task = next(task for task in world.tasks if task.upid == upid)
     progress = None
     while world.epoch == epoch and world.events == "told" and is_there(request):
