@@ -7,7 +7,6 @@ event loop, which answers it, that is a deadlock (seen within a second under loa
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import queue
 import threading
@@ -26,7 +25,7 @@ class Invalidation:
     """A bounded queue of notifications; ``stalled`` is called once when the kernel takes no more."""
 
     def __init__(self, stalled: Callable[[], None]) -> None:
-        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUE_MAX)
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._stalled = stalled
         self._loop = asyncio.get_running_loop()
         self._look: asyncio.TimerHandle | None = None
@@ -38,9 +37,9 @@ class Invalidation:
 
     def put(self, notify: Callable[[], None]) -> None:
         """Queue a notification; never blocks."""
-        try:
-            self._queue.put_nowait(notify)
-        except queue.Full:
+        if self._queue.qsize() < QUEUE_MAX:
+            self._queue.put(notify)
+        else:
             self._give_up()
         if self._look is None and not self._given_up:
             self._look = self._loop.call_later(STALL_SECONDS, self._looked)
@@ -49,8 +48,7 @@ class Invalidation:
         """Send nothing more after what is queued."""
         if self._look is not None:
             self._look.cancel()
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(None)
+        self._queue.put(None)
 
     def _looked(self) -> None:
         self._look = None
