@@ -37,6 +37,9 @@ _BACKLOG_BYTES = 4 << 20
 _BEHIND_BYTES = 192 << 20
 _REQUESTS = 256
 
+_GATHER_SECONDS = 0.005
+"""How long changes gather from the first on, to be told in one piece."""
+
 _HELD_SECONDS = 0.05
 """The longest that a change is held back until it is on this node's disk."""
 
@@ -74,7 +77,12 @@ class Server:
         self._backlog: deque[tuple[bytes, stream.Changes]] = deque()
         self._backlog_bytes = 0
         self._mark = host.root
+        self._loop = asyncio.get_running_loop()
         self._held: asyncio.TimerHandle | None = None
+        """Ends the present wait of what is queued: the gathering, and then the one for the disk."""
+        self._gathered = False
+        self._on_disk = False
+        """Whether the disk has what is queued."""
         self._holders: dict[str, str] = {}
 
     @contextlib.asynccontextmanager
@@ -115,7 +123,9 @@ class Server:
                 self._remember(message)
                 self._hold(message)
             case DiskSynced():
-                self._release()
+                self._on_disk = True
+                if self._gathered:
+                    self._release()
             case StatusChanged():
                 self.refresh()
                 self._tell_holders()
@@ -141,19 +151,28 @@ class Server:
             self._backlog_bytes -= _size(self._backlog.popleft()[1])
 
     def _hold(self, message: stream.Changes) -> None:
-        """Tell readers once this node's disk has it: the way to the answer is clear by then.
+        """Tell readers a moment later, with what else comes by then, once this node's disk has it.
 
-        Waking them at once would cost the writer more than them: they compete for the same processors.
+        Each time they are woken they compete with the writer's next changes for the same processors. Who
+        asked has it with the answer.
         """
         for client, data in self._framed(message):
             client.queued.append(data)
+        self._on_disk = False
         if self._held is None:
-            self._held = asyncio.get_running_loop().call_later(_HELD_SECONDS, self._release)
+            self._held = self._loop.call_later(_GATHER_SECONDS, self._gather_ended)
+
+    def _gather_ended(self) -> None:
+        self._gathered = True
+        if self._on_disk:
+            self._release()
+        else:
+            self._held = self._loop.call_later(_HELD_SECONDS - _GATHER_SECONDS, self._release)
 
     def _release(self) -> None:
         if self._held is not None:
             self._held.cancel()
-            self._held = None
+            self._held, self._gathered = None, False
             for client in list(self._clients):
                 if client.queued:
                     client.send()

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from kvorum.core.errors import KvorumError
 from kvorum.core.paths import Paths
-from kvorum.store import StoreClient, Write, server
+from kvorum.store import Change, File, StoreClient, Write, server, stream
 from kvorum.store.corosync_conf import RUNNING
 from kvorum.store.daemon import running_store
 from kvorum.store.database import load
 from kvorum.store.group import LocalGroup
 from kvorum.store.host import Host
 from kvorum.store.membership import MembershipSource
-from kvorum.store.protocol import Ballot
+from kvorum.store.protocol import Ballot, Changed, DiskSynced
 
 
 async def test_who_is_not_root_sees_nothing_private_and_changes_nothing(
@@ -27,9 +31,12 @@ async def test_who_is_not_root_sees_nothing_private_and_changes_nothing(
     async with daemon, StoreClient(paths.store_socket) as root:
         monkeypatch.setattr(server, "_trusted", lambda _writer: False)
         async with StoreClient(paths.store_socket) as early:
+            told = asyncio.ensure_future(anext(early.watch("user.cfg")))
+            await asyncio.sleep(0)
             await root.transact(
                 [Write("priv/key", b"s"), Write("nodes/n1/priv/key", b"s"), Write("user.cfg", b"u")]
             )
+            await asyncio.wait_for(told, 5)
             async with StoreClient(paths.store_socket) as late:
                 for client in (early, late):
                     assert client.read("user.cfg") is not None
@@ -90,3 +97,117 @@ async def test_a_cluster_of_one_becomes_a_node_alone_with_its_history(tmp_path: 
     async with again, StoreClient(paths.store_socket) as client:
         await client.write("storage.cfg", b"y")
         assert client.read("user.cfg") is not None
+
+
+@dataclass
+class Timer:
+    due: float
+    carry_out: Callable[[], None]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+@dataclass
+class Time:
+    """The loop's clock, moved by the test."""
+
+    now: float = 0.0
+    timers: list[Timer] = field(default_factory=list)
+
+    def call_later(self, seconds: float, carry_out: Callable[[], None]) -> Timer:
+        self.timers.append(Timer(self.now + seconds, carry_out))
+        return self.timers[-1]
+
+    def goes_to(self, end: float) -> None:
+        while due := [one for one in self.timers if one.due <= end + 1e-9]:
+            timer = min(due, key=lambda one: one.due)
+            self.timers.remove(timer)
+            self.now = timer.due
+            if not timer.cancelled:
+                timer.carry_out()
+        self.now = end
+
+
+@dataclass
+class Told:
+    """A server without a socket, its clock, and what it wrote to its only reader."""
+
+    server: Any
+    clock: Time = field(default_factory=Time)
+    written: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.server._loop = self.clock
+        transport = SimpleNamespace(get_write_buffer_size=lambda: 0)
+        self.reader: Any = server._Client(
+            SimpleNamespace(write=self.written.append, transport=transport), True
+        )  # type: ignore[arg-type]
+        self.reader.ready = True
+        self.server._clients.add(self.reader)
+
+    def change(self, version: int) -> bytes:
+        """A change is heard; returns how it is told."""
+        changes = (Change(version, "f", File("f", b"x", version, 0.0)),)
+        self.server._heard(Changed(version, changes, b"r"))
+        return stream.frame(stream.Changes(version, b"r", changes))
+
+
+@pytest.fixture
+async def told(tmp_path: Path) -> AsyncIterator[Told]:
+    host = Host(tmp_path / "config.db", LocalGroup(1), node="n1", nodeid=1, ballot=Ballot(1, 1))
+    yield Told(server.Server(host, MembershipSource(None, "n1"), tmp_path / "store.sock"))
+    await host._disk.close()
+
+
+def test_readers_are_told_what_comes_within_5_ms_in_one_piece(told: Told) -> None:
+    first = told.change(1)
+    told.server._heard(DiskSynced(1))
+    told.clock.goes_to(0.004)
+    second = told.change(2)
+    told.server._heard(DiskSynced(2))
+    assert told.written == []
+    told.clock.goes_to(0.005)
+    assert told.written == [first + second]
+    third = told.change(3)
+    told.server._heard(DiskSynced(3))
+    assert told.written == [first + second]
+    told.clock.goes_to(0.010)
+    assert told.written == [first + second, third]
+    told.clock.goes_to(1.0)
+    assert len(told.written) == 2
+
+
+def test_readers_are_told_no_sooner_than_the_disk_has_it(told: Told) -> None:
+    first = told.change(1)
+    told.server._heard(DiskSynced(1))
+    told.clock.goes_to(0.004)
+    second = told.change(2)
+    told.clock.goes_to(0.006)
+    assert told.written == [], "the disk has only the first"
+    told.server._heard(DiskSynced(2))
+    assert told.written == [first + second]
+
+
+def test_readers_wait_50_ms_for_a_slow_disk_and_no_longer(told: Told) -> None:
+    first = told.change(1)
+    told.clock.goes_to(0.049)
+    assert told.written == []
+    told.clock.goes_to(0.05)
+    assert told.written == [first]
+    told.server._heard(DiskSynced(1))
+    second = told.change(2)
+    told.server._heard(DiskSynced(2))
+    assert told.written == [first], "what comes then gathers anew"
+    told.clock.goes_to(0.055)
+    assert told.written == [first, second]
+
+
+def test_who_asked_is_told_of_the_change_with_the_answer(told: Told) -> None:
+    change, reply = told.change(1), stream.frame(stream.Reply(1, 1))
+    told.reader.send(reply)
+    assert told.written == [change + reply]
+    told.server._heard(DiskSynced(1))
+    told.clock.goes_to(1.0)
+    assert told.written == [change + reply]
