@@ -176,8 +176,6 @@ class Filesystem(View):
         self._need_quorum()
         check_new(self._tree, self._reserved, path)
         await self._transact(ctx, MakeDirectory(path))
-        if is_lock(path):
-            self._locks.renew(path)
         self._inodes.removed(path)
         attributes = self._attributes.of(path)
         self._inodes.looked_up(attributes.st_ino)

@@ -9,9 +9,11 @@ lock early.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kvorum.core.errors import Conflict
+from kvorum.store.face import Change
 from kvorum.store.host import Heard, Host
 from kvorum.store.protocol import Changed, Published
 
@@ -30,7 +32,7 @@ class _Held:
     until: float
     """By the loop's clock."""
     holder: str = ""
-    """The node that took or renewed it; empty when this node has not heard."""
+    """The node that took or renewed it; empty when this node has not heard: it was away then."""
 
 
 class Locks:
@@ -58,20 +60,23 @@ class Locks:
             raise Conflict(f"'{path}' is held by {held.holder}; only there it can be renewed")
         self._host.publish(_KEY + path, b"", LOCK_SECONDS)
 
-    def _anew(self) -> _Held:
-        return _Held(self._loop.time() + LOCK_SECONDS)
+    def _anew(self, holder: str = "") -> _Held:
+        return _Held(self._loop.time() + LOCK_SECONDS, holder)
 
     def _heard(self, heard: Heard) -> None:
         match heard:
-            case Changed(_, changes, _):
-                for change in changes:
-                    if not is_lock(change.path):
-                        continue
-                    if change.directory:
-                        self._held[change.path] = self._anew()
-                    else:
-                        self._held.pop(change.path, None)
+            case Changed(_, changes, _, node):
+                self._changed([change for change in changes if is_lock(change.path)], node)
             case Published(node, key, _, ttl) if key.startswith(_KEY):
                 path = key.removeprefix(_KEY)
                 if path in self._held:
                     self._held[path] = _Held(self._loop.time() + ttl, node)
+
+    def _changed(self, changes: Sequence[Change], node: str) -> None:
+        """Who made a lock holds it; who renamed one perhaps not."""
+        holder = node if all(change.directory for change in changes) else ""
+        for change in changes:
+            if change.directory:
+                self._held[change.path] = self._anew(holder)
+            else:
+                self._held.pop(change.path, None)

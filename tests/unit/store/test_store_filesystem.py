@@ -158,3 +158,19 @@ async def test_a_conflict_in_the_group_reaches_the_writer_with_its_errno(
     with pytest.raises(pyfuse3.FUSEError) as refused:
         await face.fsync(fh, False)
     assert refused.value.errno == errno.ENOSPC
+
+
+async def test_to_take_a_lock_is_one_message_in_the_group(
+    face: Filesystem, gate: Gate, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate.open.set()
+    published: list[str] = []
+    monkeypatch.setattr(host, "publish", lambda key, value, ttl: published.append(key))
+    parent: Any = face._inodes.number("priv/lock")
+    entry = await face.mkdir(parent, b"x", 0o750, CTX)  # type: ignore[arg-type]
+    assert published == [] and face._locks._held["priv/lock/x"].holder == "n1"
+    fields: Any = SimpleNamespace(
+        update_size=False, update_mode=False, update_uid=False, update_gid=False, update_mtime=True
+    )
+    await face.setattr(entry.st_ino, SimpleNamespace(st_mtime_ns=1), fields, None, CTX)  # type: ignore[arg-type]
+    assert published == ["lock:priv/lock/x"]

@@ -9,11 +9,11 @@ import pytest
 
 from kvorum.core.errors import Conflict
 from kvorum.core.paths import Paths
-from kvorum.store import Delete, MakeDirectory, locks
+from kvorum.store import Change, Delete, MakeDirectory, Rename, locks
 from kvorum.store.daemon import running_store
 from kvorum.store.host import Host
 from kvorum.store.locks import Locks, is_lock
-from kvorum.store.protocol import Published
+from kvorum.store.protocol import Changed, Published
 
 LOCK = "priv/lock/file-user_cfg"
 
@@ -72,3 +72,25 @@ async def test_a_node_that_has_just_started_breaks_no_lock_early(host: Host) -> 
     held = Locks(host)
     assert not held.expired(LOCK)
     assert held.expired("priv/lock/never-seen")
+
+
+async def test_who_makes_a_lock_holds_it(host: Host) -> None:
+    held = Locks(host)
+    made = (Change(9, LOCK, None, True),)
+    host._tell(Changed(9, made, b"", "n2"))
+    with pytest.raises(Conflict, match="held by n2"):
+        held.renew(LOCK)
+    host._tell(Changed(10, (Change(10, LOCK, None),), b"", "n2"))
+    host._tell(Changed(11, made, b"", "n1"))
+    held.renew(LOCK)
+    host._tell(Changed(12, made, b"", "n2"))
+    host._tell(Changed(13, made, b""))
+    held.renew(LOCK)  # of a lock that was fetched nobody here knows the holder
+
+
+async def test_who_renames_a_lock_is_not_taken_for_its_holder(host: Host) -> None:
+    await host.transact([MakeDirectory(LOCK)], (), "", 5)
+    held = Locks(host)
+    await host.transact([Rename(LOCK, LOCK + "2")], (), "", 5)
+    assert held.expired(LOCK) and not held.expired(LOCK + "2")
+    assert held._held[LOCK + "2"].holder == ""

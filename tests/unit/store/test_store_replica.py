@@ -8,6 +8,7 @@ from kvorum.store import Expect, Write
 from kvorum.store.protocol import (
     Answer,
     Ballot,
+    Changed,
     Claim,
     Clock,
     Deliver,
@@ -106,6 +107,14 @@ def test_a_change_is_answered_when_the_last_member_has_it_on_disk() -> None:
     assert three.hear(2, messages.OnDisk(three.view, version)) == []
     assert three.sync() == []
     assert three.hear(3, messages.OnDisk(three.view, version)) == [Answer(7, Outcome.DONE, version)]
+
+
+def test_watchers_are_told_whose_request_a_change_was() -> None:
+    three = Three()
+    change = messages.Change(three.view, "n2/life", 1, 1, (Write("a", b"2"),), (), "", 0.0)
+    (frame,) = frames.split(messages.encode(change))
+    told = [effect for effect in three.step(Deliver(2, frame)) if isinstance(effect, Changed)]
+    assert [one.node for one in told] == ["n2"]
 
 
 def test_a_conflict_is_answered_when_what_it_met_is_on_disk_everywhere() -> None:

@@ -233,6 +233,8 @@ class Changed:
     version: int
     changes: tuple[Change, ...]
     root: bytes
+    node: str = ""
+    """The name of the node whose request it was; empty where it was none's or was fetched."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -252,15 +252,16 @@ class Replica(Member):
         mine = change.origin == self._requests.origin
         done = self._entries.apply(change)
         if isinstance(done, Applied):
+            node = self.view.members.get(sender, "")
             self._wishes.persist(
                 self._entries,
                 done,
                 origin=(change.origin, self._entries.origins[change.origin]),
                 who=change.who,
-                node=self.view.members.get(sender, ""),
+                node=node,
                 time=change.time,
             )
-            self._wishes.effects.append(Changed(self.version, done.changes, self.root))
+            self._wishes.effects.append(Changed(self.version, done.changes, self.root, node))
         if mine:
             self._judged(change.seq, done)
         else:
