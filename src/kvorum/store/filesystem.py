@@ -1,7 +1,8 @@
 """The store as a file system at /etc/pve: a file is replaced whole, and without quorum nothing changes.
 
 Everything belongs to root:www-data; ``priv`` and ``nodes/*/priv`` are for root alone. The kernel caches
-entries, attributes and pages; each applied change takes them back.
+entries, attributes and pages; each applied change takes them back, but for a name that the
+kernel takes away itself.
 """
 
 from __future__ import annotations
@@ -188,7 +189,8 @@ class Filesystem(View):
             raise FUSEError(errno.ENOTDIR if self._tree.read(path) else errno.ENOENT)
         if self._tree.names(path):
             raise FUSEError(errno.ENOTEMPTY)
-        await self._transact(ctx, Delete(path))
+        with self._taking(path):
+            await self._transact(ctx, Delete(path))
         self._inodes.removed(path)
 
     async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
@@ -201,7 +203,8 @@ class Filesystem(View):
         async with handle.commits if handle is not None else contextlib.nullcontext():
             file = self._tree.read(path)
             if file is not None:
-                await self._transact(ctx, Delete(path))
+                with self._taking(path):
+                    await self._transact(ctx, Delete(path))
             elif handle is None:
                 raise FUSEError(errno.EISDIR if self._tree.is_directory(path) else errno.ENOENT)
             self._lost_its_name(path, file)
@@ -230,7 +233,8 @@ class Filesystem(View):
         if source == target:
             return
         replaced = self._tree.read(target)
-        await self._transact(ctx, Rename(source, target))
+        with self._taking(source):
+            await self._transact(ctx, Rename(source, target))
         self._lost_its_name(target, replaced)
         self._inodes.renamed(source, target)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import logging
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pyfuse3
 import pyfuse3.asyncio
@@ -73,6 +74,9 @@ class View(pyfuse3.Operations):
         """What the kernel may have cached of an inode, by its last lookup or change."""
         self._here: Counter[str] = Counter()
         """Paths that are being changed through this file system."""
+        self._taken: dict[str, bool] = {}
+        """Names that the kernel takes away itself by a request under way; whether it was not told of a change
+        because of that."""
         self._invalidation = Invalidation(stalled)
         self._attributes = Attributes(
             host, self._virtual, self._inodes, self._changing, membership.current.quorate
@@ -218,8 +222,26 @@ class View(pyfuse3.Operations):
             return
         if not self._replaced(inode, change) and (change.file is not None or change.directory):
             self._notify_inode(inode, attributes_only=False)
+        elif change.path in self._taken and self._here[change.path] == 1:
+            self._taken[change.path] = True
         else:
             self._notify_entry(change.path)
+
+    @contextlib.contextmanager
+    def _taking(self, path: str) -> Iterator[None]:
+        """The kernel takes the name away itself when this ends well; else it is told of what it was not.
+
+        A notification would wait in the kernel for the directory, which the request holds.
+        """
+        self._taken.setdefault(path, False)
+        try:
+            yield
+        except BaseException:
+            if self._taken.get(path):
+                self._notify_entry(path)
+            raise
+        finally:
+            self._taken.pop(path, None)
 
     def _replaced(self, inode: int, change: Change) -> bool:
         """Whether a change came from elsewhere to a file that nobody here writes: it is then another inode.

@@ -14,9 +14,9 @@ from typing import Any
 import pyfuse3
 import pytest
 
-from kvorum.core.errors import Conflict, NoQuorum
+from kvorum.core.errors import Conflict, NoQuorum, OutcomeUnknown
 from kvorum.core.paths import Paths
-from kvorum.store import Expect, Operation
+from kvorum.store import Delete, Expect, Operation, Write
 from kvorum.store.daemon import running_store
 from kvorum.store.filesystem import Filesystem
 from kvorum.store.host import Host
@@ -174,3 +174,119 @@ async def test_to_take_a_lock_is_one_message_in_the_group(
     )
     await face.setattr(entry.st_ino, SimpleNamespace(st_mtime_ns=1), fields, None, CTX)  # type: ignore[arg-type]
     assert published == ["lock:priv/lock/x"]
+
+
+@dataclass
+class Kernel:
+    """What the kernel is told."""
+
+    face: Filesystem
+    entries: list[bytes] = field(default_factory=list)
+    inodes: list[int] = field(default_factory=list)
+
+    async def told(self) -> list[bytes]:
+        """The names it is told to forget so far."""
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        self.face._invalidation.put(lambda: loop.call_soon_threadsafe(done.set) and None)
+        await asyncio.wait_for(done.wait(), 10)
+        return self.entries
+
+
+@pytest.fixture
+def kernel(face: Filesystem, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    it = Kernel(face)
+    monkeypatch.setattr(pyfuse3, "invalidate_entry", lambda _parent, name: it.entries.append(name))
+    monkeypatch.setattr(pyfuse3, "invalidate_inode", lambda inode, _only: it.inodes.append(inode))
+    gate.open.set()
+    return it
+
+
+async def known(face: Filesystem, host: Host, *names: bytes) -> list[int]:
+    """Files that the kernel has looked up."""
+    await host.transact([Write(name.decode(), name) for name in names], (), "", 5)
+    return [(await face.lookup(ROOT, name, CTX)).st_ino for name in names]  # type: ignore[arg-type]
+
+
+async def test_the_kernel_is_not_told_of_names_that_it_takes_away_itself(
+    face: Filesystem, host: Host, kernel: Kernel
+) -> None:
+    _, _, replaced = await known(face, host, b"f", b"g", b"h")
+    await face.mkdir(ROOT, b"d", 0o750, CTX)  # type: ignore[arg-type]
+    await face.unlink(ROOT, b"f", CTX)  # type: ignore[arg-type]
+    await face.rename(ROOT, b"g", ROOT, b"h", 0, CTX)  # type: ignore[arg-type]
+    await face.rmdir(ROOT, b"d", CTX)  # type: ignore[arg-type]
+    assert await kernel.told() == []
+    assert replaced in kernel.inodes
+    assert not face._taken
+
+
+async def test_the_kernel_is_told_of_names_that_go_by_another_hand(
+    face: Filesystem, host: Host, kernel: Kernel
+) -> None:
+    await known(face, host, b"f")
+    await host.transact([Delete("f")], (), "", 5)
+    assert await kernel.told() == [b"f"]
+
+
+@pytest.mark.parametrize("error", [OutcomeUnknown("perhaps"), Conflict("'f' does not exist")])
+async def test_the_kernel_is_told_of_a_name_that_went_while_its_own_removal_failed(
+    face: Filesystem, host: Host, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    await known(face, host, b"f", b"g")
+    for refused in (
+        lambda: face.unlink(ROOT, b"f", CTX),  # type: ignore[arg-type]
+        lambda: face.rename(ROOT, b"g", ROOT, b"h", 0, CTX),  # type: ignore[arg-type]
+    ):
+
+        async def fail(operations: Sequence[Operation], *rest: Any) -> int:
+            await Host.transact(host, operations, *rest)
+            raise error
+
+        monkeypatch.setattr(host, "transact", fail)
+        with pytest.raises(pyfuse3.FUSEError):
+            await refused()
+    assert await kernel.told() == [b"f", b"g"]
+    assert not face._taken
+
+
+async def test_the_kernel_is_told_nothing_of_a_removal_that_was_refused(
+    face: Filesystem, gate: Gate, host: Host, kernel: Kernel
+) -> None:
+    await known(face, host, b"f")
+    gate.refusal = NoQuorum("no quorum")
+    with pytest.raises(pyfuse3.FUSEError):
+        await face.unlink(ROOT, b"f", CTX)  # type: ignore[arg-type]
+    assert await kernel.told() == []
+
+
+async def test_the_kernel_is_told_of_a_removed_name_that_another_operation_is_about_too(
+    face: Filesystem, gate: Gate, host: Host, kernel: Kernel
+) -> None:
+    (inode,) = await known(face, host, b"f")
+    gate.open.clear()
+    gate.waiting.clear()
+    removing = asyncio.create_task(face.unlink(ROOT, b"f", CTX))  # type: ignore[arg-type]
+    touching = asyncio.create_task(face._touch(CTX, "f", inode, 1.0))
+    await gate.waiting.wait()
+    await asyncio.sleep(0)
+    gate.open.set()
+    await finished(removing)
+    await asyncio.gather(touching, return_exceptions=True)
+    assert await kernel.told() == [b"f"]
+
+
+async def test_a_name_made_anew_elsewhere_during_its_removal_is_another_file(
+    face: Filesystem, gate: Gate, host: Host, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (old,) = await known(face, host, b"f")
+
+    async def overtaken(operations: Sequence[Operation], *rest: Any) -> int:
+        version = await Host.transact(host, operations, *rest)
+        await Host.transact(host, [Write("f", b"new")], (), "", 5)
+        return version
+
+    monkeypatch.setattr(host, "transact", overtaken)
+    await face.unlink(ROOT, b"f", CTX)  # type: ignore[arg-type]
+    new = await face.lookup(ROOT, b"f", CTX)  # type: ignore[arg-type]
+    assert new.st_ino != old and new.st_size == 3
+    assert await kernel.told() == [] and old in kernel.inodes
