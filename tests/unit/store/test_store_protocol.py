@@ -28,7 +28,7 @@ from kvorum.store.protocol import (
     transfer,
     views,
 )
-from kvorum.store.protocol.checksums import Checksums
+from kvorum.store.protocol.checksums import Checksums, checksum
 from kvorum.store.tree import Tree
 
 TAG = messages.Tag((1, 7), ((1, 10), (2, 20)), 0)
@@ -134,9 +134,21 @@ def test_a_packed_message_that_is_damaged_or_a_bomb_is_refused(monkeypatch: pyte
         frames.Assembly().add(1, whole)
 
 
-def test_a_frame_of_another_version_is_told_apart() -> None:
-    with pytest.raises(frames.ForeignVersion, match="version 9"):
-        frames.Assembly().add(1, b"\x09\x03x")
+@pytest.mark.parametrize("version", [1, 2, 9])
+def test_a_frame_of_another_version_is_told_apart(version: int) -> None:
+    with pytest.raises(frames.ForeignVersion, match=f"version {version}; this node speaks 3"):
+        frames.Assembly().add(1, bytes((version, 3)) + b"x")
+
+
+def test_a_frames_bytes_are_those_of_this_wire_version() -> None:
+    assert frames.split(b"x") == (b"\x03\x03x",)
+    assert frames.Assembly().add(1, b"\x03\x03x") == b"x"
+
+
+def test_checksums_are_those_of_this_wire_version() -> None:
+    """Members compare them: with other bytes here ``frames.WIRE_VERSION`` must be another too."""
+    assert checksum("a/b", None) == bytes.fromhex("e8a0a772e1763bdf7671093e2a1fec8d")
+    assert checksum("a/b", File("a/b", b"text", 7, 1.5)) == bytes.fromhex("245bea15ff0f209b25e8a1cb53a30283")
 
 
 def test_a_message_whose_first_frames_were_missed_is_ignored() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 FRAME_BYTES = 256 * 1024
 """Corosync takes 1 MiB at most per message; smaller ones let others in between."""
 MESSAGE_BYTES = 160 << 20
