@@ -261,8 +261,9 @@ class World:
             match effect:
                 case Multicast(frames):
                     node.outbox.extend((frame, self.now) for frame in frames)
-                case Whisper(to, data):
-                    self.whisper(node, self.nodes[to], data)
+                case Whisper(to, frame):
+                    for member in to:
+                        self.whisper(node, self.nodes[member], frame)
                 case Meet():
                     pass
                 case Persist(record):

@@ -8,15 +8,17 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from kvorum.store.protocol import Clock, Replica, messages, views
 from kvorum.store.protocol.leases import Leases
 from kvorum.store.protocol.member import Phase
+from kvorum.store.protocol.order import Kept, Order
 from kvorum.store.protocol.owing import Owing, Telling
 from kvorum.store.protocol.requests import Requests
 
@@ -31,21 +33,20 @@ Patch = pytest.MonkeyPatch
 
 def answer_when_the_first_has_it(patch: Patch) -> None:
     def on_disk_at(self: Replica, sender: int, message: messages.OnDisk) -> None:
-        if self._phase is Phase.ACTIVE and message.view == self.view.number:
-            self._wishes.effects += self._requests.on_disk(message.version)
+        if self._in_view(message.view):
+            self._wishes.effects += self._requests.on_disk(message.place)
 
     patch.setattr(Replica, "_on_disk_at", on_disk_at)
 
 
 def say_on_disk_before_it_is(patch: Patch) -> None:
-    on_change = Replica._on_change
+    take = Replica._take
 
-    def hasty(self: Replica, sender: int, change: messages.Change) -> None:
-        on_change(self, sender, change)
-        if self._phase is Phase.ACTIVE:
-            self._wishes.send(messages.OnDisk(self.view.number, self.version))
+    def hasty(self: Replica, ordered: messages.Ordered) -> None:
+        take(self, ordered)
+        self._wishes.send(messages.OnDisk(self.view.number, self._order.place))
 
-    patch.setattr(Replica, "_on_change", hasty)
+    patch.setattr(Replica, "_take", hasty)
 
 
 def begin_views_without_an_entry(patch: Patch) -> None:
@@ -76,16 +77,17 @@ def count_the_qdevice_at_once(patch: Patch) -> None:
 def send_all_again_after_a_change(patch: Patch) -> None:
     def resume(self: Requests, origin: object, version: int) -> None:
         self._flying.clear()
+        self._after = 0
         self._unsent = deque(self._pending)
 
     patch.setattr(Requests, "resume", resume)
-    on_change = Replica._on_change
+    carry_out = Replica._carry_out
 
-    def forgetful(self: Replica, sender: int, change: messages.Change) -> None:
+    def forgetful(self: Replica, turn: messages.Ordered, change: messages.Change) -> None:
         self._entries.origins.pop(change.origin, None)
-        on_change(self, sender, change)
+        carry_out(self, turn, change)
 
-    patch.setattr(Replica, "_on_change", forgetful)
+    patch.setattr(Replica, "_carry_out", forgetful)
 
 
 def ignore_the_clock(patch: Patch) -> None:
@@ -105,17 +107,54 @@ def promise_that_a_lost_request_never_happened(patch: Patch) -> None:
 
 def whisper_before_it_is_on_disk(patch: Patch) -> None:
     patch.setattr(Owing, "synced", lambda self, version: Telling(alone=tuple(self._alone)))
-    owe = Replica._owe
+    take = Replica._take
 
-    def hasty(self: Replica, to: int) -> None:
-        owe(self, to)
-        self._tell_synced(self.version)
+    def hasty(self: Replica, ordered: messages.Ordered) -> None:
+        take(self, ordered)
+        self._tell_synced(self._order.place)
 
-    patch.setattr(Replica, "_owe", hasty)
+    patch.setattr(Replica, "_take", hasty)
 
 
 def leave_it_at_the_whisper(patch: Patch) -> None:
     patch.setattr(Replica, "_on_ask", lambda self, sender, ask: None)
+
+
+def leave_what_is_ordered_at_the_whisper(patch: Patch) -> None:
+    patch.setattr(Replica, "_on_lack", lambda self, sender, lack: None)
+
+
+def leave_what_is_to_be_ordered_at_the_whisper(patch: Patch) -> None:
+    patch.setattr(Requests, "unjudged", property(lambda self: []))
+
+
+def take_changes_as_they_come(patch: Patch) -> None:
+    def take(self: Order, ordered: messages.Ordered) -> Iterator[messages.Ordered]:
+        if ordered.number > self.place:
+            self.place = ordered.number
+            yield ordered
+
+    patch.setattr(Order, "take", take)
+
+
+def order_changes_as_they_come(patch: Patch) -> None:
+    admit = Order.admit
+
+    def hasty(self: Order, view: int, sender: int, message: messages.Changes) -> Iterator[Kept]:
+        return admit(self, view, sender, replace(message, after=self._admitted[sender]))
+
+    patch.setattr(Order, "admit", hasty)
+
+
+def go_on_with_the_order_of_an_earlier_view(patch: Patch) -> None:
+    patch.setattr(Replica, "_in_view", lambda self, number: self._phase is Phase.ACTIVE)
+
+
+def send_more_before_the_last_are_everywhere(patch: Patch) -> None:
+    def landed(self: Requests, seq: int, place: int) -> None:
+        self._flying = deque(one for one in self._flying if one.message.changes[-1].seq > seq)
+
+    patch.setattr(Requests, "landed", landed)
 
 
 def give_leases_where_nobody_remembers(patch: Patch) -> None:
@@ -148,7 +187,13 @@ MUTATIONS = [
     Mutation(promise_that_a_lost_request_never_happened),
     Mutation(whisper_before_it_is_on_disk),
     Mutation(leave_it_at_the_whisper),
-    Mutation(give_leases_where_nobody_remembers, 500, {"size": 2, "steps": 700}),
+    Mutation(leave_what_is_ordered_at_the_whisper),
+    Mutation(leave_what_is_to_be_ordered_at_the_whisper),
+    Mutation(take_changes_as_they_come),
+    Mutation(order_changes_as_they_come),
+    Mutation(go_on_with_the_order_of_an_earlier_view),
+    Mutation(send_more_before_the_last_are_everywhere, 500),
+    Mutation(give_leases_where_nobody_remembers, 100, {"size": 1, "steps": 400}),
     Mutation(take_a_lease_without_waiting),
 ]
 

@@ -108,9 +108,9 @@ class CorosyncGroup:
         if self._queue:
             self._woken.set()
 
-    def whisper(self, to: int, data: bytes) -> None:
+    def whisper(self, to: tuple[int, ...], frame: bytes) -> None:
         if not self._out:
-            self._whispers.say(to, data)
+            self._whispers.say(to, frame)
 
     def meet(self, reach: Mapping[int, bytes]) -> None:
         self._whispers.meet(reach)
@@ -240,9 +240,9 @@ class CorosyncGroup:
         if self._handler is not None and not self._out:
             self._handler(Deliver(nodeid, data))
 
-    def _whispered(self, nodeid: int, data: bytes) -> None:
+    def _whispered(self, nodeid: int, frame: bytes) -> None:
         if self._handler is not None and not self._out:
-            self._handler(Whispered(nodeid, data))
+            self._handler(Whispered(nodeid, frame))
 
     def _changed(
         self, members: tuple[Address, ...], _left: tuple[Departure, ...], _joined: tuple[Departure, ...]

@@ -22,8 +22,8 @@ class Group(Protocol):
         """Send frames to all members, this one included, in order; never blocks."""
         ...
 
-    def whisper(self, to: int, data: bytes) -> None:
-        """Tell one member alone, past the order; it may be lost. Never blocks."""
+    def whisper(self, to: tuple[int, ...], frame: bytes) -> None:
+        """Tell these members, past the order; it may be lost, to each of them. Never blocks."""
         ...
 
     def meet(self, reach: Mapping[int, bytes]) -> None:
@@ -69,7 +69,7 @@ class LocalGroup:
         for frame in frames:
             self._loop.call_soon(self._deliver, frame, self._joins)
 
-    def whisper(self, to: int, data: bytes) -> None:
+    def whisper(self, to: tuple[int, ...], frame: bytes) -> None:
         """There is nobody to whisper to."""
 
     def meet(self, reach: Mapping[int, bytes]) -> None:

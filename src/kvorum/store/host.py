@@ -257,8 +257,8 @@ class Host:
             match effect:
                 case Multicast(frames):
                     self._group.multicast(frames)
-                case Whisper(to, data):
-                    self._group.whisper(to, data)
+                case Whisper(to, frame):
+                    self._group.whisper(to, frame)
                 case Persist(record):
                     self._disk.write(record)
                 case Answer():

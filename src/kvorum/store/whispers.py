@@ -1,44 +1,44 @@
-"""Datagrams between the stores of a cluster, past Corosync's order: small, for one member, never promised.
+"""Datagrams between the stores of a cluster, past Corosync's order: encrypted, small, never promised.
 
-What is said here needs no order and may be lost (``protocol.owing``); it spares Corosync a message, which
-costs every node its turns on a processor. Each node listens at its first link's address. How it is reached,
-a secret among it, goes to the members through Corosync, encrypted, and is another one with each ring: a
-datagram counts only with the listener's present secret over it, so who was a member once says nothing.
+What is said here may come early, late, twice or never (``protocol.order``, ``protocol.owing``); it spares
+Corosync a message, which costs every node its turns on a processor. Each node listens at its first link's
+address. How it is reached, and the key with which it speaks, go to the members through Corosync, encrypted,
+and the key is another one with each ring: a datagram counts only under its sender's present key, so who was a
+member once says nothing. It is true whoever hears it, so it names no listener and is encrypted once for all.
 
-A datagram is a BLAKE2b MAC of 16 bytes, the sender's node id in 4, and what is said.
+A datagram is the sender's node id in 4 bytes, a counter in 8, and AES-256-GCM's text of what is said, with
+both as the nonce (NIST SP 800-38D, 8.2.1: a counter never comes twice under one key).
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import ipaddress
 import logging
-import secrets
 import socket
 import struct
-from collections.abc import Callable, Mapping
-from hashlib import blake2b
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 log = logging.getLogger(__name__)
 
 PORT = 5413
 """UDP; Corosync's own links have 5405 to 5412."""
-SAID_BYTES = 512
-_MAC_BYTES = 16
-_SECRET_BYTES = 32
-_HEAD = struct.Struct("!I")
+_DATAGRAM_BYTES = 65536
+_HEAD = struct.Struct("!IQ")
 _BATCH = 64
+_BUFFER_BYTES = 1 << 20
 
 
 class Reach(msgspec.Struct, frozen=True, array_like=True):
-    """How one node is reached: at a numeric address, with a MAC by this secret."""
+    """How one node is reached, at a numeric address, and the key with which it speaks."""
 
     address: str
     port: int
-    secret: bytes
+    key: bytes
 
 
 class Whispers:
@@ -50,14 +50,18 @@ class Whispers:
         self._heard = heard
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
-        self._secret = b""
-        self._members: dict[int, tuple[tuple[str, int], bytes]] = {}
+        self._cipher = AESGCM(_new_key())
+        self._said = 0
+        """The counter of the last datagram."""
+        self._members: dict[int, tuple[tuple[str, int], AESGCM]] = {}
 
     def open(self, host: str, port: int = PORT) -> None:
         """Listen at a node's own address or name; raises ``OSError`` when that can't be."""
         family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         opened = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
+            for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                opened.setsockopt(socket.SOL_SOCKET, buffer, _BUFFER_BYTES)
             opened.bind(place)
         except OSError:
             opened.close()
@@ -77,9 +81,10 @@ class Whispers:
         self._members = {}
         if self._socket is None:
             return b""
-        self._secret = secrets.token_bytes(_SECRET_BYTES)
+        key = _new_key()
+        self._cipher = AESGCM(key)
         address, port = self._socket.getsockname()[:2]
-        return msgspec.msgpack.encode(Reach(address, port, self._secret))
+        return msgspec.msgpack.encode(Reach(address, port, key))
 
     def meet(self, reach: Mapping[int, bytes]) -> None:
         """What the members of the ring have told of themselves."""
@@ -88,39 +93,50 @@ class Whispers:
             try:
                 one = msgspec.msgpack.decode(told, type=Reach)
                 ipaddress.ip_address(one.address.partition("%")[0])
+                self._members[nodeid] = (one.address, one.port), AESGCM(one.key)
             except (msgspec.MsgspecError, ValueError) as error:
                 log.warning("node id %d can't be whispered to: %s", nodeid, error)
-            else:
-                self._members[nodeid] = (one.address, one.port), one.secret
 
-    def say(self, to: int, what: bytes) -> None:
-        """Send one datagram; what can't be sent now is lost."""
-        member = self._members.get(to)
-        if member is None or self._socket is None:
+    def say(self, to: Iterable[int], what: bytes) -> None:
+        """Send each of them a datagram; what can't be sent now is lost."""
+        if self._socket is None:
             return
-        place, secret = member
-        body = _HEAD.pack(self._nodeid) + what
-        try:
-            self._socket.sendto(_mac(secret, body) + body, place)
-        except (OSError, OverflowError) as error:
-            log.debug("a whisper to node id %d is lost: %s", to, error)
+        self._said += 1
+        head = _HEAD.pack(self._nodeid, self._said)
+        datagram = head + self._cipher.encrypt(head, what, None)
+        for member in to:
+            if member in self._members:
+                try:
+                    self._socket.sendto(datagram, self._members[member][0])
+                except (OSError, OverflowError) as error:
+                    log.debug("a whisper to node id %d is lost: %s", member, error)
 
     def _readable(self) -> None:
         for _ in range(_BATCH):
             if self._socket is None:
                 return
             try:
-                datagram = self._socket.recv(_MAC_BYTES + _HEAD.size + SAID_BYTES)
+                datagram = self._socket.recv(_DATAGRAM_BYTES)
             except BlockingIOError:
                 return
             except OSError as error:
                 log.debug("nothing to hear: %s", error)
                 return
-            mac, body = datagram[:_MAC_BYTES], datagram[_MAC_BYTES:]
-            known = len(body) > _HEAD.size and self._secret
-            if known and hmac.compare_digest(mac, _mac(self._secret, body)):
-                self._heard(_HEAD.unpack_from(body)[0], body[_HEAD.size :])
+            self._decipher(datagram)
+
+    def _decipher(self, datagram: bytes) -> None:
+        head = datagram[: _HEAD.size]
+        if len(head) < _HEAD.size:
+            return
+        sender, _ = _HEAD.unpack(head)
+        if sender not in self._members:
+            return
+        try:
+            what = self._members[sender][1].decrypt(head, datagram[_HEAD.size :], None)
+        except InvalidTag:
+            return
+        self._heard(sender, what)
 
 
-def _mac(secret: bytes, body: bytes) -> bytes:
-    return blake2b(body, key=secret, digest_size=_MAC_BYTES).digest()
+def _new_key() -> bytes:
+    return AESGCM.generate_key(256)

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from kvorum.store.protocol.owing import ALOUD_MAX, ALOUD_VERSIONS, Owing, Telling
+from kvorum.store.protocol.aloud import ALOUD_MAX, ALOUD_PLACES, Aloud
+from kvorum.store.protocol.owing import Owing, Telling
 
-REACH = {1: b"1", 2: b"2", 3: b"3"}
 
-
-def begun(version: int = 1, reach: dict[int, bytes] | None = None) -> Owing:
-    owing = Owing()
-    owing.begin(version, REACH if reach is None else reach)
-    return owing
+def begun(*reached: int) -> Owing:
+    return Owing(Aloud(reached or (1, 2, 3)))
 
 
 def idle() -> Owing:
     owing = begun()
-    assert owing.synced(1) == Telling(all=True)
+    assert owing.synced(0) == Telling(all=True)
     return owing
 
 
 def test_a_views_beginning_is_told_aloud() -> None:
-    assert begun(5).synced(4) == Telling()
-    assert begun(5).synced(5) == Telling(all=True)
+    owing = begun()
+    assert owing.synced(-1) == Telling()
+    assert owing.synced(0) == Telling(all=True)
+    assert owing.synced(0) == Telling(), "once"
 
 
-def test_who_waits_is_whispered_to_once_the_version_is_on_disk() -> None:
+def test_who_waits_is_whispered_to_once_the_place_is_on_disk() -> None:
     owing = idle()
     owing.waits(2, 3)
     assert owing.synced(2) == Telling()
@@ -32,7 +31,7 @@ def test_who_waits_is_whispered_to_once_the_version_is_on_disk() -> None:
     assert owing.synced(3) == Telling(), "once"
 
 
-def test_two_who_wait_are_told_each_for_its_own_version() -> None:
+def test_two_who_wait_are_told_each_for_its_own_place() -> None:
     owing = idle()
     owing.waits(2, 3)
     owing.waits(3, 4)
@@ -40,9 +39,16 @@ def test_two_who_wait_are_told_each_for_its_own_version() -> None:
     assert owing.synced(4) == Telling(alone=(3,))
 
 
+def test_two_who_wait_for_what_one_sync_brought_share_a_whisper() -> None:
+    owing = idle()
+    owing.waits(2, 3)
+    owing.waits(3, 4)
+    assert owing.synced(4) == Telling(alone=(2, 3))
+
+
 def test_who_can_not_be_reached_is_told_aloud() -> None:
-    owing = begun(1, {1: b"1", 2: b"2"})
-    owing.synced(1)
+    owing = begun(1, 2)
+    owing.synced(0)
     owing.waits(3, 2)
     owing.waits(2, 2)
     assert owing.synced(2) == Telling(all=True), "the other hears it too"
@@ -54,10 +60,10 @@ def test_who_asked_is_told_aloud_for_a_while() -> None:
     owing.synced(3)
     owing.asked(2, 3, on_disk=3)
     assert owing.synced(3) == Telling(all=True)
-    owing.waits(2, 3 + ALOUD_VERSIONS)
-    assert owing.synced(3 + ALOUD_VERSIONS) == Telling(all=True)
-    owing.waits(2, 4 + ALOUD_VERSIONS)
-    assert owing.synced(4 + ALOUD_VERSIONS) == Telling(alone=(2,))
+    owing.waits(2, 3 + ALOUD_PLACES)
+    assert owing.synced(3 + ALOUD_PLACES) == Telling(all=True)
+    owing.waits(2, 4 + ALOUD_PLACES)
+    assert owing.synced(4 + ALOUD_PLACES) == Telling(alone=(2,))
 
 
 def test_who_asks_while_the_disk_is_at_work_hears_a_whisper_as_others_do() -> None:
@@ -68,30 +74,17 @@ def test_who_asks_while_the_disk_is_at_work_hears_a_whisper_as_others_do() -> No
     assert owing.synced(3) == Telling(alone=(2,))
 
 
-def test_who_has_to_ask_again_and_again_is_told_aloud_for_longer_and_longer() -> None:
-    owing, version, spans = idle(), 3, []
+def test_who_lacks_a_whisper_again_and_again_is_told_aloud_for_longer_and_longer() -> None:
+    aloud, place, spans = Aloud((2,)), 0, []
     for _ in range(12):
-        owing.asked(2, version, on_disk=version)
-        owing.synced(version)
-        asked_at = version
-        while True:
-            version += 1
-            owing.waits(2, version)
-            if not owing.synced(version).all:
-                break
-        spans.append(version - asked_at - 1)
+        aloud.lost(2, place)
+        lost_at = place
+        while not aloud.whispers(2, place + 1):
+            place += 1
+        spans.append(place - lost_at)
+        place += 1
     assert spans == [8, 16, 32, 64, 128, 256, 512, *[ALOUD_MAX] * 5]
-    owing.asked(2, version + 2 * ALOUD_MAX, on_disk=version + 2 * ALOUD_MAX)
-    owing.synced(version + 2 * ALOUD_MAX)
-    owing.waits(2, version + 2 * ALOUD_MAX + ALOUD_VERSIONS + 1)
-    assert not owing.synced(version + 2 * ALOUD_MAX + ALOUD_VERSIONS + 1).all, "it was reached for long"
-
-
-def test_a_new_view_owes_nothing_of_the_old_one() -> None:
-    owing = idle()
-    owing.waits(2, 3)
-    owing.asked(3, 3, on_disk=3)
-    owing.begin(7, REACH)
-    assert owing.synced(7) == Telling(all=True)
-    owing.waits(3, 8)
-    assert owing.synced(8) == Telling(alone=(3,))
+    place += 2 * ALOUD_MAX
+    aloud.lost(2, place)
+    assert aloud.whispers(2, place + ALOUD_PLACES + 1), "it was reached for long"
+    assert not aloud.whispers(3, place), "never met"

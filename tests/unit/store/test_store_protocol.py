@@ -22,6 +22,7 @@ from kvorum.store.protocol import (
     Replica,
     Stored,
     View,
+    Whispered,
     frames,
     messages,
     requests,
@@ -46,7 +47,14 @@ def test_old_bytes_still_decode() -> None:
         2.5,
     )
     assert messages.encode(change) == CHANGE_1
-    assert messages.decode(CHANGE_1) == change
+    changes = messages.Changes((change,), 6)
+    assert messages.encode(changes) == CHANGES_1
+    assert messages.decode(CHANGES_1) == changes
+    assert messages.decode(CHANGES_1[:-1].replace(b"\x93\x09", b"\x92\x09", 1)) == replace(changes, after=0)
+    ordered = messages.Ordered(3, 12, 2, (change,))
+    assert messages.encode(ordered) == ORDERED_1
+    assert messages.decode(ORDERED_1) == ordered
+    assert messages.encode(messages.Lack(3, 9)) == bytes.fromhex("930e0309")
     state = messages.State(
         TAG, "n1", View(2, {1: "n1"}, 1.0), 2, 9, b"r" * 16, True, Ballot(), {"o": Origin(1, 2, (1,))}, 3.0
     )
@@ -75,6 +83,8 @@ CHANGE_1 = bytes.fromhex(
     "82a470617468a161a776657273696f6e0482a470617468a167a776657273696f6ec0a8726f6f744070616dcb40040000"
     "00000000"
 )
+CHANGES_1 = b"\x93\x09\x91" + CHANGE_1 + b"\x06"
+ORDERED_1 = b"\x95\x0d\x03\x0c\x02\x91" + CHANGE_1
 STATE_1 = bytes.fromhex(
     "9b01939201079292010a92021400a26e3193028101a26e31cb3ff00000000000000209c4107272727272727272727272"
     "7272727272c395010100c2c281a16f9301029101cb4008000000000000"
@@ -97,7 +107,7 @@ def test_garbage_is_dropped_with_a_note_and_never_crashes(data: bytes) -> None:
     replica = Replica(1, "n1", "x", Stored(), Ballot())
     replica.step(MembersChanged((1, 1), frozenset({(1, 1), (2, 2)}), 0.0))
     for frame in (data, *frames.split(data)):
-        for effect in replica.step(Deliver(2, frame)):
+        for effect in (*replica.step(Deliver(2, frame)), *replica.step(Whispered(2, frame))):
             assert not isinstance(effect, Persist | Changed)
     assert replica.version == 0
 
@@ -138,6 +148,8 @@ def test_a_packed_message_that_is_damaged_or_a_bomb_is_refused(monkeypatch: pyte
 def test_a_frame_of_another_version_is_told_apart(version: int) -> None:
     with pytest.raises(frames.ForeignVersion, match=f"version {version}; this node speaks 3"):
         frames.Assembly().add(1, bytes((version, 3)) + b"x")
+    with pytest.raises(frames.ForeignVersion, match=f"version {version}; this node speaks 3"):
+        frames.whole(bytes((version, 3)) + b"x")
 
 
 def test_a_frames_bytes_are_those_of_this_wire_version() -> None:
@@ -149,6 +161,15 @@ def test_checksums_are_those_of_this_wire_version() -> None:
     """Members compare them: with other bytes here ``frames.WIRE_VERSION`` must be another too."""
     assert checksum("a/b", None) == bytes.fromhex("e8a0a772e1763bdf7671093e2a1fec8d")
     assert checksum("a/b", File("a/b", b"text", 7, 1.5)) == bytes.fromhex("245bea15ff0f209b25e8a1cb53a30283")
+
+
+def test_a_frame_alone_carries_a_whole_message_or_is_refused() -> None:
+    for message in (b"", b"short", b"a line of some configuration\n" * 20_000):
+        (frame,) = frames.split(message)
+        assert frames.whole(frame) == message
+    for part in (*frames.split(random.Random(1).randbytes(300_000)), b"", b"\x03"):
+        with pytest.raises(ValueError, match=r"part of a message|too short"):
+            frames.whole(part)
 
 
 def test_a_message_whose_first_frames_were_missed_is_ignored() -> None:

@@ -45,15 +45,31 @@ pytestmark = pytest.mark.slow
 def test_a_late_record_is_told_from_a_large_one() -> None:
     watch = Vigil()
     assert watch.pause(100.0) == 0.0
-    watch.handed(1, 10)
-    watch.handed(2, 11, vigil.TRANSFER_SECONDS)
+    watch.handed(1)
+    watch.handed(2, vigil.TRANSFER_SECONDS)
     assert watch.pause(105.0) == 5.0 and watch.late() == 0.0
     watch.pause(105.5)
     assert watch.late() == 5.5
-    assert watch.synced(1) == 10 and watch.late() == 0.0 and not watch.synced_all
+    watch.synced(1)
+    assert watch.late() == 0.0 and not watch.synced_all
     watch.pause(131.0)
     assert watch.late() == 31.0
-    assert watch.synced(2) == 11 and watch.synced_all and watch.synced(2) is None
+    watch.synced(2)
+    assert watch.synced_all
+
+
+def test_a_place_is_on_disk_with_the_last_of_its_records() -> None:
+    watch = Vigil()
+    assert watch.completes(1), "nothing was written for it"
+    for serial in (1, 2):
+        watch.handed(serial)
+    assert not watch.completes(2)
+    watch.handed(3)
+    assert not watch.completes(3)
+    assert not watch.completes(4), "nothing was written for it, but what was before it is on its way"
+    assert watch.synced(1) is None
+    assert watch.synced(2) == 2 and watch.synced(2) is None
+    assert watch.synced(3) == 4
 
 
 class Alone:

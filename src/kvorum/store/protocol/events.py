@@ -46,10 +46,10 @@ class Deliver:
 
 @dataclass(frozen=True, slots=True)
 class Whispered:
-    """What a member of this ring told this node alone: out of order, late, twice, or never."""
+    """What a member of this ring told past the group's order: early, late, twice, or never."""
 
     sender: int
-    data: bytes
+    frame: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +167,10 @@ class Multicast:
 
 @dataclass(frozen=True, slots=True)
 class Whisper:
-    """Tell one member alone, past the group's order; it may be lost."""
+    """Tell these members, past the group's order; it may be lost, to each of them."""
 
-    to: int
-    data: bytes
+    to: tuple[int, ...]
+    frame: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,14 @@ def split(message: bytes) -> tuple[bytes, ...]:
     )
 
 
+def whole(frame: bytes) -> bytes:
+    """The message of a frame that has all of it; raises as ``Assembly.add``, also for a part."""
+    flags = _flags(frame)
+    if not (flags & _FIRST and flags & _LAST):
+        raise ValueError(f"a frame of {len(frame)} bytes is only a part of a message")
+    return _unpack(frame[2:]) if flags & _PACKED else frame[2:]
+
+
 class Assembly:
     """Puts each sender's frames together."""
 
@@ -56,11 +64,7 @@ class Assembly:
 
         Raises ``ForeignVersion`` for another protocol version and ``ValueError`` for garbage.
         """
-        if len(frame) < 2:
-            raise ValueError(f"a frame of {len(frame)} bytes is too short")
-        version, flags = frame[0], frame[1]
-        if version != WIRE_VERSION:
-            raise ForeignVersion(f"protocol version {version}; this node speaks {WIRE_VERSION}")
+        flags = _flags(frame)
         if flags & _FIRST:
             self._parts[sender], self._bytes[sender] = [], 0
         elif sender not in self._parts:
@@ -75,6 +79,14 @@ class Assembly:
         del self._bytes[sender]
         whole = b"".join(self._parts.pop(sender))
         return _unpack(whole) if flags & _PACKED else whole
+
+
+def _flags(frame: bytes) -> int:
+    if len(frame) < 2:
+        raise ValueError(f"a frame of {len(frame)} bytes is too short")
+    if frame[0] != WIRE_VERSION:
+        raise ForeignVersion(f"protocol version {frame[0]}; this node speaks {WIRE_VERSION}")
+    return frame[1]
 
 
 def _pack(message: bytes) -> bytes | None:

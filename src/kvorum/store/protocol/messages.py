@@ -123,7 +123,7 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """A request, in the one order of all."""
+    """A request; version 2 also sent it as a message of its own."""
 
     view: int
     origin: str
@@ -138,10 +138,10 @@ class Change(msgspec.Struct, frozen=True, array_like=True, tag=6):
 
 
 class OnDisk(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """The sender has everything up to ``version`` on disk; said, or whispered, to who waits for it."""
+    """The sender has everything up to ``place`` of the view's order on disk; told to who waits for it."""
 
     view: int
-    version: int
+    place: int
 
 
 class Publish(msgspec.Struct, frozen=True, array_like=True, tag=8):
@@ -155,9 +155,11 @@ class Publish(msgspec.Struct, frozen=True, array_like=True, tag=8):
 
 
 class Changes(msgspec.Struct, frozen=True, array_like=True, tag=9):
-    """Several requests of one sender, one after the other."""
+    """Requests of one sender, one after the other, for the view's first member to put into its order."""
 
     changes: tuple[Change, ...]
+    after: int = 0
+    """The last request of the sender's message before this one in the view; 0 when this is the first."""
 
 
 class Hold(msgspec.Struct, frozen=True, array_like=True, tag=10):
@@ -182,14 +184,31 @@ class Held(msgspec.Struct, frozen=True, array_like=True, tag=11):
 
 
 class Ask(msgspec.Struct, frozen=True, array_like=True, tag=12):
-    """The sender waits in vain for a whisper: say ``OnDisk`` of ``version`` to all, and for a while."""
+    """The sender waits in vain for a whisper: say ``OnDisk`` of ``place`` to all, and for a while."""
 
     view: int
-    version: int
+    place: int
+
+
+class Ordered(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """What the view's first member has put into its order: a member's requests, and their number."""
+
+    view: int
+    number: int
+    """1 is the first after the view's beginning, with no gaps."""
+    sender: int
+    changes: tuple[Change, ...]
+
+
+class Lack(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """The sender has the view's order up to ``place`` and waits in vain for more of it."""
+
+    view: int
+    place: int
 
 
 Message: TypeAlias = (
-    State | Votes | Index | Piece | Ready | Change | OnDisk | Publish | Changes | Hold | Held | Ask
+    State | Votes | Index | Piece | Ready | OnDisk | Publish | Changes | Hold | Held | Ask | Ordered | Lack
 )
 
 _encoder = msgspec.msgpack.Encoder()

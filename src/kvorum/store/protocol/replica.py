@@ -4,17 +4,16 @@ Promise: a request is answered DONE only when every member of the present view h
 answered so is in every later view's history.
 
 ``member`` has the rounds that lead to a view. A view begins with an empty entry of its own; requests queued
-or overtaken are then sent (again). Each is applied where it is delivered and written to disk; members say so
-where another waits for it.
+or overtaken are then sent (again), and carried out as ``writer`` has it.
 """
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
-from kvorum.store.protocol import frames, messages, requests, vigil
+from kvorum.store.protocol import frames, messages, vigil
 from kvorum.store.protocol.claims import Claims
-from kvorum.store.protocol.entries import Applied, Refused, Stored
+from kvorum.store.protocol.entries import Applied, Stored
 from kvorum.store.protocol.events import (
     Answer,
     BallotChanged,
@@ -43,14 +42,14 @@ from kvorum.store.protocol.events import (
     Withdraw,
 )
 from kvorum.store.protocol.leases import Leases
-from kvorum.store.protocol.member import REFUSE_AFTER, REJOIN_AFTER, Member, Phase
+from kvorum.store.protocol.member import REFUSE_AFTER, REJOIN_AFTER, Phase
 from kvorum.store.protocol.messages import Ballot
-from kvorum.store.protocol.owing import Owing
+from kvorum.store.protocol.writer import Writer
 
 QUEUE_MAX = 4096
 
 
-class Replica(Member):
+class Replica(Writer):
     """One member's copy. Feed events to ``step`` one at a time and carry out the effects in order."""
 
     def __init__(
@@ -63,14 +62,10 @@ class Replica(Member):
         leases: Leases | None = None,
     ) -> None:
         """``incarnation`` is unique to this life of the daemon."""
-        super().__init__(me, name, stored, ballot, leases or Leases())
-        self._requests = requests.Requests(incarnation)
+        super().__init__(me, name, incarnation, stored, ballot, leases or Leases())
         self._claims = Claims(self.leases)
         self._refusing = False
         self._withdrawn = False
-        self._on_disk: dict[int, int] = {}
-        """Member to the version that it has on disk, as far as this node needs to know."""
-        self._owing = Owing()
 
     def step(self, event: Event) -> list[Effect]:
         """Take one event; returns what is to be done, in order."""
@@ -80,8 +75,8 @@ class Replica(Member):
                 self._deliver(sender, frame)
             case DiskSynced(serial):
                 self._disk_synced(serial)
-            case Whispered(sender, data):
-                self._whispered(sender, data)
+            case Whispered(sender, frame):
+                self._whispered(sender, frame)
             case MembersChanged():
                 if not self._withdrawn:
                     self._members_changed(event)
@@ -98,6 +93,8 @@ class Replica(Member):
                 self._withdraw(f"{reason}; this node is read-only until its disk takes writes again")
             case Request() | Cancel() | Urge() | Tell() | Claim():
                 self._asked(event)
+        if self._phase is Phase.ACTIVE:
+            self._send_requests()
         return self._wishes.effects
 
     # Local events
@@ -126,21 +123,6 @@ class Replica(Member):
             self._wishes.effects.append(Answer(request.id, Outcome.NO_QUORUM, text=text))
         else:
             self._requests.add(request)
-            self._send_requests()
-
-    def _send_requests(self) -> None:
-        """Send what waits, many in one message while the last are on their way."""
-        if self._phase is Phase.ACTIVE:
-            for changes in self._requests.take(self.view.number):
-                self._wishes.send(changes[0] if len(changes) == 1 else messages.Changes(changes))
-
-    def _urge(self, request_id: int) -> None:
-        """Ask in the group where a whisper may be lost: who lacks the version, by what was heard?"""
-        version = self._requests.judged_at(request_id)
-        if self._phase is Phase.ACTIVE and version is not None:
-            unheard = any(at < version for member, at in self._on_disk.items() if member != self.me)
-            if unheard:
-                self._wishes.send(messages.Ask(self.view.number, version))
 
     def _claim(self, claim: Claim) -> None:
         if self._phase is not Phase.ACTIVE:
@@ -214,11 +196,10 @@ class Replica(Member):
         self._wishes.effects += self._requests.give_up(self.status.reason)
 
     def _disk_synced(self, serial: int) -> None:
-        version = self._vigil.synced(serial)
+        place = self._vigil.synced(serial)
         self._rejoin()
-        if self._phase is Phase.ACTIVE and version is not None:
-            self._has_on_disk(self.me, version)
-            self._tell_synced(version)
+        if self._phase is Phase.ACTIVE and place is not None:
+            self._have_on_disk(place)
         ready_at = self._round.ready_at
         if self._phase is Phase.SYNCING and ready_at is not None and serial >= ready_at:
             self._round.ready_at = None
@@ -233,91 +214,22 @@ class Replica(Member):
         self._ballot = replace(self._ballot, adopt=False)
         entries.version = max(state.version for state in self._round.states.values()) + 1
         entries.last_view = self.view.number
-        self._on_disk = dict.fromkeys(self._round.ids, 0)
-        self._owing.begin(self.version, self._round.reach)
+        self._begin_order()
         self._refusing = False
         lead = self._round.lead
         self.leases.adopt(lead.leases, lead.lease_count, lead.forgotten_for)
         if any(ballot.adopt for ballot in self._ballots.values()):
             self.leases.forget()
         self._wishes.persist(entries, Applied((), ()), node=self.name, time=self._now)
+        self._vigil.completes(0)
         self._wishes.effects.append(Changed(self.version, (), self.root))
         self._requests.resume(entries.origins.get(self._requests.origin), self.version)
         self._set_status(True, False, "")
-        self._send_requests()
-
-    def _on_change(self, sender: int, change: messages.Change) -> None:
-        if self._phase is not Phase.ACTIVE or change.view != self.view.number or self._entries.knows(change):
-            return
-        mine = change.origin == self._requests.origin
-        done = self._entries.apply(change)
-        if isinstance(done, Applied):
-            node = self.view.members.get(sender, "")
-            self._wishes.persist(
-                self._entries,
-                done,
-                origin=(change.origin, self._entries.origins[change.origin]),
-                who=change.who,
-                node=node,
-                time=change.time,
-            )
-            self._wishes.effects.append(Changed(self.version, done.changes, self.root, node))
-        if mine:
-            self._judged(change.seq, done)
-        else:
-            self._owe(sender)
-
-    def _judged(self, seq: int, done: Applied | Refused) -> None:
-        """A request of ours came back: it is answered when this version is on disk everywhere."""
-        if isinstance(done, Refused):
-            self._requests.refused(seq, done.text, self.version)
-            self._wishes.effects += self._requests.on_disk(min(self._on_disk.values()))
-        else:
-            self._requests.applied(seq, self.version)
-        self._send_requests()
-
-    def _owe(self, to: int) -> None:
-        """A member waits until this version is on our disk: its change's, or what that met."""
-        self._owing.waits(to, self.version)
-        if self._on_disk[self.me] >= self.version:
-            self._tell_synced(self.version)
-
-    def _tell_synced(self, version: int) -> None:
-        telling = self._owing.synced(version)
-        if telling.all:
-            self._wishes.send(messages.OnDisk(self.view.number, version))
-        for member in telling.alone:
-            self._wishes.whisper(member, messages.OnDisk(self.view.number, version))
-
-    def _on_ask(self, sender: int, ask: messages.Ask) -> None:
-        if self._phase is Phase.ACTIVE and ask.view == self.view.number and sender != self.me:
-            on_disk = self._on_disk[self.me]
-            self._owing.asked(sender, ask.version, on_disk)
-            self._tell_synced(on_disk)
-
-    def _whispered(self, sender: int, data: bytes) -> None:
-        if sender not in self._round.ids:
-            return
-        try:
-            message = messages.decode(data)
-        except ValueError as error:
-            self._wishes.effects.append(Note(f"dropped a whisper of node id {sender}: {error}"))
-            return
-        if isinstance(message, messages.OnDisk):
-            self._on_disk_at(sender, message)
-
-    def _on_disk_at(self, sender: int, message: messages.OnDisk) -> None:
-        if self._phase is Phase.ACTIVE and message.view == self.view.number:
-            self._has_on_disk(sender, message.version)
-
-    def _has_on_disk(self, member: int, version: int) -> None:
-        self._on_disk[member] = max(self._on_disk[member], version)
-        self._wishes.effects += self._requests.on_disk(min(self._on_disk.values()))
 
     # Leases
 
     def _on_hold(self, sender: int, hold: messages.Hold) -> None:
-        if self._phase is not Phase.ACTIVE or hold.view != self.view.number:
+        if not self._in_view(hold.view):
             return
         if self.leases.take(hold):
             self._wishes.send(messages.Held(hold.view, sender, hold.claim))
@@ -326,8 +238,7 @@ class Replica(Member):
             self._wishes.effects += self._claims.refused(hold.claim)
 
     def _on_held(self, sender: int, held: messages.Held) -> None:
-        ours = held.claimant == self.me and held.view == self.view.number
-        if ours and self._phase is Phase.ACTIVE:
+        if held.claimant == self.me and self._in_view(held.view):
             self._wishes.effects += self._claims.heard(held.claim, sender, self._round.ids)
 
     # The group
@@ -349,15 +260,32 @@ class Replica(Member):
         else:
             self._handle(sender, message)
 
-    def _handle(self, sender: int, message: messages.Message) -> None:
+    def _whispered(self, sender: int, frame: bytes) -> None:
+        if sender not in self._round.ids or sender == self.me:
+            return
+        try:
+            message = messages.decode(frames.whole(frame))
+        except ValueError as error:
+            self._wishes.effects.append(Note(f"dropped a whisper of node id {sender}: {error}"))
+            return
         match message:
-            case messages.Change():
-                self._on_change(sender, message)
-            case messages.Changes(changes):
-                for change in changes:
-                    self._on_change(sender, change)
             case messages.OnDisk():
                 self._on_disk_at(sender, message)
+            case messages.Ordered():
+                self._on_ordered(sender, message)
+            case messages.Changes():
+                self._on_changes(sender, message)
+
+    def _handle(self, sender: int, message: messages.Message) -> None:
+        match message:
+            case messages.Changes():
+                self._on_changes(sender, message)
+            case messages.Ordered():
+                self._on_ordered(sender, message)
+            case messages.OnDisk():
+                self._on_disk_at(sender, message)
+            case messages.Lack():
+                self._on_lack(sender, message)
             case messages.Ask():
                 self._on_ask(sender, message)
             case messages.Hold():

@@ -21,13 +21,16 @@ TRANSFER_SECONDS = 30.0
 @dataclass(slots=True)
 class _Handed:
     serial: int
-    version: int
     since: float | None
     limit: float
+    place: int | None = None
 
 
 class Vigil:
-    """What was handed to the disk and when, and when the clock was last told (monotonic seconds)."""
+    """What was handed to the disk and when, and when the clock was last told (monotonic seconds).
+
+    Places are numbers of the view's order (``order``).
+    """
 
     def __init__(self) -> None:
         self._now: float | None = None
@@ -38,16 +41,23 @@ class Vigil:
         """Whether the disk holds all that it was handed."""
         return not self._unsynced
 
-    def handed(self, serial: int, version: int, limit: float = SLOW_SECONDS) -> None:
-        """A record of this number, with the history up to ``version``, went to the disk."""
-        self._unsynced.append(_Handed(serial, version, self._now, limit))
+    def handed(self, serial: int, limit: float = SLOW_SECONDS) -> None:
+        """A record of this number went to the disk."""
+        self._unsynced.append(_Handed(serial, self._now, limit))
+
+    def completes(self, place: int) -> bool:
+        """All records up to ``place`` of the view's order were handed over; whether the disk has them."""
+        if self._unsynced:
+            self._unsynced[-1].place = place
+        return not self._unsynced
 
     def synced(self, serial: int) -> int | None:
-        """The disk has all up to ``serial``; returns its version, ``None`` if nothing is new."""
-        version = None
+        """The disk has all up to ``serial``; returns the place it has with it, ``None`` if none is new."""
+        place = None
         while self._unsynced and self._unsynced[0].serial <= serial:
-            version = self._unsynced.popleft().version
-        return version
+            handed = self._unsynced.popleft()
+            place = place if handed.place is None else handed.place
+        return place
 
     def pause(self, now: float) -> float:
         """Take the time; returns how long it was not told, in seconds."""

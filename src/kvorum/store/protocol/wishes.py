@@ -18,6 +18,9 @@ from kvorum.store.protocol.events import (
 )
 from kvorum.store.protocol.messages import Origin, View
 
+WHISPER_BYTES = 32 * 1024
+"""The largest frame that is whispered: a datagram has at most 64 KiB."""
+
 
 class Wishes:
     """The effects of the present event, in order, and the numbers that name them."""
@@ -36,9 +39,15 @@ class Wishes:
         """Multicast a message."""
         self.effects.append(Multicast(frames.split(messages.encode(message))))
 
-    def whisper(self, to: int, message: messages.Message) -> None:
-        """Tell one member alone; it may be lost."""
-        self.effects.append(Whisper(to, messages.encode(message)))
+    def whisper(self, to: tuple[int, ...], message: messages.Message) -> bool:
+        """Tell these members alone, which may be lost; what is too large for that is multicast.
+
+        Returns whether it was whispered.
+        """
+        parts = frames.split(messages.encode(message))
+        whispered = len(parts) == 1 and len(parts[0]) <= WHISPER_BYTES
+        self.effects.append(Whisper(to, parts[0]) if whispered else Multicast(parts))
+        return whispered
 
     def persist(
         self,
@@ -55,7 +64,7 @@ class Wishes:
         """Write one step of the history, as ``Record`` has it, to disk."""
         self.serial += 1
         limit = vigil.SLOW_SECONDS if origins is None else vigil.TRANSFER_SECONDS
-        self._vigil.handed(self.serial, entries.version, limit)
+        self._vigil.handed(self.serial, limit)
         record = Record(
             serial=self.serial,
             version=entries.version,
