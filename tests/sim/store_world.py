@@ -312,7 +312,7 @@ class World:
         """As the host does: less and less often, while the request waits."""
         if node.life == life and node.replica is not None and self.asked[number].outcome is None:
             if not node.frozen:
-                self.feed(node, Urge(number))
+                self.feed(node, Urge())
             self.later(2 * seconds, lambda: self.urge(node, life, number, 2 * seconds))
 
     def check_once(self, node: Node, record: Record) -> None:

@@ -63,7 +63,7 @@ CLOCK_SECONDS = 0.5
 """How often the replica is told the time."""
 
 URGE_SECONDS = 0.05
-"""When a request that waits is first told so to the replica: a whisper to it may be lost."""
+"""How long a request waits at least before the replica is urged: a whisper may be lost."""
 
 Heard = Changed | StatusChanged | Published | LeaseTaken | DiskSynced
 """What listeners are told; ``DiskSynced`` when what they were told before is on this node's disk."""
@@ -100,6 +100,7 @@ class Host:
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._requests = 0
+        self._urging = False
         self._listeners: list[Callable[[Heard], None]] = []
         self._silent = False
         self._values: dict[tuple[str, str], _Value] = {}
@@ -177,7 +178,9 @@ class Host:
         future: asyncio.Future[int] = self._loop.create_future()
         self._waiting[number] = future
         deadline = self._loop.call_later(timeout, self.feed, Cancel(number))
-        self._loop.call_later(URGE_SECONDS, self._urge, number, URGE_SECONDS)
+        if not self._urging:
+            self._urging = True
+            self._loop.call_later(URGE_SECONDS, self._urge, number, URGE_SECONDS)
         try:
             self.feed(Request(number, tuple(operations), tuple(expect), who, time.time()))
             return await future
@@ -185,11 +188,18 @@ class Host:
             deadline.cancel()
             del self._waiting[number]
 
-    def _urge(self, number: int, seconds: float) -> None:
-        """Less and less often, while the request waits."""
-        if number in self._waiting:
-            self.feed(Urge(number))
-            self._loop.call_later(2 * seconds, self._urge, number, 2 * seconds)
+    def _urge(self, oldest: int, seconds: float) -> None:
+        """Less and less often, while the same request is the oldest that waits."""
+        waiting = next(iter(self._waiting), None)
+        if waiting is None:
+            self._urging = False
+            return
+        if waiting == oldest:
+            self.feed(Urge())
+            seconds *= 2
+        else:
+            seconds = URGE_SECONDS
+        self._loop.call_later(seconds, self._urge, waiting, seconds)
 
     async def settle(self) -> None:
         """Return once the database has every change that this node has seen: its history is whole then."""

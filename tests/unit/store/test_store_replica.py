@@ -276,10 +276,10 @@ def test_a_whisper_of_another_protocol_version_is_dropped() -> None:
 def test_who_waits_in_vain_asks_and_is_answered_aloud() -> None:
     three = Three().met()
     three.step(request(7, "a"))
-    three.step(Urge(7))
+    three.step(Urge())
     assert three.sent.pop() == messages.Ask(three.view, 1)
     three.all_have(1)
-    three.step(Urge(7))
+    three.step(Urge())
     assert three.sent == [], "only its own disk is waited for"
     three.sync()
     three.overhear(2, three.changes(1, "b"))
@@ -299,9 +299,9 @@ def test_changes_that_are_lost_on_their_way_to_the_first_member_are_said_again_i
     three = Three(3).met()
     three.step(request(7, "a"))
     ((_, changes),) = three.whispered
-    three.step(Urge(7))
+    three.step(Urge())
     assert three.sent == [changes, messages.Lack(three.view, 0)]
-    three.step(Urge(7))
+    three.step(Urge())
     assert three.sent[2:] == [messages.Lack(three.view, 0)]
     three.step(request(8, "b"))
     assert isinstance(three.sent[-1], messages.Changes), "what comes soon after it is said aloud, too"

@@ -110,8 +110,6 @@ class Cancel:
 class Urge:
     """A request has waited for long; to be told again, less and less often, until it is answered."""
 
-    id: int
-
 
 @dataclass(frozen=True, slots=True)
 class Claim:

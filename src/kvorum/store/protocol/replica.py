@@ -105,8 +105,8 @@ class Replica(Writer):
                 self._request(event)
             case Cancel(request_id):
                 self._wishes.effects += self._requests.cancel(request_id)
-            case Urge(request_id):
-                self._urge(request_id)
+            case Urge():
+                self._urge()
             case Tell(key, value, ttl):
                 self._tell(key, value, ttl)
             case Claim():

@@ -137,10 +137,6 @@ class Requests:
                 answers.append(Answer(number, Outcome.DONE, version=pending.version))
         return answers
 
-    def waits(self, request_id: int) -> bool:
-        """Whether a request is not answered yet."""
-        return any(pending.request.id == request_id for pending in self._pending.values())
-
     @property
     def judged_at(self) -> int | None:
         """The last place that something of ours waits for, once it came back and until all have it."""

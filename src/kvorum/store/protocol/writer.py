@@ -68,9 +68,9 @@ class Writer(Member, ABC):
         self._wishes.send(message)
         return False
 
-    def _urge(self, request_id: int) -> None:
+    def _urge(self) -> None:
         """Speak in the group where a whisper may be lost: on its way to be ordered, back, or from a disk."""
-        if self._phase is not Phase.ACTIVE or not self._requests.waits(request_id):
+        if self._phase is not Phase.ACTIVE:
             return
         place = self._requests.judged_at
         if place is not None and any(at < place for node, at in self._on_disk.items() if node != self.me):
