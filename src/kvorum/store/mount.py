@@ -19,7 +19,7 @@ import pyfuse3.asyncio
 from kvorum.core.errors import KvorumError
 from kvorum.store import last_will
 from kvorum.store.filesystem import Filesystem
-from kvorum.store.fuse_reader import FuseReader
+from kvorum.store.fuse_workers import FuseWorkers
 from kvorum.store.host import Host
 from kvorum.store.membership import MembershipSource
 
@@ -34,7 +34,7 @@ async def mounted(host: Host, membership: MembershipSource, place: Path) -> Asyn
     await _unmount(place)
     await asyncio.to_thread(place.mkdir, parents=True, exist_ok=True)
     pyfuse3.asyncio.enable()
-    FuseReader().install()
+    FuseWorkers().install()
     filesystem = Filesystem(host, membership, lambda: _abort(place))
     options = {*pyfuse3.default_options, "fsname=kvorum", "default_permissions", "allow_other"}
     if os.getuid() != 0:
