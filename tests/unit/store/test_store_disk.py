@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from kvorum.store import Change, File, Member
 from kvorum.store.database import HISTORY_OF_A_FILE, Database, load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from kvorum.store.protocol import (
     MembersChanged,
     Origin,
     Persist,
+    Record,
     Replica,
     Stored,
     View,
@@ -33,6 +35,13 @@ from kvorum.store.protocol.checksums import Checksums, checksum
 from kvorum.store.tree import Tree
 
 TAG = messages.Tag((1, 7), ((1, 10), (2, 20)), 0)
+
+
+def test_a_record_on_disk_is_as_it_always_was() -> None:
+    """Its fields by name, in MessagePack; database and journal of an older store are read on."""
+    record = Record(4, 5, 2, View(2, {1: "n1"}, 1.5, "h"), origin=("o", Origin(1, 5)), who="root@pam")
+    assert msgspec.msgpack.encode(record) == RECORD
+    assert msgspec.msgpack.decode(RECORD, type=Record) == record
 
 
 def test_old_bytes_still_decode() -> None:
@@ -76,6 +85,11 @@ def test_old_bytes_still_decode() -> None:
     )
 
 
+RECORD = bytes.fromhex(
+    "8ba673657269616c04a776657273696f6e05a96c6173745f7669657702a47669657794028101a26e31cb3ff8000000"
+    "000000a168a76368616e67657390a66265666f726590a76f726967696e73c0a66f726967696e92a16f93010590a377"
+    "686fa8726f6f744070616da46e6f6465a0a474696d65cb0000000000000000"
+)
 CHANGE_1 = bytes.fromhex(
     "990603a56e312f616207059583a474797065a57772697465a470617468a161a464617461c4017882a474797065a66465"
     "6c657465a470617468a16283a474797065a672656e616d65a6736f75726365a163a6746172676574a16482a474797065"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from kvorum.store.face import Change, Expect, File, Operation, Write
 from kvorum.store.protocol.messages import Ballot, Origin, View
 
 
-@dataclass(frozen=True, slots=True)
-class MembersChanged:
+class MembersChanged(msgspec.Struct, frozen=True):
     """The group has new members: (node id, process id) each, in the ring named by Totem."""
 
     ring: tuple[int, int]
@@ -22,59 +22,51 @@ class MembersChanged:
     """How the others reach this node past the group, for this ring; empty when they can't."""
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(msgspec.Struct, frozen=True):
     """This replica is in the group no more; ``reason`` is a sentence."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(msgspec.Struct, frozen=True):
     """Members reach this node past the group at another address from now on; ``reason`` is a sentence."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(msgspec.Struct, frozen=True):
     """A frame, in the one order of the group."""
 
     sender: int
     frame: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Whispered:
+class Whispered(msgspec.Struct, frozen=True):
     """What a member of this ring told past the group's order: early, late, twice, or never."""
 
     sender: int
     frame: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class BallotChanged:
+class BallotChanged(msgspec.Struct, frozen=True):
     """What this node knows of votes changed."""
 
     ballot: Ballot
 
 
-@dataclass(frozen=True, slots=True)
-class DiskSynced:
+class DiskSynced(msgspec.Struct, frozen=True):
     """All records up to ``serial`` are on disk."""
 
     serial: int
 
 
-@dataclass(frozen=True, slots=True)
-class DiskRefused:
+class DiskRefused(msgspec.Struct, frozen=True):
     """The disk takes nothing now and is tried on; ``reason`` is a sentence. ``DiskSynced`` ends it."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(msgspec.Struct, frozen=True):
     """It is ``now``, in seconds of a clock that never goes back and runs on while this process is frozen.
 
     Told at least twice a second, and before any other event when the last time is longer ago.
@@ -83,8 +75,7 @@ class Clock:
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A local caller wants a change."""
 
     id: int
@@ -99,20 +90,17 @@ class Request:
         return sum(len(one.data) for one in self.operations if isinstance(one, Write))
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(msgspec.Struct, frozen=True):
     """The caller of a request waits no longer."""
 
     id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Urge:
+class Urge(msgspec.Struct, frozen=True):
     """A request has waited for long; to be told again, less and less often, until it is answered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """A local caller wants a lease, renews it, or with no ``seconds`` lets it go; ended by ``Answer``."""
 
     id: int
@@ -121,15 +109,13 @@ class Claim:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class TimerExpired:
+class TimerExpired(msgspec.Struct, frozen=True):
     """The timer with this number ran out; older numbers are stale."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(msgspec.Struct, frozen=True):
     """A local caller publishes a value in memory."""
 
     key: str
@@ -156,30 +142,26 @@ Event: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Multicast:
+class Multicast(msgspec.Struct, frozen=True):
     """Send these frames to the group, in order, this node included."""
 
     frames: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Whisper:
+class Whisper(msgspec.Struct, frozen=True):
     """Tell these members, past the group's order; it may be lost, to each of them."""
 
     to: tuple[int, ...]
     frame: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Meet:
+class Meet(msgspec.Struct, frozen=True):
     """From now on these are the members that can be whispered to: node id to how it is reached."""
 
     reach: dict[int, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """One step of the history, to be written in one piece."""
 
     serial: int
@@ -198,8 +180,7 @@ class Record:
     time: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Persist:
+class Persist(msgspec.Struct, frozen=True):
     """Write the record to disk and say so with ``DiskSynced``."""
 
     record: Record
@@ -214,8 +195,7 @@ class Outcome(enum.Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """Tell the caller of a request how it ended."""
 
     id: int
@@ -224,8 +204,7 @@ class Answer:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(msgspec.Struct, frozen=True):
     """Tell watchers what changed; ``root`` is the whole tree's checksum after it."""
 
     version: int
@@ -235,8 +214,7 @@ class Changed:
     """The name of the node whose request it was; empty where it was none's or was fetched."""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """Whether this replica may write, and why not."""
 
     writable: bool
@@ -246,23 +224,20 @@ class Status:
     members: frozenset[int]
 
 
-@dataclass(frozen=True, slots=True)
-class StatusChanged:
+class StatusChanged(msgspec.Struct, frozen=True):
     """Tell watchers of a new status."""
 
     status: Status
 
 
-@dataclass(frozen=True, slots=True)
-class StartTimer:
+class StartTimer(msgspec.Struct, frozen=True):
     """Send ``TimerExpired`` with this number after a while; only the newest number counts."""
 
     number: int
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(msgspec.Struct, frozen=True):
     """A node published a value."""
 
     node: str
@@ -271,8 +246,7 @@ class Published:
     ttl: float
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseTaken:
+class LeaseTaken(msgspec.Struct, frozen=True):
     """A lease was granted or renewed, as this replica heard; with no ``seconds`` it was let go."""
 
     name: str
@@ -280,27 +254,23 @@ class LeaseTaken:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(msgspec.Struct, frozen=True):
     """Leave the group for good; ``reason`` is a sentence."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Withdraw:
+class Withdraw(msgspec.Struct, frozen=True):
     """Leave the group until ``Rejoin``; ``reason`` is a sentence. Nothing of it is told meanwhile."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rejoin:
+class Rejoin(msgspec.Struct, frozen=True):
     """Join the group again after ``Withdraw``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """A sentence for the log."""
 
     text: str
