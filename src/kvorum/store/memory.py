@@ -71,14 +71,10 @@ class MemoryStore(Store):
     ) -> int:
         if not self._membership.quorate:
             raise NoQuorum(self._membership.reason or "no quorum")
-        touched = [
-            getattr(operation, name, "") for operation in operations for name in ("path", "target", "source")
-        ]
-        before = {path: self._tree.read(path) for path in touched}
-        changes = self._tree.apply(operations, expect, self._version + 1, time.time())
+        changes, before = self._tree.apply(operations, expect, self._version + 1, time.time())
         self._version += 1
-        for change in changes:
-            self._remember(change, before.get(change.path), who)
+        for change, old in zip(changes, before, strict=True):
+            self._remember(change, old, who)
         for change in changes:
             for queue in self._watchers:
                 queue.put_nowait(change)

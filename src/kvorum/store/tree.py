@@ -79,8 +79,11 @@ class Tree:
 
     def apply(
         self, operations: Sequence[Operation], expect: Sequence[Expect], version: int, mtime: float
-    ) -> list[Change]:
-        """Carry out all operations as one step; raises ``Conflict`` and changes nothing if one can't be."""
+    ) -> tuple[tuple[Change, ...], tuple[File | None, ...]]:
+        """Carry out all operations as one step; returns what changed, and what file was at each path before.
+
+        Raises ``Conflict`` and changes nothing if one can't be.
+        """
         for precondition in expect:
             self._check(precondition)
         undo: list[tuple[str, File | None, bool]] = []
@@ -91,8 +94,10 @@ class Tree:
             for path, file, was_directory in reversed(undo):
                 self._restore(path, file, was_directory)
             raise
-        changed = dict.fromkeys(path for path, _, _ in undo)
-        return [self.change(version, path) for path in changed]
+        before: dict[str, File | None] = {}
+        for path, file, _ in undo:
+            before.setdefault(path, file)
+        return tuple([self.change(version, path) for path in before]), tuple(before.values())
 
     def change(self, version: int, path: str) -> Change:
         """What is at ``path`` now, as a change made at ``version``."""
@@ -157,9 +162,7 @@ class Tree:
             raise Conflict(f"no room for '{path}': the store holds at most {MAX_TOTAL_BYTES} bytes")
         if old is None:
             self._require_room(path)
-        guest = _GUEST.fullmatch(path)
-        if guest and self._guests.get(guest[3], path) != path:
-            raise Conflict(f"VM {guest[3]} already exists: '{self._guests[guest[3]]}'")
+            self._require_free_id(path)
         undo.append((path, old, False))
         self._set_file(path, file)
 
@@ -223,6 +226,11 @@ class Tree:
         if self.entries >= MAX_ENTRIES:
             raise Conflict(f"no room for '{path}': the store holds at most {MAX_ENTRIES} entries")
 
+    def _require_free_id(self, path: str) -> None:
+        vmid = guest_id(path)
+        if vmid is not None and vmid in self._guests:
+            raise Conflict(f"VM {vmid} already exists: '{self._guests[vmid]}'")
+
     def _make_directory(self, path: str, undo: list[tuple[str, File | None, bool]]) -> None:
         self._require_room(path)
         undo.append((path, None, False))
@@ -246,19 +254,23 @@ class Tree:
 
     def _set_file(self, path: str, file: File | None) -> None:
         old = self._files.pop(path, None)
-        guest = _GUEST.fullmatch(path)
+        if old is not None and file is not None:  # the indexes know it
+            self._files[path] = file
+            self._bytes += len(file.data) - len(old.data)
+            return
+        vmid = guest_id(path)
         siblings = self._directories[_parent(path)]
         self._bytes -= len(old.data) if old else 0
         if file is None:
             siblings.discard(_name(path))
-            if guest:
-                self._guests.pop(guest[3], None)
+            if vmid is not None:
+                self._guests.pop(vmid, None)
             return
         self._files[path] = file
         self._bytes += len(file.data)
         siblings.add(_name(path))
-        if guest:
-            self._guests[guest[3]] = path
+        if vmid is not None:
+            self._guests[vmid] = path
 
 
 def _parent(path: str) -> str:

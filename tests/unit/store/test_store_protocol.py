@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kvorum.core.errors import ParameterError
+from kvorum.core.errors import Conflict, ParameterError
 from kvorum.store import Delete, Expect, File, MakeDirectory, Rename, Touch, Write
 from kvorum.store.names import check_path, is_private
 from kvorum.store.protocol import (
@@ -273,6 +273,32 @@ def grown(steps: list[tuple[type, str, bytes]]) -> Tree:
         except Exception as error:
             assert type(error).__name__ == "Conflict"
     return tree
+
+
+def test_a_step_says_what_file_was_at_each_path_before() -> None:
+    tree = Tree()
+    tree.apply([Write("a/x", b"1"), Write("a/y", b"2")], [], 1, 1.0)
+    x, y = tree.read("a/x"), tree.read("a/y")
+    changes, before = tree.apply(
+        [Write("a/x", b"3"), Write("a/x", b"4"), Rename("a/y", "a/z"), Write("b/c", b""), Delete("a/z")],
+        [],
+        2,
+        2.0,
+    )
+    was = dict(zip([change.path for change in changes], before, strict=True))
+    assert was == {"a/x": x, "a/y": y, "a/z": None, "b": None, "b/c": None}
+
+
+def test_a_file_that_is_replaced_keeps_its_place() -> None:
+    tree, path = Tree(), "nodes/n1/lxc/7.conf"
+    tree.apply([Write(path, b"old"), Write("other", b"12")], [], 1, 1.0)
+    tree.apply([Write(path, b"newer")], [], 2, 2.0)
+    assert tree.names("nodes/n1/lxc") == ("7.conf",) and tree.guests() == {"7": path}
+    assert tree.total_bytes == 7
+    with pytest.raises(Conflict, match="VM 7 already exists"):
+        tree.apply([Write("nodes/n2/lxc/7.conf", b"")], [], 3, 3.0)
+    tree.apply([Delete(path)], [], 3, 3.0)
+    assert tree.names("nodes/n1/lxc") == () and tree.guests() == {} and tree.total_bytes == 2
 
 
 @given(STEPS, STEPS)

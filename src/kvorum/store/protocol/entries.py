@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from kvorum.core.errors import Conflict, ParameterError
 from kvorum.store.face import Change as Seen
-from kvorum.store.face import File, Operation, Rename
+from kvorum.store.face import File
 from kvorum.store.names import check_operations
 from kvorum.store.protocol import messages, requests
 from kvorum.store.protocol.checksums import Checksums
@@ -29,16 +31,14 @@ class Stored:
     origins: dict[str, Origin] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(msgspec.Struct, frozen=True):
     """One change that took place: what is at each path now, and what was there before."""
 
     changes: tuple[Seen, ...]
     before: tuple[File | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """One change that met another: nothing happened; ``text`` is the sentence."""
 
     text: str
@@ -67,17 +67,16 @@ class Entries:
 
     def apply(self, change: messages.Change) -> Applied | Refused:
         """Carry out a request as the next version, or refuse it; either way it is known from now on."""
-        old = {path: self.tree.read(path) for path in _paths(change.operations)}
         try:
             check_operations(change.operations)
-            changes = self.tree.apply(change.operations, change.expect, self.version + 1, change.time)
+            changes, before = self.tree.apply(change.operations, change.expect, self.version + 1, change.time)
         except (Conflict, ParameterError) as conflict:
             self.origins = requests.note_refused(self.origins, change)
             return Refused(str(conflict))
         self.version += 1
         self.checksums.update(changes)
         self.origins = requests.note_applied(self.origins, change, self.version)
-        return Applied(tuple(changes), tuple(old.get(seen.path) for seen in changes))
+        return Applied(changes, before)
 
     def take_over(self, lead: messages.State, fetched: Fetched | None) -> Applied:
         """Become what the leader is, by the difference that was ``fetched`` (``None``: the trees agree).
@@ -90,10 +89,3 @@ class Entries:
             raise AssertionError(f"the tree is not that of {lead.name} after fetching its difference")
         self.version, self.last_view, self.origins = lead.version, lead.last_view, dict(lead.applied)
         return Applied(changes, before)
-
-
-def _paths(operations: tuple[Operation, ...]) -> set[str]:
-    paths: set[str] = set()
-    for operation in operations:
-        paths |= {operation.source, operation.target} if isinstance(operation, Rename) else {operation.path}
-    return paths
