@@ -16,19 +16,20 @@ LEASE_SECONDS_MAX = 60.0
 def check_path(path: str) -> None:
     """Raise ``ParameterError`` unless ``path`` is relative, clean and storable."""
     parts = path.split("/")
-    if not path or len(path.encode("utf-8", "surrogatepass")) > PATH_BYTES:
+    try:
+        size = len(path.encode())
+    except UnicodeEncodeError as error:
+        raise ParameterError({"path": f"{path[:80]!r} is no valid UTF-8"}) from error
+    if not path or size > PATH_BYTES:
         raise ParameterError({"path": f"'{path[:80]}' is empty or longer than {PATH_BYTES} bytes"})
     if len(parts) > DEPTH:
         raise ParameterError({"path": f"'{path[:80]}…' is more than {DEPTH} directories deep"})
-    for part in parts:
-        if part in ("", ".", "..") or "\0" in part:
-            raise ParameterError({"path": f"'{path}' is no path of the store: write it as a/b/c"})
-        try:
-            too_long = len(part.encode()) > NAME_BYTES
-        except UnicodeEncodeError as error:
-            raise ParameterError({"path": f"{path!r} is no valid UTF-8"}) from error
-        if too_long:
-            raise ParameterError({"path": f"'{part[:80]}…' is longer than {NAME_BYTES} bytes"})
+    if "" in parts or "." in parts or ".." in parts or "\0" in path:
+        raise ParameterError({"path": f"'{path}' is no path of the store: write it as a/b/c"})
+    if size > NAME_BYTES:  # else no part can be
+        for part in parts:
+            if len(part.encode()) > NAME_BYTES:
+                raise ParameterError({"path": f"'{part[:80]}…' is longer than {NAME_BYTES} bytes"})
 
 
 def check_operations(operations: Sequence[Operation]) -> None:

@@ -318,11 +318,17 @@ def test_a_difference_in_pieces_makes_any_tree_the_leaders(
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/a", "a/", "a//b", "a/../b", ".", "a\0b", "x" * 256, "a/" * 70 + "b", "\udcff"]
+    "path",
+    ["", "/a", "a/", "a//b", "a/../b", ".", "a\0b", "x" * 256, "a/" + "ü" * 128, "a/" * 70 + "b", "a/\udcff"],
 )
 def test_paths_that_are_none(path: str) -> None:
     with pytest.raises(ParameterError):
         check_path(path)
+
+
+@pytest.mark.parametrize("path", ["a", "a/" + "x" * 255, "/".join(["ü" * 127] * 4), "...", "a/..b"])
+def test_paths_that_are_some(path: str) -> None:
+    check_path(path)
 
 
 def test_what_is_private() -> None:
