@@ -191,6 +191,15 @@ def test_a_message_whose_first_frames_were_missed_is_ignored() -> None:
     assert frames.Assembly().add(1, parts[1]) is None
 
 
+def test_a_whole_message_ends_an_unfinished_one_of_its_sender() -> None:
+    assembly = frames.Assembly()
+    first, *rest = frames.split(random.Random(1).randbytes(2 * frames.FRAME_BYTES))
+    assert assembly.add(1, first) is None
+    (whole,) = frames.split(b"short")
+    assert assembly.add(1, whole) == b"short"
+    assert [assembly.add(1, part) for part in rest] == [None] * len(rest)
+
+
 def state(node: int, view: View, *, direct: bool = False, version: int = 5) -> messages.State:
     ballot = Ballot(1, 3)
     return messages.State(TAG, f"n{node}", view, view.number, version, b"", direct, ballot, {}, 0.0)

@@ -19,6 +19,8 @@ _FIRST, _LAST, _PACKED = 1, 2, 4
 _PACK_BYTES = 16 * 1024
 """From this size on a message may be packed."""
 _SAMPLE_BYTES = 8 * 1024
+_WHOLE = bytes((WIRE_VERSION, _FIRST | _LAST))
+"""The header of a message that is one frame, as most are."""
 
 
 class ForeignVersion(ValueError):
@@ -27,10 +29,12 @@ class ForeignVersion(ValueError):
 
 def split(message: bytes) -> tuple[bytes, ...]:
     """The frames that carry ``message``, in order."""
+    if len(message) < _PACK_BYTES:
+        return (_WHOLE + message,)
     packed = _pack(message)
     kind = 0 if packed is None else _PACKED
     message = message if packed is None else packed
-    starts = range(0, max(len(message), 1), FRAME_BYTES)
+    starts = range(0, len(message), FRAME_BYTES)
     last = starts[-1]
     return tuple(
         bytes((WIRE_VERSION, kind | (_FIRST if start == 0 else 0) | (_LAST if start == last else 0)))
@@ -65,6 +69,10 @@ class Assembly:
         Raises ``ForeignVersion`` for another protocol version and ``ValueError`` for garbage.
         """
         flags = _flags(frame)
+        if flags & _FIRST and flags & _LAST:
+            self._parts.pop(sender, None)
+            self._bytes.pop(sender, None)
+            return _unpack(frame[2:]) if flags & _PACKED else frame[2:]
         if flags & _FIRST:
             self._parts[sender], self._bytes[sender] = [], 0
         elif sender not in self._parts:
@@ -90,9 +98,7 @@ def _flags(frame: bytes) -> int:
 
 
 def _pack(message: bytes) -> bytes | None:
-    """The message made much smaller, or ``None`` where it is small already or does not shrink."""
-    if len(message) < _PACK_BYTES:
-        return None
+    """The message made much smaller, or ``None`` where it does not shrink."""
     middle = len(message) // 2
     sample = message[middle : middle + _SAMPLE_BYTES]
     if len(zlib.compress(sample, 1)) > len(sample) * 3 // 4:
