@@ -264,15 +264,17 @@ class Host:
         """Give the replica an event and carry out what it wants."""
         before = self._replica.status.members
         for effect in self._replica.step(event):
-            match effect:
-                case Multicast(frames):
-                    self._group.multicast(frames)
-                case Whisper(to, frame):
-                    self._group.whisper(to, frame)
-                case Persist(record):
-                    self._disk.write(record)
+            match effect:  # as in the replica's step, the frequent first
+                case Persist():
+                    self._disk.write(effect.record)
+                case Whisper():
+                    self._group.whisper(effect.to, effect.frame)
+                case Changed():
+                    self._tell(effect)
                 case Answer():
                     self._answer(effect)
+                case Multicast():
+                    self._group.multicast(effect.frames)
                 case StartTimer(number, seconds):
                     self._loop.call_later(seconds, self.feed, TimerExpired(number))
                 case Meet() | Leave() | Withdraw() | Rejoin():
@@ -288,7 +290,7 @@ class Host:
                     if status.members - before:
                         self._loop.call_soon(self._publish_again)
                     self._tell(effect)
-                case Changed() | LeaseTaken():
+                case LeaseTaken():
                     self._tell(effect)
 
     def _turn_to_group(self, effect: Meet | Leave | Withdraw | Rejoin) -> None:

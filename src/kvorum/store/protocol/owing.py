@@ -7,13 +7,12 @@ has left the view, and who is asked twice says it twice. Places are numbers of t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from kvorum.store.protocol.aloud import Aloud
 
 
-@dataclass(frozen=True, slots=True)
-class Telling:
+class Telling(msgspec.Struct, frozen=True):
     """Who is to be told now."""
 
     all: bool = False

@@ -70,6 +70,12 @@ class Replica(Writer):
     def step(self, event: Event) -> list[Effect]:
         """Take one event; returns what is to be done, in order."""
         self._wishes.effects = []
+        self._happened(event)
+        if self._phase is Phase.ACTIVE:
+            self._send_requests()
+        return self._wishes.effects
+
+    def _happened(self, event: Event) -> None:
         match event:  # the frequent first, and without positions: each case before the right one costs time
             case Whispered():
                 self._whispered(event.sender, event.frame)
@@ -95,9 +101,6 @@ class Replica(Writer):
                 self._withdraw(f"{reason}; this node is read-only until its disk takes writes again")
             case Cancel() | Urge() | Tell() | Claim():
                 self._asked(event)
-        if self._phase is Phase.ACTIVE:
-            self._send_requests()
-        return self._wishes.effects
 
     # Local events
 
