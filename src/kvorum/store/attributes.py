@@ -36,6 +36,7 @@ class Attributes:
         self._changing = changing
         self._quorate = quorate
         self._kept: dict[str, tuple[File, int, EntryAttributes, FileNameT]] = {}
+        self._directories: dict[str, EntryAttributes] = {}
         try:
             self.gid = grp.getgrnam("www-data").gr_gid
         except KeyError:
@@ -50,12 +51,13 @@ class Attributes:
     def quorate(self, quorate: bool) -> None:
         self._quorate = quorate
         self._kept.clear()
+        self._directories.clear()
 
     def of(self, path: str) -> EntryAttributes:
         """The entry at ``path``; raises ``FUSEError`` (ENOENT) when nothing is there."""
         file, inode = self._tree.read(path), self._inodes.known(path)
         if file is None or inode is None or inode in self._changing:
-            return self._made(path)
+            return self._directory(path, inode) if self._tree.is_directory(path) else self._made(path)
         kept = self._kept.get(path)
         if kept is not None and kept[0] is file and kept[1] == inode:
             return kept[2]
@@ -65,6 +67,15 @@ class Attributes:
         name = FileNameT(path.rpartition("/")[2].encode())
         self._kept[path] = (file, inode, entry, name)
         return entry
+
+    def _directory(self, path: str, inode: int | None) -> EntryAttributes:
+        """The kernel asks for a directory's entry before each change in it, and nothing in it changes."""
+        kept = self._directories.get(path)
+        if kept is None or kept.st_ino != inode:
+            if len(self._directories) >= _KEPT_MAX:
+                self._directories.clear()
+            kept = self._directories[path] = self._made(path)
+        return kept
 
     def listed(
         self, prefix: str, names: Iterable[str]

@@ -38,7 +38,7 @@ _BEHIND_BYTES = 192 << 20
 _REQUESTS = 256
 
 _GATHER_SECONDS = 0.005
-"""How long changes gather from the first on, to be told in one piece."""
+"""The least time between two moments at which changes are told: what comes meanwhile is told in one piece."""
 
 _HELD_SECONDS = 0.05
 """The longest that a change is held back until it is on this node's disk."""
@@ -81,6 +81,8 @@ class Server:
         self._held: asyncio.TimerHandle | None = None
         """Ends the present wait of what is queued: the gathering, and then the one for the disk."""
         self._gathered = False
+        self._told_at = float("-inf")
+        """When changes were told last, by the loop's clock."""
         self._on_disk = False
         """Whether the disk has what is queued."""
         self._holders: dict[str, str] = {}
@@ -151,7 +153,7 @@ class Server:
             self._backlog_bytes -= _size(self._backlog.popleft()[1])
 
     def _hold(self, message: stream.Changes) -> None:
-        """Tell readers a moment later, with what else comes by then, once this node's disk has it.
+        """Tell readers once this node's disk has it, or with what else comes where they were told just before.
 
         Each time they are woken they compete with the writer's next changes for the same processors. Who
         asked has it with the answer.
@@ -160,19 +162,24 @@ class Server:
             client.queued.append(data)
         self._on_disk = False
         if self._held is None:
-            self._held = self._loop.call_later(_GATHER_SECONDS, self._gather_ended)
+            since = self._loop.time() - self._told_at
+            if since < _GATHER_SECONDS:
+                self._held = self._loop.call_later(_GATHER_SECONDS - since, self._gather_ended)
+            else:
+                self._gather_ended()
 
     def _gather_ended(self) -> None:
         self._gathered = True
         if self._on_disk:
             self._release()
         else:
-            self._held = self._loop.call_later(_HELD_SECONDS - _GATHER_SECONDS, self._release)
+            self._held = self._loop.call_later(_HELD_SECONDS, self._release)
 
     def _release(self) -> None:
         if self._held is not None:
             self._held.cancel()
             self._held, self._gathered = None, False
+            self._told_at = self._loop.time()
             for client in list(self._clients):
                 if client.queued:
                     client.send()

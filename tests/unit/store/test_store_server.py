@@ -116,6 +116,9 @@ class Time:
     now: float = 0.0
     timers: list[Timer] = field(default_factory=list)
 
+    def time(self) -> float:
+        return self.now
+
     def call_later(self, seconds: float, carry_out: Callable[[], None]) -> Timer:
         self.timers.append(Timer(self.now + seconds, carry_out))
         return self.timers[-1]
@@ -161,33 +164,37 @@ async def told(tmp_path: Path) -> AsyncIterator[Told]:
     await host._disk.close()
 
 
-def test_readers_are_told_what_comes_within_5_ms_in_one_piece(told: Told) -> None:
+def test_readers_are_told_at_once_and_what_comes_within_5_ms_of_it_in_one_piece(told: Told) -> None:
     first = told.change(1)
+    assert told.written == []
     told.server._heard(DiskSynced(1))
-    told.clock.goes_to(0.004)
+    assert told.written == [first]
     second = told.change(2)
     told.server._heard(DiskSynced(2))
-    assert told.written == []
-    told.clock.goes_to(0.005)
-    assert told.written == [first + second]
+    told.clock.goes_to(0.004)
     third = told.change(3)
     told.server._heard(DiskSynced(3))
-    assert told.written == [first + second]
-    told.clock.goes_to(0.010)
-    assert told.written == [first + second, third]
+    assert told.written == [first]
+    told.clock.goes_to(0.005)
+    assert told.written == [first, second + third]
     told.clock.goes_to(1.0)
     assert len(told.written) == 2
+    fourth = told.change(4)
+    told.server._heard(DiskSynced(4))
+    assert told.written == [first, second + third, fourth]
 
 
 def test_readers_are_told_no_sooner_than_the_disk_has_it(told: Told) -> None:
     first = told.change(1)
     told.server._heard(DiskSynced(1))
-    told.clock.goes_to(0.004)
     second = told.change(2)
-    told.clock.goes_to(0.006)
-    assert told.written == [], "the disk has only the first"
     told.server._heard(DiskSynced(2))
-    assert told.written == [first + second]
+    told.clock.goes_to(0.004)
+    third = told.change(3)
+    told.clock.goes_to(0.006)
+    assert told.written == [first], "the disk has only the second"
+    told.server._heard(DiskSynced(3))
+    assert told.written == [first, second + third]
 
 
 def test_readers_wait_50_ms_for_a_slow_disk_and_no_longer(told: Told) -> None:
