@@ -22,16 +22,11 @@ from kvorum.core.errors import KvorumError
 from kvorum.store import journal
 from kvorum.store.face import File
 from kvorum.store.protocol import Origin, Record, Stored, View
+from kvorum.store.pruning import Pruning
 from kvorum.store.tree import Tree
 
 log = logging.getLogger(__name__)
 
-HISTORY_DAYS = 7
-HISTORY_OF_A_FILE = 100
-"""Changes of one file that are kept, so that a chatty one does not push out the others'."""
-HISTORY_ROWS = 20_000
-HISTORY_BYTES = 64 << 20
-_PRUNE_EVERY = 1000
 _FORMAT = 1
 
 _SCHEMA = """
@@ -182,8 +177,7 @@ class Database:
         """What the journal of the last life has and this database has not."""
         self.sequence = self.waiting[-1][0] if self.waiting else int(meta.get("sequence", 0))
         """The sequence of the last record that counts."""
-        self._written = 0
-        self._prune()
+        self._pruning = Pruning(self._connection)
 
     def close(self) -> None:
         """Close the file."""
@@ -196,14 +190,13 @@ class Database:
         try:
             self._put([record for _, record in entries])
             self._note(entries)
+            self._pruning.prune()
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            self._pruning.count()
             raise
-        before, self._written = self._written, self._written + len(entries)
-        if before // _PRUNE_EVERY != self._written // _PRUNE_EVERY:
-            self._prune()
 
     def _note(self, entries: Sequence[Entry]) -> None:
         meta: dict[str, object] = {"format": _FORMAT, "life": self.life}
@@ -229,15 +222,17 @@ class Database:
             "INSERT OR REPLACE INTO file (path, version, mtime, data) VALUES (?, ?, ?, ?)",
             [(file.path, file.version, file.mtime, file.data) for file in files],
         )
+        past = [
+            (one.time, one.version, change.path, one.who, one.node, before.data if before else None)
+            for one in records
+            for change, before in zip(one.changes, one.before, strict=True)
+            if change.file is not None or before is not None
+        ]
         connection.executemany(
-            "INSERT INTO history (time, version, path, who, node, before) VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (one.time, one.version, change.path, one.who, one.node, before.data if before else None)
-                for one in records
-                for change, before in zip(one.changes, one.before, strict=True)
-                if change.file is not None or before is not None
-            ],
+            "INSERT INTO history (time, version, path, who, node, before) VALUES (?, ?, ?, ?, ?, ?)", past
         )
+        for _, _, path, _, _, before in past:
+            self._pruning.added(path, before)
         origins: dict[str, Origin] = {}
         for record in records:
             if record.origins is not None:
@@ -248,21 +243,4 @@ class Database:
         connection.executemany(
             "INSERT OR REPLACE INTO origin VALUES (?, ?)",
             [(name, msgspec.msgpack.encode(value)) for name, value in origins.items()],
-        )
-
-    def _prune(self) -> None:
-        """Forget what is old, and of each file and of all what is too much."""
-        old = time.time() - HISTORY_DAYS * 86400
-        self._connection.execute("DELETE FROM history WHERE time < ?", (old,))
-        self._connection.execute(
-            """DELETE FROM history WHERE id IN (SELECT id FROM (
-              SELECT id, row_number() OVER (PARTITION BY path ORDER BY id DESC) AS place FROM history)
-              WHERE place > ?)""",
-            (HISTORY_OF_A_FILE,),
-        )
-        self._connection.execute(
-            """DELETE FROM history WHERE id <= (SELECT max(id) FROM (
-              SELECT id, row_number() OVER newest AS place, sum(length(before)) OVER newest AS bytes
-              FROM history WINDOW newest AS (ORDER BY id DESC)) WHERE place > ? OR bytes > ?)""",
-            (HISTORY_ROWS, HISTORY_BYTES),
         )

@@ -7,11 +7,8 @@ import sqlite3
 import time
 from pathlib import Path
 
-import pytest
-from msgspec.structs import replace
-
 from kvorum.store import Change, File, Member
-from kvorum.store.database import HISTORY_OF_A_FILE, Database, load
+from kvorum.store.database import load
 from kvorum.store.disk import Disk
 from kvorum.store.handles import Handle
 from kvorum.store.inodes import ROOT, Inodes
@@ -115,29 +112,6 @@ async def test_what_only_the_journal_had_is_there_after_a_crash_and_so_is_what_f
     rows = history.execute("SELECT version, before FROM history WHERE path = 'a0' ORDER BY id").fetchall()
     history.close()
     assert rows == [(1, None), (2, b"at once"), (3, b"1")], "also where the journal alone had it"
-
-
-def test_a_chatty_file_does_not_push_out_the_history_of_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "config.db"
-    load(path)
-    database = Database(path)
-    chatty = [(n, replace(record(n, "chatty", b"x"), time=time.time())) for n in range(1, 250)]
-    database.commit([*chatty, (250, replace(record(250, "quiet", b"x"), time=time.time()))])
-    monkeypatch.setattr("kvorum.store.database.HISTORY_ROWS", 101)
-    database.close()
-    database = Database(path)
-    database.close()
-    history = sqlite3.connect(path)
-    kept = dict(history.execute("SELECT path, count(*) FROM history GROUP BY path").fetchall())
-    assert kept == {"chatty": HISTORY_OF_A_FILE, "quiet": 1}
-    monkeypatch.setattr("kvorum.store.database.HISTORY_BYTES", 0)
-    history.execute("UPDATE history SET before = x'00'")
-    history.commit()
-    Database(path).close()
-    assert history.execute("SELECT count(*) FROM history").fetchone() == (0,)
-    history.close()
 
 
 async def test_a_spoilt_journal_sets_the_database_aside(tmp_path: Path) -> None:
