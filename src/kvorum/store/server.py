@@ -153,7 +153,7 @@ class Server:
             self._backlog_bytes -= _size(self._backlog.popleft()[1])
 
     def _hold(self, message: stream.Changes) -> None:
-        """Tell readers once this node's disk has it; just after another telling, with what else comes by then.
+        """Tell readers once this node's disk has it; soon after a telling, with what else comes by then.
 
         Each time they are woken they compete with the writer's next changes for the same processors. Who
         asked has it with the answer.
