@@ -15,9 +15,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
+from types import ModuleType
 
 from kvorum.core.errors import Conflict, KvorumError, NoQuorum, OutcomeUnknown
 from kvorum.core.paths import Paths
@@ -80,10 +81,27 @@ async def running_store(
         preparing = asyncio.get_running_loop().create_task(_prepare(host))
         stack.push_async_callback(_end, preparing)
         if fuse:
-            from kvorum.store.mount import mounted
+            with _without_trio():
+                from kvorum.store.mount import mounted
 
             await stack.enter_async_context(mounted(host, membership, paths.etc_pve))
         yield host
+
+
+@contextlib.contextmanager
+def _without_trio() -> Iterator[None]:
+    """While open, who imports trio gets an empty module.
+
+    pyfuse3 does, and in its asyncio mode uses nothing of it; it would be a quarter of this daemon's memory.
+    """
+    if "trio" in sys.modules:
+        yield
+        return
+    sys.modules["trio"] = ModuleType("trio")
+    try:
+        yield
+    finally:
+        del sys.modules["trio"]
 
 
 async def run_store(paths: Paths, *, node: str, fuse: bool, corosync: bool) -> None:
