@@ -56,16 +56,21 @@ class Disk:
         self._broken = False
 
     def write(self, record: Record) -> None:
-        """Put a record behind all others; ``synced`` follows."""
+        """Put a record behind all others; once ``flush`` is called, ``synced`` follows."""
         self._sequence += 1
         here = (self._sequence, record.serial)
         if self._journal is not None and not self._direct and self._append(self._journal, record):
             self._appended = here
             self._taker.put(self._sequence, record, at_once=self._journal.crowded)
-            self._flush()
         else:
             self._direct = self._sequence
             self._taker.put(self._sequence, record, at_once=True)
+
+    def flush(self) -> None:
+        """Sync what was written, all of it at once, as soon as no other sync is under way."""
+        if self._journal is not None and not self._flushing and self._flushed[0] < self._appended[0]:
+            self._flushing, upto = True, self._appended
+            self._flusher.start(self._journal.descriptor, lambda error: self._ended(upto, error))
 
     async def settle(self) -> None:
         """Return once the database has every record written so far: before its history is read."""
@@ -95,18 +100,13 @@ class Disk:
             self._failed(f"the store's journal beside '{self._path}' can't be written: {error}")
             return False
 
-    def _flush(self) -> None:
-        if self._journal is not None and not self._flushing and self._flushed[0] < self._appended[0]:
-            self._flushing, upto = True, self._appended
-            self._flusher.start(self._journal.descriptor, lambda error: self._ended(upto, error))
-
     def _ended(self, upto: tuple[int, int], error: OSError | None) -> None:
         self._flushing = False
         if error is not None:
             self._failed(f"the store's journal beside '{self._path}' can't be synced: {error}")
             return
         self._flushed = max(self._flushed, upto)
-        self._flush()
+        self.flush()
         self._promise(upto[1])
 
     # The database's thread tells

@@ -28,6 +28,7 @@ from kvorum.store.protocol import (
     Clock,
     DiskRefused,
     DiskSynced,
+    Effect,
     Event,
     Lease,
     LeaseTaken,
@@ -261,14 +262,23 @@ class Host:
             await asyncio.sleep(CLOCK_SECONDS)
 
     def _step(self, event: Event) -> None:
-        """Give the replica an event and carry out what it wants."""
+        """Give the replica an event and carry out what it wants: first what others and the disk wait for."""
         before = self._replica.status.members
-        for effect in self._replica.step(event):
+        effects = self._replica.step(event)
+        for effect in effects:
+            if isinstance(effect, Whisper):
+                self._group.whisper(effect.to, effect.frame)
+            elif isinstance(effect, Persist):
+                self._disk.write(effect.record)
+        self._disk.flush()
+        self._carry_out(effects, before)
+
+    def _carry_out(self, effects: Sequence[Effect], before: frozenset[int]) -> None:
+        """The rest; ``before`` are the members until now."""
+        for effect in effects:
             match effect:  # as in the replica's step, the frequent first
-                case Persist():
-                    self._disk.write(effect.record)
-                case Whisper():
-                    self._group.whisper(effect.to, effect.frame)
+                case Persist() | Whisper():
+                    pass
                 case Changed():
                     self._tell(effect)
                 case Answer():

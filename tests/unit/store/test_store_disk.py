@@ -42,6 +42,7 @@ async def written(path: Path, *records: Record) -> None:
     disk = Disk(path, lambda serial: done.set() if serial == records[-1].serial else None, failed, failed)
     for record in records:
         disk.write(record)
+        disk.flush()
     await asyncio.wait_for(done.wait(), 10)
     await disk.close()
 
@@ -94,10 +95,12 @@ async def test_what_only_the_journal_had_is_there_after_a_crash_and_so_is_what_f
         disk = Disk(path, synced.put_nowait, failed, failed)
         first = 3 * life + 1
         disk.write(record(first, f"a{life}", b"at once"))
+        disk.flush()
         await until(first)
         disk._taker.put = lambda *_args, **_kwargs: None  # type: ignore[method-assign]  # it dies too early
         for number in (1, 2):
             disk.write(record(first + number, f"a{life}", b"%d" % number))
+            disk.flush()
             await until(first + number)
         crashed = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
         await disk.close()
@@ -122,6 +125,7 @@ async def test_a_spoilt_journal_sets_the_database_aside(tmp_path: Path) -> None:
     disk._taker.put = lambda *_args, **_kwargs: None  # type: ignore[method-assign]
     for serial in (1, 2, 3):
         disk.write(record(serial, "a", b"x"))
+        disk.flush()
         while disk._flushed[1] < serial:
             await asyncio.sleep(0.01)
     await disk.close()
