@@ -84,6 +84,7 @@ CHANGES = {
     "unlink": 1,
     "socket_write_600": 1,
     "write_to_watch_elsewhere": 1,
+    "steady_writes_to_watch_elsewhere": 1,
     "write_16_at_once": 1,
     "socket_write_16_at_once": 1,
 }

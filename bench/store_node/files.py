@@ -24,6 +24,8 @@ LOCK = "priv/lock/kvorum-bench"
 SMALL = b"a line of some configuration, 40 bytes.\n" * 15
 LARGE = b"a line of some configuration, 40 bytes.\n" * 10_000
 ANSWER_S = 120.0
+APART_S = 0.05
+"""Between changes that are watched one by one; under a steady flow watchers are told of many at once."""
 
 
 def measure(count: int, elsewhere: str) -> dict[str, object]:
@@ -89,10 +91,18 @@ async def through_the_socket(rows: Rows, ask: Callable[..., object]) -> None:
 
     async with StoreClient(PATHS.store_socket) as store:
         await rows.measure_async("socket_write_600", lambda _: store.write(f"{FOLDER}/socket", SMALL))
-        ask(watch=f"{FOLDER}/stamped", count=rows.count)
-        name = "write_to_watch_elsewhere"
-        await rows.measure_async(name, lambda _: store.write(f"{FOLDER}/stamped", stamped()))
-    rows.rows[name]["ms"] = ask()
+        for name, apart_s in (
+            ("write_to_watch_elsewhere", APART_S),
+            ("steady_writes_to_watch_elsewhere", 0.0),
+        ):
+
+            async def write(_: int, apart_s: float = apart_s) -> None:
+                await asyncio.sleep(apart_s)
+                await store.write(f"{FOLDER}/stamped", stamped())
+
+            ask(watch=f"{FOLDER}/stamped", count=rows.count)
+            await rows.measure_async(name, write)
+            rows.rows[name]["ms"] = ask()
 
 
 def crowd_of_files(folder: Path, each: int) -> list[float]:
