@@ -2,6 +2,7 @@
 
     --quick        a fifth of the samples, a short look at the idle store
     --floor-only   the two floors of every node, and nothing of ours
+    --alone        without pvedaemon and pveproxy: pmxcfs was measured with nobody who listens to it
 
 Prints one JSON object. Times are in milliseconds, taken inside the first node, through /etc/pve or
 (``socket_``) by the store's socket. Beside each row stand the floors of the same minute: fdatasync of a page
@@ -22,7 +23,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -41,6 +42,7 @@ IDLE_S, QUICK_IDLE_S = 60, 10
 JOINS, QUICK_JOINS = 3, 1
 PROBE_S = 1200.0
 PARTS = Path(__file__).with_name("store_node")
+LISTENING = ("pveproxy", "pvedaemon")
 INSIDE = "/run/kvorum-bench"
 PYTHON = "/usr/lib/kvorum/bin/python"
 UNPACK = """
@@ -119,6 +121,17 @@ class Nodes:
         with ThreadPoolExecutor(len(self.names)) as pool:
             told = pool.map(lambda node: self.probe(node, *words), self.names)
             return dict(zip(self.names, told, strict=True))
+
+    @contextmanager
+    def nobody_listening(self) -> Iterator[None]:
+        """Without the daemons that hear of every change."""
+        for node in self.names:
+            self._stage.run(node, "systemctl", "stop", *LISTENING)
+        try:
+            yield
+        finally:
+            for node in self.names:
+                self._stage.run(node, "systemctl", "start", *LISTENING)
 
     @contextmanager
     def elsewhere(self, node: str) -> Iterator[str]:
@@ -229,6 +242,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--floor-only", action="store_true")
+    parser.add_argument("--alone", action="store_true")
     options = parser.parse_args()
     run: Callable[[Nodes, argparse.Namespace], Told] = floors if options.floor_only else measure
     try:
@@ -237,12 +251,13 @@ def main() -> None:
             sys.exit(f"the store is measured on {NODES} running nodes: kvorum lab up --nodes {NODES}")
         stage.form_cluster()
         load = [os.getloadavg()[0]]
-        with Nodes(stage) as nodes:
+        with Nodes(stage) as nodes, nodes.nobody_listening() if options.alone else nullcontext():
             figures = run(nodes, options)
         load.append(os.getloadavg()[0])
     except KvorumError as error:
         sys.exit(str(error))
-    show("store", unit="ms", nodes=NODES, quick=options.quick, load_before_and_after=load, **figures)
+    about = {"quick": options.quick, "alone": options.alone, "load_before_and_after": load}
+    show("store", unit="ms", nodes=NODES, **about, **figures)
 
 
 if __name__ == "__main__":
