@@ -80,6 +80,7 @@ class Face:
 
         The list is whole when it closes.
         """
+        await self.client.transact([])  # with the answer it is told what came before, and not a moment later
         seen: list[tuple[str, str | None]] = []
         began = asyncio.Event()
 

@@ -37,7 +37,7 @@ _BACKLOG_BYTES = 4 << 20
 _BEHIND_BYTES = 192 << 20
 _REQUESTS = 256
 
-_GATHER_SECONDS = 0.02
+_GATHER_SECONDS = 0.005
 """The least time between two moments at which changes are told: what comes meanwhile is told in one piece."""
 
 _HELD_SECONDS = 0.05
