@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kvorum.store.protocol import Clock, Moved, Outcome, Replica
+from kvorum.store import Write
+from kvorum.store.protocol import Answer, Clock, Moved, Outcome, Replica, Request
 
 _spec = importlib.util.spec_from_file_location("store_world", Path(__file__).with_name("store_world.py"))
 assert _spec is not None and _spec.loader is not None
@@ -98,3 +99,22 @@ def test_who_has_another_address_meets_the_others_anew_and_writes_wait_for_it(mo
     assert [it.asked[number].outcome for number in numbers] == [Outcome.DONE] * 3
     assert all(node.replica.status.writable and node.joined for node in it.nodes.values())
     assert len({node.replica.root for node in it.nodes.values()}) == 1
+
+
+def test_the_checker_hears_nothing_of_a_swap_that_expected_what_was_dropped() -> None:
+    """The request was carried out anew, so the same content is there as another version (seed 76928)."""
+    it = three()
+    node = it.nodes[1]
+
+    def asked(number: int, kind: str, expected: str | None, version: int) -> None:
+        it.asked[number] = world.Asked(1, kind, "shared/0", b"x", expected, version, it.now)
+
+    asked(1, "write", None, 0)
+    it.feed(node, Request(1, (Write("shared/0", b"x"),), (), "test", it.now))
+    it.calm(1)
+    version = node.replica.tree.read("shared/0").version
+    for number, expected, its_version in ((2, "x", version - 1), (3, "x", version), (4, "y", version - 1)):
+        asked(number, "swap", expected, its_version)
+        it.answered(node, Answer(number, Outcome.CONFLICT))
+    assert world._operation(it.asked[2]) is None
+    assert [world._operation(it.asked[number]).kind for number in (3, 4)] == ["failed swap"] * 2
