@@ -170,6 +170,8 @@ def _figures(name: str, row: Told) -> Told:
         told["ratio"] = ratio(each, floor)
     if name in PMXCFS_MS:
         told[PMXCFS] = PMXCFS_MS[name]
+    if "stale" in row:
+        told["first_read_was_stale"] = row["stale"]
     if "of_each" in row:
         told["of_each"] = {
             unit: {what: round(value, 3) for what, value in used.items()}
