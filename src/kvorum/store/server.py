@@ -33,7 +33,7 @@ from kvorum.store.revisions import read_history
 log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
-_BACKLOG_BYTES = 4 << 20
+_BACKLOG_BYTES = 1 << 20
 _BEHIND_BYTES = 192 << 20
 _REQUESTS = 256
 
