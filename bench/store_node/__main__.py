@@ -28,6 +28,8 @@ from kvorum.store import Delete, StoreClient
 
 READY_S = 90.0
 AT_ONCE = 100
+SETTLE_S = 3.0
+"""In which the database takes over what was changed just before."""
 
 
 async def ready(nodes: int) -> dict[str, object]:
@@ -59,6 +61,7 @@ def idle(seconds: float) -> dict[str, object]:
     def written() -> int:
         return int(dict(line.split(": ") for line in io.read_text().splitlines())["write_bytes"])
 
+    time.sleep(SETTLE_S)
     before = written()
     time.sleep(seconds)  # what is measured is a time in which nothing happens
     return {"written_bytes": written() - before, "seconds": seconds, "pss_mib": pss_mib()}
