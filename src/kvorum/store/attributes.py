@@ -19,7 +19,7 @@ from kvorum.store.virtual_files import LINKS, VirtualFiles, link_target
 BLOCK = 4096
 _CACHE_SECONDS = 3600.0
 _KEPT_MAX = 8192
-"""Files whose entries are kept ready: a listing asks for all of a directory's."""
+"""Entries that are kept ready: a listing asks for all of a directory's, each change in one for its own."""
 
 
 class Attributes:
@@ -35,8 +35,8 @@ class Attributes:
         self._inodes = inodes
         self._changing = changing
         self._quorate = quorate
-        self._kept: dict[str, tuple[File, int, EntryAttributes, FileNameT]] = {}
-        self._directories: dict[str, EntryAttributes] = {}
+        self._kept: dict[str, tuple[File | None, int, EntryAttributes, FileNameT]] = {}
+        """What was made for a file, or without one for a directory, and the inode it was made for."""
         try:
             self.gid = grp.getgrnam("www-data").gr_gid
         except KeyError:
@@ -51,13 +51,13 @@ class Attributes:
     def quorate(self, quorate: bool) -> None:
         self._quorate = quorate
         self._kept.clear()
-        self._directories.clear()
 
     def of(self, path: str) -> EntryAttributes:
         """The entry at ``path``; raises ``FUSEError`` (ENOENT) when nothing is there."""
         file, inode = self._tree.read(path), self._inodes.known(path)
-        if file is None or inode is None or inode in self._changing:
-            return self._directory(path, inode) if self._tree.is_directory(path) else self._made(path)
+        keepable = file is not None or self._tree.is_directory(path)
+        if not keepable or inode is None or inode in self._changing:
+            return self._made(path)
         kept = self._kept.get(path)
         if kept is not None and kept[0] is file and kept[1] == inode:
             return kept[2]
@@ -67,15 +67,6 @@ class Attributes:
         name = FileNameT(path.rpartition("/")[2].encode())
         self._kept[path] = (file, inode, entry, name)
         return entry
-
-    def _directory(self, path: str, inode: int | None) -> EntryAttributes:
-        """The kernel asks for a directory's entry before each change in it, and nothing in it changes."""
-        kept = self._directories.get(path)
-        if kept is None or kept.st_ino != inode:
-            if len(self._directories) >= _KEPT_MAX:
-                self._directories.clear()
-            kept = self._directories[path] = self._made(path)
-        return kept
 
     def listed(
         self, prefix: str, names: Iterable[str]
@@ -90,7 +81,9 @@ class Attributes:
             path = prefix + name
             file, number = files.get(path), numbers.get(path)
             kept = all_kept.get(path)
-            if kept is not None and kept[0] is file and kept[1] == number and number not in changing:
+            if file is None or kept is None:
+                pass  # a directory may be gone since
+            elif kept[0] is file and kept[1] == number and number not in changing:
                 yield kept[3], file, kept[2]
                 continue
             try:

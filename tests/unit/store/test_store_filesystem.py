@@ -16,7 +16,7 @@ import pytest
 
 from kvorum.core.errors import Conflict, NoQuorum, OutcomeUnknown
 from kvorum.core.paths import Paths
-from kvorum.store import Delete, Expect, Operation, Write
+from kvorum.store import Delete, Expect, MakeDirectory, Operation, Write
 from kvorum.store.daemon import running_store
 from kvorum.store.filesystem import Filesystem
 from kvorum.store.host import Host
@@ -290,3 +290,17 @@ async def test_a_name_made_anew_elsewhere_during_its_removal_is_another_file(
     new = await face.lookup(ROOT, b"f", CTX)  # type: ignore[arg-type]
     assert new.st_ino != old and new.st_size == 3
     assert await kernel.told() == [] and old in kernel.inodes
+
+
+async def test_a_directory_that_is_gone_since_opendir_is_listed_no_more(
+    face: Filesystem, gate: Gate, host: Host
+) -> None:
+    gate.open.set()
+    await host.transact([MakeDirectory("d"), MakeDirectory("stays")], (), "", 5)
+    face._attributes.of("d")  # the first look gives it its inode
+    assert face._attributes.of("d") is face._attributes.of("d"), (
+        "kept: the kernel asks before each change in it"
+    )
+    await host.transact([Delete("d")], (), "", 5)
+    listed = {name: entry is not None for name, _, entry in face._attributes.listed("", ["d", "stays"])}
+    assert listed == {b"d": False, b"stays": True}
