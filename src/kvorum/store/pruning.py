@@ -29,6 +29,8 @@ class Pruning:
         self._connection = connection
         self._added: Counter[str] = Counter()
         """Path to the rows that were added since it was looked at."""
+        self._grown: set[str] = set()
+        """Paths that so many were added to that they are to be looked at."""
         self._looked_at = 0.0
         self._rows, self._bytes = 0, 0
         connection.execute(
@@ -48,15 +50,17 @@ class Pruning:
     def added(self, path: str, before: bytes | None) -> None:
         """A row was added: a change of ``path``, which held ``before``."""
         self._added[path] += 1
+        if self._added[path] >= _MORE_OF_A_FILE:
+            self._grown.add(path)
         self._rows += 1
         self._bytes += len(before) if before is not None else 0
 
     def prune(self) -> None:
         """Delete what is too much or too old."""
-        for path, added in list(self._added.items()):
-            if added >= _MORE_OF_A_FILE:
-                del self._added[path]
-                self._prune_file(path)
+        while self._grown:
+            path = self._grown.pop()
+            del self._added[path]
+            self._prune_file(path)
         if len(self._added) > HISTORY_ROWS:
             self._added.clear()
         now = time.time()
