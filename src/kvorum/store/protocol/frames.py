@@ -48,7 +48,7 @@ def whole(frame: bytes) -> bytes:
     flags = _flags(frame)
     if not (flags & _FIRST and flags & _LAST):
         raise ValueError(f"a frame of {len(frame)} bytes is only a part of a message")
-    return _unpack(frame[2:]) if flags & _PACKED else frame[2:]
+    return _content(frame[2:], flags)
 
 
 class Assembly:
@@ -72,7 +72,7 @@ class Assembly:
         if flags & _FIRST and flags & _LAST:
             self._parts.pop(sender, None)
             self._bytes.pop(sender, None)
-            return _unpack(frame[2:]) if flags & _PACKED else frame[2:]
+            return _content(frame[2:], flags)
         if flags & _FIRST:
             self._parts[sender], self._bytes[sender] = [], 0
         elif sender not in self._parts:
@@ -85,8 +85,7 @@ class Assembly:
         if not flags & _LAST:
             return None
         del self._bytes[sender]
-        whole = b"".join(self._parts.pop(sender))
-        return _unpack(whole) if flags & _PACKED else whole
+        return _content(b"".join(self._parts.pop(sender)), flags)
 
 
 def _flags(frame: bytes) -> int:
@@ -95,6 +94,10 @@ def _flags(frame: bytes) -> int:
     if frame[0] != WIRE_VERSION:
         raise ForeignVersion(f"protocol version {frame[0]}; this node speaks {WIRE_VERSION}")
     return frame[1]
+
+
+def _content(joined: bytes, flags: int) -> bytes:
+    return _unpack(joined) if flags & _PACKED else joined
 
 
 def _pack(message: bytes) -> bytes | None:

@@ -211,6 +211,9 @@ Message: TypeAlias = (
     State | Votes | Index | Piece | Ready | OnDisk | Publish | Changes | Hold | Held | Ask | Ordered | Lack
 )
 
+WHISPERED = (OnDisk, Ordered, Changes)
+"""What is said past the group's order, too; all else is said in it alone."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 

@@ -270,14 +270,9 @@ class Replica(Writer):
             message = messages.decode(frames.whole(frame))
         except ValueError as error:
             self._wishes.effects.append(Note(f"dropped a whisper of node id {sender}: {error}"))
-            return
-        match message:
-            case messages.OnDisk():
-                self._on_disk_at(sender, message)
-            case messages.Ordered():
-                self._on_ordered(sender, message)
-            case messages.Changes():
-                self._on_changes(sender, message)
+        else:
+            if isinstance(message, messages.WHISPERED):
+                self._handle(sender, message)
 
     def _handle(self, sender: int, message: messages.Message) -> None:
         match message:
