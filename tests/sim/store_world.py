@@ -206,6 +206,14 @@ class World:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
+    def begin(self) -> None:
+        """All start together and write."""
+        for node in self.nodes.values():
+            self.start(node)
+        self.reform([frozenset(self.nodes)])
+        self.calm(2)
+        assert all(node.replica is not None and node.replica.status.writable for node in self.nodes.values())
+
     # Time
 
     def later(self, seconds: float, what: Callable[[], None]) -> None:

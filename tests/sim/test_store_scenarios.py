@@ -20,11 +20,7 @@ if not hasattr(world, "World"):
 
 def three() -> object:
     it = world.World(1, size=3, qdevice=False)
-    for node in it.nodes.values():
-        it.start(node)
-    it.reform([frozenset(it.nodes)])
-    it.calm(2)
-    assert all(node.replica.status.writable for node in it.nodes.values())
+    it.begin()
     return it
 
 

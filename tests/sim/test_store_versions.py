@@ -43,11 +43,7 @@ class MixedWorld(world.World):
 
 def three(seed: int) -> MixedWorld:
     it = MixedWorld(seed)
-    for node in it.nodes.values():
-        it.start(node)
-    it.reform([frozenset(it.nodes)])
-    it.calm(2)
-    assert all(node.replica.status.writable for node in it.nodes.values())
+    it.begin()
     return it
 
 
