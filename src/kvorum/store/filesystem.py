@@ -1,8 +1,8 @@
 """The store as a file system at /etc/pve: a file is replaced whole, and without quorum nothing changes.
 
 Everything belongs to root:www-data; ``priv`` and ``nodes/*/priv`` are for root alone. The kernel caches
-entries, attributes and pages; each applied change takes them back, but for a name that the
-kernel takes away itself.
+entries, attributes and pages; each applied change takes them back, but for a name that the kernel takes away
+itself.
 """
 
 from __future__ import annotations

@@ -61,6 +61,17 @@ class Readers:
         await asyncio.wait_for(self.workers.__aexit__(), 10)
 
 
+class Busy(Readers):
+    """Whose answers wait until the test lets them go."""
+
+    def __init__(self, fd: int, count: int = 1) -> None:
+        super().__init__(fd, count)
+        self.held = asyncio.get_running_loop().create_future()
+
+    async def answer(self) -> None:
+        await self.held
+
+
 async def test_a_request_is_read_in_the_turn_of_the_loop_that_tells_of_it(pipe: tuple[int, int]) -> None:
     readers = Readers(pipe[0])
     await _turns()
@@ -125,36 +136,24 @@ async def test_a_future_that_fails_is_raised_where_it_is_awaited(pipe: tuple[int
 
 
 async def test_a_request_that_finds_nobody_does_not_keep_the_loop_busy(pipe: tuple[int, int]) -> None:
-    held = asyncio.get_running_loop().create_future()
-
-    class Busy(Readers):
-        async def answer(self) -> None:
-            await held
-
     readers = Busy(pipe[0])
     os.write(pipe[1], b"12")
     await readers.until(1)
     await _turns(5)
     assert not asyncio.get_running_loop().remove_reader(pipe[0]), "still watched, with nobody to read"
-    held.set_result(None)
+    readers.held.set_result(None)
     await readers.until(2)
     await readers.close()
 
 
 async def test_who_is_at_work_at_the_end_is_told_when_it_would_wait_again(pipe: tuple[int, int]) -> None:
-    held = asyncio.get_running_loop().create_future()
-
-    class Busy(Readers):
-        async def answer(self) -> None:
-            await held
-
     readers = Busy(pipe[0], 2)
     os.write(pipe[1], b"1")
     await readers.until(1)
     readers.workers.notify_closing(pipe[0])
     await _turns()
     assert readers.ended == 1
-    held.set_result(None)
+    readers.held.set_result(None)
     await asyncio.wait_for(readers.workers.__aexit__(), 10)
     assert readers.ended == 2
     assert not asyncio.get_running_loop().remove_reader(pipe[0])
