@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from lab_cluster import NODES, Cluster, Maker, address
+from lab_http import session
 from playwright.sync_api import expect, sync_playwright
 from test_page import ARGUMENTS, CHROMIUM, DEADLINE_MS
 
@@ -55,14 +56,8 @@ class ReverseProxy:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE_S)
 
     async def _open(self) -> int:
-        trusting = ssl.create_default_context()
-        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-        connector = aiohttp.TCPConnector(ssl=trusting, socket_factory=lambda _: self._lab.socket())
-        self._client = await self._stack.enter_async_context(
-            aiohttp.ClientSession(
-                connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
-            )
-        )
+        opened = session(self._lab, auto_decompress=False)
+        self._client = await self._stack.enter_async_context(opened)
         runner = web.ServerRunner(web.Server(self._pass_on), shutdown_timeout=1.0)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import ssl
 import struct
 import subprocess
 from collections.abc import AsyncIterator
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 from lab_cluster import address
+from lab_http import session
 from test_migration import GUEST_OS, boot
 
 from kvorum.guests.console import rfb
@@ -33,23 +32,15 @@ class Browser:
         self._lab = cluster.lab
         self._base = f"https://{address(cluster.lab, node, 0)}:8006/api2"
         self._headers: dict[str, str] = {}
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Browser:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-
-        def in_the_lab(target: object) -> socket.socket:
-            plain = self._lab.socket()
-            plain.setblocking(False)
-            return plain
-
-        connector = aiohttp.TCPConnector(ssl=context, socket_factory=in_the_lab)
-        self.client = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        self.client = await self._stack.enter_async_context(session(self._lab))
         await self.login("root@pam", self._lab.password)
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self.client.close()
+        await self._stack.aclose()
 
     async def login(self, user: str, password: str) -> None:
         login = await self.post("/access/ticket", username=user, password=password)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 import time
@@ -44,7 +45,14 @@ class Channel(SpiceChannel):
         async with asyncio.timeout(60):
             while await self._reader.read(1 << 16):
                 pass
-        self._writer.close()
+        await gone(self._writer)
+
+
+async def gone(writer: asyncio.StreamWriter) -> None:
+    """Close it, and wait until it is."""
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def connected(
@@ -67,7 +75,7 @@ async def refusal(cluster: Cluster, node: str, ticket: str) -> str:
     assert line == "HTTP/1.0 403 Forbidden"
     async with asyncio.timeout(30):
         sentence = await reader.read()
-    writer.close()
+    await gone(writer)
     return sentence.decode().strip()
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
 
 import aiohttp
 from lab_cluster import Cluster, address
+from lab_http import session
 
 
 def test_root_has_a_shell_on_another_node(cluster: Cluster) -> None:
@@ -15,19 +14,8 @@ def test_root_has_a_shell_on_another_node(cluster: Cluster) -> None:
 
 
 async def _shell(cluster: Cluster) -> None:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-
-    def in_the_lab(target: object) -> socket.socket:
-        plain = cluster.lab.socket()
-        plain.setblocking(False)
-        return plain
-
     base = f"https://{address(cluster.lab, 'n1', 0)}:8006/api2/json"
-    connector = aiohttp.TCPConnector(ssl=context, socket_factory=in_the_lab)
-    async with asyncio.timeout(60), aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar()
-    ) as client:  # fmt: skip
+    async with asyncio.timeout(60), session(cluster.lab) as client:
         form = {"username": "root@pam", "password": cluster.lab.password}
         async with client.post(f"{base}/access/ticket", data=form) as answer:
             login = (await answer.json())["data"]
