@@ -101,6 +101,8 @@ class Attributes:
         file: File | None = None
         inode = self._inodes.known(path)
         handle = self._changing.get(inode) if inode is not None else None
+        if handle is not None:
+            handle.shown = True
         if self._tree.is_directory(path):
             entry.st_mode = ModeT(stat.S_IFDIR | ((0o700 if private else 0o755) & (0o555 | write)))
             entry.st_nlink = 2

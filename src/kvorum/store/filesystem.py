@@ -59,12 +59,14 @@ class Filesystem(View):
             number = self._new_handle()
             self._handles[number] = Handle(inode, self._virtual.content(path), fixed=True)
             return FileInfo(fh=FileHandleT(number), direct_io=True)
+        if (changing := self._changing.get(inode)) is not None:
+            changing.alone = False
         if not flags & _WRITING:
             return self._opened(Handle(inode))
         self._need_quorum()
         handle = Handle(inode, who=_who(ctx))
         if flags & os.O_TRUNC:
-            handle.buffer, handle.pending = bytearray(), True
+            handle.buffer, handle.pending, handle.alone = bytearray(), True, not self._is_open(inode)
             self._changing[inode] = handle
         return self._opened(handle)
 
@@ -76,7 +78,7 @@ class Filesystem(View):
         check_new(self._tree, self._reserved, path)
         self._inodes.removed(path)
         inode = self._inodes.number(path)
-        handle = Handle(inode, who=_who(ctx), buffer=bytearray(), pending=True)
+        handle = Handle(inode, who=_who(ctx), buffer=bytearray(), pending=True, alone=True)
         self._changing[inode] = handle
         info = self._opened(handle)
         self._inodes.looked_up(inode)
@@ -232,11 +234,13 @@ class Filesystem(View):
         check_rename(self._tree, self._reserved, source, target, bool(flags & pyfuse3.RENAME_NOREPLACE))
         if source == target:
             return
-        replaced = self._tree.read(target)
+        replaced, overtaken = self._tree.read(target), self._inodes.known(source) is None
         with self._taking(source):
             await self._transact(ctx, Rename(source, target))
         self._lost_its_name(target, replaced)
         self._inodes.renamed(source, target)
+        if overtaken:  # the kernel moves what was there before another node's change, of which it hears now
+            self._notify_entry(target)
 
     async def link(
         self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext

@@ -35,6 +35,10 @@ class Handle:
     """Set through the handle while it has a change to commit."""
     committing: bool = False
     """A commit is under way: what is set now comes after it."""
+    alone: bool = False
+    """Emptied when opened, and nobody else has it open: the kernel's pages are what was written here."""
+    shown: bool = True
+    """The kernel may have the file's attributes: it was given some since a write, which drops them."""
     commits: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False, compare=False)
     """Held during a commit: whoever closes or syncs meanwhile waits for its fate."""
 
@@ -48,13 +52,17 @@ class Handle:
         """What this handle sees of its own and nobody else does yet; ``None`` when it sees the file."""
         return self.buffer if self.dirty or self.committing else None
 
+    def known_to_kernel(self, data: bytes) -> bool:
+        """Whether the kernel, which drops the attributes at each write, caches nothing but ``data``."""
+        return self.alone and not self.shown and self.buffer == data
+
     def write(self, offset: int, data: bytes, base: bytes) -> None:
         """Write into the buffer, which begins as ``base``; a gap is filled with zeros."""
         buffer = self._own(base)
         if offset > len(buffer):
             buffer.extend(bytes(offset - len(buffer)))
         buffer[offset : offset + len(data)] = data
-        self.written, self.failed = True, False
+        self.written, self.failed, self.shown = True, False, False
 
     def truncate(self, size: int, base: bytes) -> None:
         """Cut or extend to ``size`` bytes."""
@@ -70,6 +78,7 @@ class Handle:
         self.written = False
         self.pending = False
         self.mtime = None
+        self.alone = False
 
     def _own(self, base: bytes) -> bytearray:
         buffer = self.seen

@@ -221,7 +221,9 @@ class View(pyfuse3.Operations):
         if inode is None:
             return
         if not self._replaced(inode, change) and (change.file is not None or change.directory):
-            self._notify_inode(inode, attributes_only=False)
+            handle = self._changing.get(inode)
+            if handle is None or change.file is None or not handle.known_to_kernel(change.file.data):
+                self._notify_inode(inode, attributes_only=False)
         elif change.path in self._taken and self._here[change.path] == 1:
             self._taken[change.path] = True
         else:

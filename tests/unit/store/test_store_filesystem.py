@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -304,3 +304,132 @@ async def test_a_directory_that_is_gone_since_opendir_is_listed_no_more(
     await host.transact([Delete("d")], (), "", 5)
     listed = {name: entry is not None for name, _, entry in face._attributes.listed("", ["d", "stays"])}
     assert listed == {b"d": False, b"stays": True}
+
+
+async def emptied(face: Filesystem, host: Host, kernel: Kernel) -> tuple[int, Any]:
+    """A file that was there and is opened to be written anew; the kernel has heard of all before."""
+    (inode,) = await known(face, host, b"f")
+    info = await face.open(inode, os.O_WRONLY | os.O_TRUNC, CTX)  # type: ignore[arg-type]
+    return inode, info.fh
+
+
+async def test_the_kernel_is_not_told_of_what_it_was_given_to_write(
+    face: Filesystem, host: Host, kernel: Kernel
+) -> None:
+    """It has the content, and at a write drops the attributes by itself."""
+    fh = await created(face, b"new")
+    await face.flush(fh)
+    await face.release(fh)
+    _, again = await emptied(face, host, kernel)
+    await face.write(again, 0, b"of two ")
+    await face.write(again, 7, b"parts")
+    await face.flush(again)
+    await face.release(again)
+    await kernel.told()
+    assert (text(host), kernel.inodes) == (b"of two parts", [])
+
+
+async def stat_by_inode(face: Filesystem, host: Host, inode: Any) -> None:
+    await face.getattr(inode, CTX)
+
+
+async def stat_by_name(face: Filesystem, host: Host, inode: Any) -> None:
+    await face.lookup(ROOT, b"f", CTX)  # type: ignore[arg-type]
+
+
+async def open_to_read(face: Filesystem, host: Host, inode: Any) -> None:
+    await face.open(inode, os.O_RDONLY, CTX)  # type: ignore[arg-type]
+
+
+async def open_to_write(face: Filesystem, host: Host, inode: Any) -> None:
+    await face.open(inode, os.O_WRONLY, CTX)  # type: ignore[arg-type]
+
+
+async def set_the_time(face: Filesystem, host: Host, inode: Any) -> None:
+    attr, fields = pyfuse3.EntryAttributes(), SimpleNamespace(
+        update_mode=False, update_uid=False, update_gid=False, update_size=False, update_mtime=True
+    )  # fmt: skip
+    attr.st_mtime_ns = 10**18
+    await face.setattr(inode, attr, fields, None, CTX)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("asking", [stat_by_inode, stat_by_name, open_to_read, open_to_write, set_the_time])
+async def test_the_kernel_is_told_of_what_it_may_have_cached_before_the_commit(
+    face: Filesystem, host: Host, kernel: Kernel, asking: Callable[..., Awaitable[None]]
+) -> None:
+    inode, fh = await emptied(face, host, kernel)
+    await face.write(fh, 0, b"new")
+    await asking(face, host, inode)
+    await face.flush(fh)
+    await kernel.told()
+    assert kernel.inodes == [inode]
+
+
+async def test_the_kernel_is_told_of_a_file_that_was_open_when_another_emptied_it(
+    face: Filesystem, host: Host, kernel: Kernel
+) -> None:
+    """Who reads on gets the old content, into pages that nobody wrote."""
+    (inode,) = await known(face, host, b"f")
+    await face.open(inode, os.O_RDONLY, CTX)  # type: ignore[arg-type]
+    info = await face.open(inode, os.O_WRONLY | os.O_TRUNC, CTX)  # type: ignore[arg-type]
+    await face.write(info.fh, 0, b"new")
+    await face.flush(info.fh)
+    await kernel.told()
+    assert kernel.inodes == [inode]
+
+
+async def test_the_kernel_is_told_of_a_file_that_was_emptied_and_not_written(
+    face: Filesystem, host: Host, kernel: Kernel
+) -> None:
+    inode, fh = await emptied(face, host, kernel)
+    await face.release(fh)
+    await kernel.told()
+    assert (text(host), kernel.inodes) == (b"", [inode])
+
+
+async def test_the_kernel_is_told_of_what_was_not_emptied(
+    face: Filesystem, host: Host, kernel: Kernel
+) -> None:
+    """Its pages may be of an earlier content, of which it is about to be told."""
+    (inode,) = await known(face, host, b"f")
+    info = await face.open(inode, os.O_WRONLY, CTX)  # type: ignore[arg-type]
+    await face.write(info.fh, 0, b"n")
+    await face.flush(info.fh)
+    await kernel.told()
+    assert kernel.inodes == [inode]
+
+
+async def test_the_kernel_is_told_of_a_change_from_elsewhere_to_what_is_written_here(
+    face: Filesystem, host: Host, kernel: Kernel
+) -> None:
+    inode, fh = await emptied(face, host, kernel)
+    await face.write(fh, 0, b"new")
+    await Host.transact(host, [Write("f", b"elsewhere")], (), "", 5)
+    await kernel.told()
+    assert kernel.inodes == [inode]
+    await face.flush(fh)
+    await kernel.told()
+    assert (text(host), kernel.inodes) == (b"new", [inode])
+
+
+async def test_the_kernel_is_told_of_a_second_commit_of_an_open_file(
+    face: Filesystem, host: Host, kernel: Kernel
+) -> None:
+    """After the first one another node's change may lie between what it has and what is written on top."""
+    inode, fh = await emptied(face, host, kernel)
+    await face.write(fh, 0, b"new")
+    await face.fsync(fh, False)
+    await face.write(fh, 3, b" and more")
+    await face.fsync(fh, False)
+    await kernel.told()
+    assert (text(host), kernel.inodes) == (b"new and more", [inode])
+
+
+async def test_a_file_changed_elsewhere_and_renamed_before_the_kernel_hears_is_not_the_old_one(
+    face: Filesystem, host: Host, kernel: Kernel
+) -> None:
+    """The kernel moves the name that it has, which leads to what the file was."""
+    await known(face, host, b"f")
+    await host.transact([Write("f", b"elsewhere")], (), "", 5)
+    await face.rename(ROOT, b"f", ROOT, b"g", 0, CTX)  # type: ignore[arg-type]
+    assert await kernel.told() == [b"f", b"g"]
