@@ -54,7 +54,7 @@ class Handle:
 
     def known_to_kernel(self, data: bytes) -> bool:
         """Whether the kernel, which drops the attributes at each write, caches nothing but ``data``."""
-        return self.alone and not self.shown and self.buffer == data
+        return self.alone and not self.shown and (self.buffer or b"") == data
 
     def write(self, offset: int, data: bytes, base: bytes) -> None:
         """Write into the buffer, which begins as ``base``; a gap is filled with zeros."""
