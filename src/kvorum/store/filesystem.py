@@ -12,6 +12,7 @@ import errno
 import logging
 import os
 import stat
+from collections import Counter
 
 import pyfuse3
 import pyfuse3.asyncio
@@ -371,7 +372,7 @@ class Filesystem(View):
             log.warning("%s", error)
             raise FUSEError(errno.EIO) from error
         finally:
-            self._here.subtract(paths)
+            self._here -= Counter(paths)
 
 
 def _paths(operation: Operation) -> tuple[str, ...]:

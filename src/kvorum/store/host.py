@@ -107,6 +107,7 @@ class Host:
         self._values: dict[tuple[str, str], _Value] = {}
         self._broken = ""
         self._told_at = 0.0
+        self._show: Callable[[Callable[[], None]], None] | None = None
 
     @property
     def tree(self) -> Tree:
@@ -132,6 +133,13 @@ class Host:
         """Tell ``listener`` of every change, status and published value; returns how to stop."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    def show_before_synced(self, show: Callable[[Callable[[], None]], None] | None) -> None:
+        """Say that a change is on this node's disk, for which its writer waits, only once it is seen here.
+
+        ``show(then)`` calls ``then`` when it is, soon in any case.
+        """
+        self._show = show
 
     def set_ballot(self, ballot: Ballot) -> None:
         """What this node knows of votes is now this."""
@@ -344,6 +352,12 @@ class Host:
                 self.feed(Tell(key, value, ttl))
 
     def _synced(self, serial: int) -> None:
+        if self._show is None:
+            self._promise(serial)
+        else:
+            self._show(lambda: self._promise(serial))
+
+    def _promise(self, serial: int) -> None:
         synced = DiskSynced(serial)
         self.feed(synced)
         self._tell(synced)

@@ -19,6 +19,8 @@ QUEUE_MAX = 300_000
 """More than all entries of a full store."""
 STALL_SECONDS = 5.0
 """The longest the kernel may take for one notification."""
+WAIT_SECONDS = 0.001
+"""The longest that others wait for the kernel to be told; two nodes that hold each other up go on then."""
 
 
 class Invalidation:
@@ -32,23 +34,63 @@ class Invalidation:
         self._began: float | None = None
         """When the notification that is in the kernel now began."""
         self._given_up = False
+        self._put = self._taken = 0
+        """How many notifications were queued, and how many the kernel took."""
+        self._awaited = 0
+        """How many it must have taken until nobody need wait."""
+        self._waiting: list[tuple[int, Callable[[], None]]] = []
+        self._wake_at: int | None = None
+        """At how many taken the thread is to tell the loop."""
+        self._patience: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name="store-invalidate", daemon=True)
         self._thread.start()
 
-    def put(self, notify: Callable[[], None]) -> None:
-        """Queue a notification; never blocks."""
+    def put(self, notify: Callable[[], None], awaited: bool = True) -> None:
+        """Queue a notification; never blocks. ``awaited``: ``when_told`` waits for it."""
         if self._queue.qsize() < QUEUE_MAX:
+            self._put += 1
+            if awaited:
+                self._awaited = self._put
             self._queue.put(notify)
         else:
             self._give_up()
         if self._look is None and not self._given_up:
             self._look = self._loop.call_later(STALL_SECONDS, self._looked)
 
+    def when_told(self, then: Callable[[], None]) -> None:
+        """Call ``then`` once the kernel was told all that is awaited now, at the latest after a moment."""
+        if self._taken >= self._awaited:
+            then()
+            return
+        self._waiting.append((self._awaited, then))
+        if self._patience is None:
+            self._patience = self._loop.call_later(WAIT_SECONDS, self._wait_no_more)
+        self._tell_waiting()
+
     def close(self) -> None:
-        """Send nothing more after what is queued."""
+        """Send nothing more after what is queued; nobody waits any more."""
         if self._look is not None:
             self._look.cancel()
         self._queue.put(None)
+        self._wait_no_more()
+
+    def _tell_waiting(self) -> None:
+        """Whom the thread overtakes here, it wakes."""
+        while self._waiting:
+            self._wake_at, then = self._waiting[0]
+            if self._taken < self._wake_at:
+                return
+            del self._waiting[0]
+            then()
+        self._wait_no_more()
+
+    def _wait_no_more(self) -> None:
+        waiting, self._waiting, self._wake_at = self._waiting, [], None
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        for _, then in waiting:
+            then()
 
     def _looked(self) -> None:
         self._look = None
@@ -75,3 +117,12 @@ class Invalidation:
                 log.warning("the kernel refused a notification: %s", error)
             finally:
                 self._began = None
+                self._taken += 1
+                if self._wake_at is not None and self._taken >= self._wake_at:
+                    self._wake()
+
+    def _wake(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._tell_waiting)
+        except RuntimeError:
+            log.debug("the event loop is closed already")

@@ -85,10 +85,12 @@ class View(pyfuse3.Operations):
         self._locks = Locks(host)
         self._corosync_conf = Judge(host, membership)
         self._forget = host.listen(self._heard)
+        host.show_before_synced(self._invalidation.when_told)
 
     def close(self) -> None:
         """Take no further notice of changes."""
         self._forget()
+        self._host.show_before_synced(None)
         self._locks.close()
         self._invalidation.close()
 
@@ -271,7 +273,11 @@ class View(pyfuse3.Operations):
         above = self._inodes.known(parent)
         if above is not None:
             entry = functools.partial(pyfuse3.invalidate_entry, InodeT(above), FileNameT(name.encode()))
-            self._invalidation.put(entry)
+            self._invalidation.put(entry, awaited=not self._changing_in(parent))
+
+    def _changing_in(self, directory: str) -> bool:
+        """Whether the kernel may hold a directory for a request that waits for others, and they for us."""
+        return any(path.rpartition("/")[0] == directory for path in self._here)
 
     def _notify_inode(self, inode: int, *, attributes_only: bool) -> None:
         self._invalidation.put(functools.partial(pyfuse3.invalidate_inode, InodeT(inode), attributes_only))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from kvorum.core.errors import Conflict, NoQuorum, OutcomeUnknown
 from kvorum.core.paths import Paths
-from kvorum.store import Delete, Expect, MakeDirectory, Operation, Write
+from kvorum.store import Delete, Expect, MakeDirectory, Operation, Write, invalidation
 from kvorum.store.daemon import running_store
 from kvorum.store.filesystem import Filesystem
 from kvorum.store.host import Host
@@ -433,3 +434,44 @@ async def test_a_file_changed_elsewhere_and_renamed_before_the_kernel_hears_is_n
     await host.transact([Write("f", b"elsewhere")], (), "", 5)
     await face.rename(ROOT, b"f", ROOT, b"g", 0, CTX)  # type: ignore[arg-type]
     assert await kernel.told() == [b"f", b"g"]
+
+
+@pytest.fixture
+async def slow_kernel(
+    face: Filesystem, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[threading.Event]:
+    """It takes no notification until this is set, and all would wait for it."""
+    let = threading.Event()
+    for name in ("invalidate_inode", "invalidate_entry"):
+        monkeypatch.setattr(pyfuse3, name, lambda *_: let.wait(10) and None)
+    monkeypatch.setattr(invalidation, "WAIT_SECONDS", 30)
+    yield let
+    let.set()
+
+
+async def test_a_change_is_not_done_before_the_kernel_here_has_heard_of_it(
+    face: Filesystem, host: Host, kernel: Kernel, slow_kernel: threading.Event
+) -> None:
+    """Else who reads it right after another node was told that it is done gets the old one."""
+    await known(face, host, b"f")
+    change = asyncio.create_task(host.transact([Write("f", b"new")], (), "", 5))
+    while (file := host.tree.read("f")) is None or file.data != b"new":
+        await asyncio.sleep(0)
+    await host.settle()
+    assert not change.done()
+    slow_kernel.set()
+    await finished(change)
+
+
+async def test_a_change_does_not_wait_for_the_kernel_while_it_may_wait_for_us(
+    face: Filesystem, gate: Gate, host: Host, kernel: Kernel, slow_kernel: threading.Event
+) -> None:
+    """It holds a directory while a name in it is made or removed, which waits for all nodes."""
+    await known(face, host, b"f", b"g")
+    gate.open.clear()
+    removing = asyncio.create_task(face.unlink(ROOT, b"g", CTX))  # type: ignore[arg-type]
+    await gate.waiting.wait()
+    await finished(asyncio.create_task(Host.transact(host, [Delete("f")], (), "", 5)))
+    gate.open.set()
+    await finished(removing)
+    assert not face._here

@@ -77,3 +77,70 @@ async def test_a_notification_costs_the_event_loop_no_condition_variable(
         queue.put(lambda: loop.call_soon_threadsafe(done.set) and None)
     await asyncio.wait_for(done.wait(), 5)
     queue.close()
+
+
+class Holding:
+    """A notification that the kernel takes when it is let."""
+
+    def __init__(self) -> None:
+        self.inside, self.let = threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        self.inside.set()
+        self.let.wait(10)
+
+
+async def test_who_waits_is_called_once_the_kernel_was_told_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invalidation, "WAIT_SECONDS", 30)
+    first, second, told, called = Holding(), Holding(), asyncio.Event(), []
+    queue = Invalidation(lambda: None)
+    queue.when_told(lambda: called.append("nothing to tell"))
+    assert called == ["nothing to tell"]
+    queue.put(first)
+    queue.when_told(lambda: called.append("first"))
+    queue.put(second)
+    queue.when_told(lambda: called.append("second") or told.set())
+    assert await asyncio.to_thread(first.inside.wait, 5)
+    first.let.set()
+    assert await asyncio.to_thread(second.inside.wait, 5)
+    while "first" not in called:
+        await asyncio.sleep(0)
+    assert called == ["nothing to tell", "first"]
+    second.let.set()
+    await asyncio.wait_for(told.wait(), 5)
+    assert called == ["nothing to tell", "first", "second"]
+    queue.close()
+
+
+async def test_nobody_waits_long_for_a_kernel_that_takes_its_time() -> None:
+    hanging, told = Holding(), asyncio.Event()
+    queue = Invalidation(lambda: None)
+    queue.put(hanging)
+    queue.when_told(told.set)
+    await asyncio.wait_for(told.wait(), 5)
+    assert not hanging.let.is_set()
+    hanging.let.set()
+    queue.close()
+
+
+async def test_nobody_waits_for_what_need_not_be_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invalidation, "WAIT_SECONDS", 30)
+    hanging, called = Holding(), []
+    queue = Invalidation(lambda: None)
+    queue.put(hanging, awaited=False)
+    queue.when_told(lambda: called.append(1))
+    assert called == [1]
+    hanging.let.set()
+    queue.close()
+
+
+async def test_nobody_waits_for_what_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invalidation, "WAIT_SECONDS", 30)
+    hanging, called = Holding(), []
+    queue = Invalidation(lambda: None)
+    queue.put(hanging)
+    queue.when_told(lambda: called.append(1))
+    queue.close()
+    assert called == [1]
+    hanging.let.set()
+    await asyncio.to_thread(queue._thread.join, 5)
