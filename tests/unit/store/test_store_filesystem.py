@@ -445,6 +445,7 @@ async def slow_kernel(
     for name in ("invalidate_inode", "invalidate_entry"):
         monkeypatch.setattr(pyfuse3, name, lambda *_: let.wait(10) and None)
     monkeypatch.setattr(invalidation, "WAIT_SECONDS", 30)
+    monkeypatch.setattr(face._invalidation, "_stalled", lambda: None)
     yield let
     let.set()
 
