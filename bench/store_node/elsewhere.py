@@ -22,8 +22,11 @@ from kvorum.store import StoreClient
 WATCH_S = 300.0
 
 
-async def serve(store: StoreClient, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer one connection until it ends."""
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer one connection until it ends.
+
+    It listens to the store only while it is asked to watch: a listener costs the other rows its turns.
+    """
 
     def answer(value: object) -> None:
         writer.write(json.dumps(value).encode() + b"\n")
@@ -35,12 +38,11 @@ async def serve(store: StoreClient, reader: asyncio.StreamReader, writer: asynci
                 Path(asked["write"]).write_bytes(bytes.fromhex(asked["hex"]))
                 answer("written")
                 continue
-            ages: asyncio.Task[list[float]] = asyncio.create_task(
-                watch(store, asked["watch"], asked["count"])
-            )
-            await asyncio.sleep(0)  # to where it listens
-            answer("watching")
-            answer(await asyncio.wait_for(ages, WATCH_S))
+            async with StoreClient(Paths.system().store_socket) as store:
+                ages = asyncio.create_task(watch(store, asked["watch"], asked["count"]))
+                await asyncio.sleep(0)  # to where it listens
+                answer("watching")
+                answer(await asyncio.wait_for(ages, WATCH_S))
     finally:
         writer.close()
 
@@ -60,11 +62,9 @@ async def watch(store: StoreClient, prefix: str, count: int) -> list[float]:
 async def main(address: str) -> None:
     """Serve until our standard input ends."""
     loop = asyncio.get_running_loop()
-    async with StoreClient(Paths.system().store_socket) as store:
-        server = await asyncio.start_server(lambda r, w: serve(store, r, w), address, 0)
-        async with server:
-            print(server.sockets[0].getsockname()[1], flush=True)
-            await loop.run_in_executor(None, sys.stdin.read)
+    async with await asyncio.start_server(serve, address, 0) as server:
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await loop.run_in_executor(None, sys.stdin.read)
 
 
 if __name__ == "__main__":
