@@ -12,7 +12,6 @@ import errno
 import logging
 import os
 import stat
-from collections import Counter
 
 import pyfuse3
 import pyfuse3.asyncio
@@ -357,7 +356,9 @@ class Filesystem(View):
     async def _transact(self, by: RequestContext | str, *operations: Operation) -> None:
         who = by if isinstance(by, str) else _who(by)
         paths = [path for operation in operations for path in _paths(operation)]
-        self._here.update(paths)
+        here = self._here
+        for path in paths:
+            here[path] += 1
         try:
             self._corosync_conf.check(operations)
             await self._host.transact(operations, (), who, _WAIT_SECONDS)
@@ -372,7 +373,10 @@ class Filesystem(View):
             log.warning("%s", error)
             raise FUSEError(errno.EIO) from error
         finally:
-            self._here -= Counter(paths)
+            for path in paths:
+                here[path] -= 1
+                if not here[path]:
+                    del here[path]
 
 
 def _paths(operation: Operation) -> tuple[str, ...]:
