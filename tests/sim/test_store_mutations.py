@@ -5,14 +5,12 @@ Each mutation takes one sentence of the protocol back; some seed of a bounded nu
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
+import store_world as world
 from msgspec.structs import replace
 
 from kvorum.store.protocol import Clock, Replica, messages, views
@@ -21,12 +19,6 @@ from kvorum.store.protocol.member import Phase
 from kvorum.store.protocol.order import Kept, Order
 from kvorum.store.protocol.owing import Owing, Telling
 from kvorum.store.protocol.requests import Requests
-
-_spec = importlib.util.spec_from_file_location("store_world", Path(__file__).with_name("store_world.py"))
-assert _spec is not None and _spec.loader is not None
-world = sys.modules.setdefault("store_world", importlib.util.module_from_spec(_spec))
-if not hasattr(world, "World"):
-    _spec.loader.exec_module(world)
 
 Patch = pytest.MonkeyPatch
 

@@ -6,19 +6,11 @@ walked: 480 here, 2,000 in CI, 100,000 by ``make soak``.
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
-
-_spec = importlib.util.spec_from_file_location("store_world", Path(__file__).with_name("store_world.py"))
-assert _spec is not None and _spec.loader is not None
-world = sys.modules.setdefault("store_world", importlib.util.module_from_spec(_spec))
-if not hasattr(world, "World"):
-    _spec.loader.exec_module(world)
+import store_world as world
 
 BLOCKS = 8
 _USUAL = "100000" if os.environ.get("KVORUM_SOAK") else "2000" if os.environ.get("CI") else "480"

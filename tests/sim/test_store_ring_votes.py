@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
-from pathlib import Path
 
 import pytest
-
-_HERE = Path(__file__).parent
-for _name in ("store_world", "store_ring_votes"):
-    if _name not in sys.modules:
-        _spec = importlib.util.spec_from_file_location(_name, _HERE / f"{_name}.py")
-        assert _spec is not None and _spec.loader is not None
-        _module = sys.modules[_name] = importlib.util.module_from_spec(_spec)
-        _spec.loader.exec_module(_module)
-world, votes = sys.modules["store_world"], sys.modules["store_ring_votes"]
+import store_ring_votes as votes
+import store_world as world
 
 SEEDS = 6000 if os.environ.get("KVORUM_SOAK") else 150
 

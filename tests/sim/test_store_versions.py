@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
+import store_world as world
 
 from kvorum.store.protocol import Deliver, Event, Outcome, Whispered
 from kvorum.store.protocol.member import Phase
-
-_spec = importlib.util.spec_from_file_location("store_world", Path(__file__).with_name("store_world.py"))
-assert _spec is not None and _spec.loader is not None
-world = sys.modules.setdefault("store_world", importlib.util.module_from_spec(_spec))
-if not hasattr(world, "World"):
-    _spec.loader.exec_module(world)
 
 OTHER = 9
 
