@@ -35,7 +35,8 @@ def opened(name, flags):
 def some():
     return next(iter(held))
 ways = {
-    "make": lambda name, size: opened(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC),
+    "make": lambda name, size: opened(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+    "make to read": lambda name, size: opened(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC),
     "open": lambda name, size: opened(name, os.O_RDWR),
     "look": lambda name, size: opened(name, os.O_RDONLY),
     "write": lambda name, size: os.write(some(), os.urandom(size)),

@@ -66,7 +66,8 @@ class Filesystem(View):
         self._need_quorum()
         handle = Handle(inode, who=_who(ctx))
         if flags & os.O_TRUNC:
-            handle.buffer, handle.pending, handle.alone = bytearray(), True, not self._is_open(inode)
+            handle.buffer, handle.pending = bytearray(), True
+            handle.alone = _only_writes(flags) and not self._is_open(inode)
             self._changing[inode] = handle
         return self._opened(handle)
 
@@ -78,7 +79,7 @@ class Filesystem(View):
         check_new(self._tree, self._reserved, path)
         self._inodes.removed(path)
         inode = self._inodes.number(path)
-        handle = Handle(inode, who=_who(ctx), buffer=bytearray(), pending=True, alone=True)
+        handle = Handle(inode, who=_who(ctx), buffer=bytearray(), pending=True, alone=_only_writes(flags))
         self._changing[inode] = handle
         info = self._opened(handle)
         self._inodes.looked_up(inode)
@@ -377,6 +378,11 @@ class Filesystem(View):
                 here[path] -= 1
                 if not here[path]:
                     del here[path]
+
+
+def _only_writes(flags: int) -> bool:
+    """Whether nothing can be written by a map, at which the kernel does not always drop the attributes."""
+    return flags & os.O_ACCMODE == os.O_WRONLY
 
 
 def _paths(operation: Operation) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ class Handle:
     committing: bool = False
     """A commit is under way: what is set now comes after it."""
     alone: bool = False
-    """Emptied when opened, and nobody else has it open: the kernel's pages are what was written here."""
+    """Emptied when opened, only to write, and nobody else has it open: the kernel has what was written."""
     shown: bool = True
     """The kernel may have the file's attributes: it was given some since a write, which drops them."""
     commits: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False, compare=False)

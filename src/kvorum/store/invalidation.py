@@ -58,8 +58,11 @@ class Invalidation:
             self._look = self._loop.call_later(STALL_SECONDS, self._looked)
 
     def when_told(self, then: Callable[[], None]) -> None:
-        """Call ``then`` once the kernel was told all that is awaited now, at the latest after a moment."""
-        if self._taken >= self._awaited:
+        """Call ``then`` once the kernel was told all that is awaited now, at the latest after a moment.
+
+        Whoever waits longest is called first.
+        """
+        if not self._waiting and self._taken >= self._awaited:
             then()
             return
         self._waiting.append((self._awaited, then))

@@ -318,9 +318,10 @@ async def test_the_kernel_is_not_told_of_what_it_was_given_to_write(
     face: Filesystem, host: Host, kernel: Kernel
 ) -> None:
     """It has the content, and at a write drops the attributes by itself."""
-    fh = await created(face, b"new")
-    await face.flush(fh)
-    await face.release(fh)
+    info, _ = await face.create(ROOT, b"new", 0o640, os.O_WRONLY, CTX)  # type: ignore[arg-type]
+    await face.write(info.fh, 0, b"new")
+    await face.flush(info.fh)
+    await face.release(info.fh)
     _, again = await emptied(face, host, kernel)
     await face.write(again, 0, b"of two ")
     await face.write(again, 7, b"parts")
@@ -386,6 +387,16 @@ async def test_the_kernel_is_told_of_a_file_that_was_emptied_and_not_written(
     await face.release(fh)
     await kernel.told()
     assert (text(host), kernel.inodes) == (b"", [inode])
+
+
+async def test_the_kernel_is_told_of_what_may_be_written_by_a_map(
+    face: Filesystem, host: Host, kernel: Kernel
+) -> None:
+    """Attributes that were asked for meanwhile may then come after it dropped them."""
+    fh = await created(face, b"new")
+    await face.flush(fh)
+    await kernel.told()
+    assert kernel.inodes == [face._inodes.known("f")]
 
 
 async def test_the_kernel_is_told_of_what_was_not_emptied(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -144,3 +145,20 @@ async def test_nobody_waits_for_what_is_closed(monkeypatch: pytest.MonkeyPatch) 
     assert called == [1]
     hanging.let.set()
     await asyncio.to_thread(queue._thread.join, 5)
+
+
+async def test_who_comes_later_is_not_called_before_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the kernel was told, and the loop was not yet woken for the first."""
+    monkeypatch.setattr(invalidation, "WAIT_SECONDS", 30)
+    notify, called = Holding(), []
+    queue = Invalidation(lambda: None)
+    queue.put(notify)
+    queue.when_told(lambda: called.append("first"))
+    notify.let.set()
+    deadline = time.monotonic() + 5
+    while not queue._taken:  # the loop stands still meanwhile
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    queue.when_told(lambda: called.append("second"))
+    assert called == ["first", "second"]
+    queue.close()
