@@ -235,12 +235,12 @@ class CorosyncGroup:
     # Callbacks, from the event loop
 
     def _delivered(self, nodeid: int, _pid: int, data: bytes) -> None:
-        if asyncio.get_running_loop().time() - self._counted_at > _COUNT_SECONDS:
-            self._count()
+        self._count_again()
         if self._handler is not None and not self._out:
             self._handler(Deliver(nodeid, data))
 
     def _whispered(self, nodeid: int, frame: bytes) -> None:
+        self._count_again()
         if self._handler is not None and not self._out:
             self._handler(Whispered(nodeid, frame))
 
@@ -274,6 +274,11 @@ class CorosyncGroup:
         if quorate and not self._ballot.settled:
             self._unsettle()
 
+    def _count_again(self) -> None:
+        """Of a QDevice that begins to vote where there is quorum, Corosync tells nothing."""
+        if asyncio.get_running_loop().time() - self._counted_at > _COUNT_SECONDS:
+            self._count()
+
     def _count(self) -> None:
         if self._votes is None or self._votes.closed:
             return
@@ -292,6 +297,8 @@ class CorosyncGroup:
                 self._unsettle()
 
     def _tell_ballot(self, ballot: Ballot) -> None:
+        if bool(ballot.qdevice) != bool(self._ballot.qdevice):
+            log.info("store: the QDevice's vote is %s", "here" if ballot.qdevice else "not here")
         self._ballot = ballot
         if not ballot.qdevice and self._settling is not None:
             self._settling.cancel()

@@ -360,6 +360,8 @@ class Filesystem(View):
         here = self._here
         for path in paths:
             here[path] += 1
+        if not all(isinstance(operation, Write | Touch) for operation in operations):
+            self._invalidation.wait_no_more()  # the kernel holds the directory until all have this on disk
         try:
             self._corosync_conf.check(operations)
             await self._host.transact(operations, (), who, _WAIT_SECONDS)

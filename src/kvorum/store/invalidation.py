@@ -19,8 +19,8 @@ QUEUE_MAX = 300_000
 """More than all entries of a full store."""
 STALL_SECONDS = 5.0
 """The longest the kernel may take for one notification."""
-WAIT_SECONDS = 0.001
-"""The longest that others wait for the kernel to be told; two nodes that hold each other up go on then."""
+WAIT_SECONDS = 0.02
+"""The longest that others wait for the kernel to be told, on a node too busy for the thread to run."""
 
 
 class Invalidation:
@@ -67,7 +67,7 @@ class Invalidation:
             return
         self._waiting.append((self._awaited, then))
         if self._patience is None:
-            self._patience = self._loop.call_later(WAIT_SECONDS, self._wait_no_more)
+            self._patience = self._loop.call_later(WAIT_SECONDS, self._release)
         self._tell_waiting()
 
     def close(self) -> None:
@@ -75,7 +75,13 @@ class Invalidation:
         if self._look is not None:
             self._look.cancel()
         self._queue.put(None)
-        self._wait_no_more()
+        self.wait_no_more()
+
+    def wait_no_more(self) -> None:
+        """Nobody waits any more for what is queued now: it may wait for a request that waits for them."""
+        self._awaited = 0
+        if self._waiting:
+            self._release()
 
     def _tell_waiting(self) -> None:
         """Whom the thread overtakes here, it wakes."""
@@ -85,9 +91,9 @@ class Invalidation:
                 return
             del self._waiting[0]
             then()
-        self._wait_no_more()
+        self._release()
 
-    def _wait_no_more(self) -> None:
+    def _release(self) -> None:
         waiting, self._waiting, self._wake_at = self._waiting, [], None
         if self._patience is not None:
             self._patience.cancel()

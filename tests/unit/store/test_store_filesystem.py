@@ -487,3 +487,16 @@ async def test_a_change_does_not_wait_for_the_kernel_while_it_may_wait_for_us(
     gate.open.set()
     await finished(removing)
     assert not face._here
+
+
+async def test_a_change_waits_no_longer_once_a_request_holds_the_directory(
+    face: Filesystem, host: Host, kernel: Kernel, slow_kernel: threading.Event
+) -> None:
+    """It waits for this disk too, which would wait for the kernel, and that for the request."""
+    await known(face, host, b"f", b"g")
+    change = asyncio.create_task(Host.transact(host, [Delete("f")], (), "", 5))
+    while host.tree.read("f") is not None:
+        await asyncio.sleep(0)
+    await finished(asyncio.create_task(face.unlink(ROOT, b"g", CTX)))  # type: ignore[arg-type]
+    await finished(change)
+    assert not slow_kernel.is_set()

@@ -135,6 +135,21 @@ async def test_nobody_waits_for_what_need_not_be_awaited(monkeypatch: pytest.Mon
     queue.close()
 
 
+async def test_nobody_waits_longer_where_a_request_begins_that_waits_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(invalidation, "WAIT_SECONDS", 30)
+    hanging, called = Holding(), []
+    queue = Invalidation(lambda: None)
+    queue.put(hanging)
+    queue.when_told(lambda: called.append("before"))
+    queue.wait_no_more()
+    queue.when_told(lambda: called.append("after"))
+    assert called == ["before", "after"]
+    hanging.let.set()
+    queue.close()
+
+
 async def test_nobody_waits_for_what_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invalidation, "WAIT_SECONDS", 30)
     hanging, called = Holding(), []
