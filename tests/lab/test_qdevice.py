@@ -92,8 +92,8 @@ def with_vote(pair: Cluster, *nodes: str) -> None:
     """Wait until the nodes have the QDevice's vote, and their stores have seen it."""
     for node in nodes:
         pair.until(node, "pvecm status | grep -q '^0x.*A,V,NMW.*(local)'", 40)
-        said = 'journalctl -u pve-cluster -o cat | grep "the QDevice\'s vote is " | tail -1'
-        pair.until(node, f"{said} | grep -q 'is here'", 40)
+        said = "journalctl -u pve-cluster -o cat | grep -E 'vote is (not )?here$' | tail -1"
+        pair.until(node, f"{said} | grep -q 'vote is here'", 40)
 
 
 def healed(pair: Cluster) -> None:
