@@ -46,7 +46,6 @@ def measure(count: int, elsewhere: str) -> dict[str, object]:
 def through_the_kernel(rows: Rows, folder: Path) -> None:
     """What a shell, an editor or a script meets."""
     existing, temporary = str(folder / "small-0"), folder / "temporary"
-
     replaced, locked = folder / "replaced", str(PATHS.etc_pve / LOCK)
     small = [str(folder / f"small-{number}") for number in range(rows.count)]
 

@@ -10,7 +10,7 @@ import itertools
 import signal
 import socket
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import urllib3
 from lab_cluster import Cluster, Maker, form, roots_of
+from store_face import Face, mounted_store
 
 from kvorum.lab import Lab, LabError, needs
 from kvorum.lab.plan import Plan
@@ -118,6 +119,13 @@ def pytest_runtest_makereport(
     if report.failed:
         item.stash[_FAILED] = True
     return report
+
+
+@pytest.fixture
+async def face(tmp_path: Path) -> AsyncIterator[Face]:
+    """A standalone store with its file system mounted."""
+    async with mounted_store(tmp_path) as it:
+        yield it
 
 
 @pytest.fixture

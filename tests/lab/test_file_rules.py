@@ -7,7 +7,6 @@ import grp
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,6 @@ from store_face import Face
 from kvorum.store import Delete, MakeDirectory, Write, tree
 
 pytestmark = pytest.mark.skipif(bool(store_face.unavailable()), reason=store_face.unavailable() or "-")
-
-
-@pytest.fixture
-async def face(tmp_path: Path) -> AsyncIterator[Face]:
-    async with store_face.mounted_store(tmp_path) as it:
-        yield it
 
 
 # Without quorum nothing changes

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -23,12 +22,6 @@ from kvorum.store import Delete, Operation, Rename, Write
 pytestmark = pytest.mark.skipif(bool(store_face.unavailable()), reason=store_face.unavailable() or "-")
 
 OLD = "old\n"
-
-
-@pytest.fixture
-async def face(tmp_path: Path) -> AsyncIterator[Face]:
-    async with store_face.mounted_store(tmp_path) as it:
-        yield it
 
 
 def python(*lines: str) -> str:

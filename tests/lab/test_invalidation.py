@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import store_face
@@ -43,12 +41,6 @@ while not ended.is_set():
         reads += 1
 print(reads, min(newest.values()), flush=True)
 """
-
-
-@pytest.fixture
-async def face(tmp_path: Path) -> AsyncIterator[Face]:
-    async with store_face.mounted_store(tmp_path) as it:
-        yield it
 
 
 def step(number: int) -> list[Operation]:

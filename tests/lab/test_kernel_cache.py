@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import random
 import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import store_face
@@ -85,12 +85,6 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture
-async def face(tmp_path: Path) -> AsyncIterator[Face]:
-    async with store_face.mounted_store(tmp_path) as it:
-        yield it
-
-
 async def ask(program: Running, way: str, name: str = "", size: int = 0) -> object:
     program.tell(json.dumps([way, name, size]))
     return json.loads(await program.line())
@@ -125,16 +119,18 @@ async def test_what_the_kernel_shows_is_what_the_store_has(face: Face) -> None:
             for program in (one, two):
                 await ask(program, "close all")
             for name in FILES:
-                await assert_shown(face, one, name, f"walk {seed}: {did}")
+                there = functools.partial(held_by_store, face, name)
+                await assert_told(one, "show", name, there, f"walk {seed}: {did}")
 
 
-async def assert_shown(face: Face, program: Running, name: str, after: str) -> None:
-    """Raise unless the kernel shows a program what the store has, now or when it has been told."""
+async def assert_told(program: Running, way: str, name: str, there: Callable[[], object], after: str) -> None:
+    """Raise unless the kernel shows a program what is there, now or when it has been told.
+
+    What is there is looked at each time: a file that was only emptied is committed after its close.
+    """
     deadline = asyncio.get_running_loop().time() + TOLD_S
-    while (shown := await ask(program, "show", name)) != (there := held_by_store(face, name)):
-        assert asyncio.get_running_loop().time() < deadline, (
-            f"'{name}' is {shown}, not {there}, after {after}"
-        )
+    while (shown := await ask(program, way, name)) != (now := there()):
+        assert asyncio.get_running_loop().time() < deadline, f"'{name}' is {shown}, not {now}, after {after}"
 
 
 @pytest.mark.parametrize("opened", ["before", "meanwhile"])
@@ -153,6 +149,4 @@ async def test_what_another_maps_while_a_file_is_written_is_not_kept(face: Face,
         await ask(writer, "close")
         new = face.host.tree.read("a")
         assert new is not None
-        deadline = asyncio.get_running_loop().time() + TOLD_S
-        while await ask(reader, "read the map") != new.data.hex():
-            assert asyncio.get_running_loop().time() < deadline, "the map is of what the file was"
+        await assert_told(reader, "read the map", "a", new.data.hex, "the writer's close")

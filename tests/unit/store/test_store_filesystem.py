@@ -314,6 +314,13 @@ async def emptied(face: Filesystem, host: Host, kernel: Kernel) -> tuple[int, An
     return inode, info.fh
 
 
+async def heard_at_close(face: Filesystem, kernel: Kernel, fh: Any) -> list[int]:
+    """Close a copy of the handle; the inodes that the kernel was told of so far."""
+    await face.flush(fh)
+    await kernel.told()
+    return kernel.inodes
+
+
 async def test_the_kernel_is_not_told_of_what_it_was_given_to_write(
     face: Filesystem, host: Host, kernel: Kernel
 ) -> None:
@@ -362,9 +369,7 @@ async def test_the_kernel_is_told_of_what_it_may_have_cached_before_the_commit(
     inode, fh = await emptied(face, host, kernel)
     await face.write(fh, 0, b"new")
     await asking(face, host, inode)
-    await face.flush(fh)
-    await kernel.told()
-    assert kernel.inodes == [inode]
+    assert await heard_at_close(face, kernel, fh) == [inode]
 
 
 async def test_the_kernel_is_told_of_a_file_that_was_open_when_another_emptied_it(
@@ -375,9 +380,7 @@ async def test_the_kernel_is_told_of_a_file_that_was_open_when_another_emptied_i
     await face.open(inode, os.O_RDONLY, CTX)  # type: ignore[arg-type]
     info = await face.open(inode, os.O_WRONLY | os.O_TRUNC, CTX)  # type: ignore[arg-type]
     await face.write(info.fh, 0, b"new")
-    await face.flush(info.fh)
-    await kernel.told()
-    assert kernel.inodes == [inode]
+    assert await heard_at_close(face, kernel, info.fh) == [inode]
 
 
 async def test_the_kernel_is_told_of_a_file_that_was_emptied_and_not_written(
@@ -394,9 +397,7 @@ async def test_the_kernel_is_told_of_what_may_be_written_by_a_map(
 ) -> None:
     """Attributes that were asked for meanwhile may then come after it dropped them."""
     fh = await created(face, b"new")
-    await face.flush(fh)
-    await kernel.told()
-    assert kernel.inodes == [face._inodes.known("f")]
+    assert await heard_at_close(face, kernel, fh) == [face._inodes.known("f")]
 
 
 async def test_the_kernel_is_told_of_what_was_not_emptied(
@@ -406,9 +407,7 @@ async def test_the_kernel_is_told_of_what_was_not_emptied(
     (inode,) = await known(face, host, b"f")
     info = await face.open(inode, os.O_WRONLY, CTX)  # type: ignore[arg-type]
     await face.write(info.fh, 0, b"n")
-    await face.flush(info.fh)
-    await kernel.told()
-    assert kernel.inodes == [inode]
+    assert await heard_at_close(face, kernel, info.fh) == [inode]
 
 
 async def test_the_kernel_is_told_of_a_change_from_elsewhere_to_what_is_written_here(
@@ -419,9 +418,8 @@ async def test_the_kernel_is_told_of_a_change_from_elsewhere_to_what_is_written_
     await Host.transact(host, [Write("f", b"elsewhere")], (), "", 5)
     await kernel.told()
     assert kernel.inodes == [inode]
-    await face.flush(fh)
-    await kernel.told()
-    assert (text(host), kernel.inodes) == (b"new", [inode])
+    assert await heard_at_close(face, kernel, fh) == [inode]
+    assert text(host) == b"new"
 
 
 async def test_the_kernel_is_told_of_a_second_commit_of_an_open_file(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -91,16 +92,31 @@ class Holding:
         self.let.wait(10)
 
 
-async def test_who_waits_is_called_once_the_kernel_was_told_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+async def patient(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Invalidation]:
+    """One for which others wait until the kernel has taken all."""
     monkeypatch.setattr(invalidation, "WAIT_SECONDS", 30)
+    it = Invalidation(lambda: None)
+    yield it
+    it.close()
+
+
+@pytest.fixture
+def hanging() -> Iterator[Holding]:
+    """A notification that hangs to the end of the test."""
+    it = Holding()
+    yield it
+    it.let.set()
+
+
+async def test_who_waits_is_called_once_the_kernel_was_told_in_order(patient: Invalidation) -> None:
     first, second, told, called = Holding(), Holding(), asyncio.Event(), []
-    queue = Invalidation(lambda: None)
-    queue.when_told(lambda: called.append("nothing to tell"))
+    patient.when_told(lambda: called.append("nothing to tell"))
     assert called == ["nothing to tell"]
-    queue.put(first)
-    queue.when_told(lambda: called.append("first"))
-    queue.put(second)
-    queue.when_told(lambda: called.append("second") or told.set())
+    patient.put(first)
+    patient.when_told(lambda: called.append("first"))
+    patient.put(second)
+    patient.when_told(lambda: called.append("second") or told.set())
     assert await asyncio.to_thread(first.inside.wait, 5)
     first.let.set()
     assert await asyncio.to_thread(second.inside.wait, 5)
@@ -110,70 +126,55 @@ async def test_who_waits_is_called_once_the_kernel_was_told_in_order(monkeypatch
     second.let.set()
     await asyncio.wait_for(told.wait(), 5)
     assert called == ["nothing to tell", "first", "second"]
-    queue.close()
 
 
-async def test_nobody_waits_long_for_a_kernel_that_takes_its_time() -> None:
-    hanging, told = Holding(), asyncio.Event()
+async def test_nobody_waits_long_for_a_kernel_that_takes_its_time(hanging: Holding) -> None:
+    told = asyncio.Event()
     queue = Invalidation(lambda: None)
     queue.put(hanging)
     queue.when_told(told.set)
     await asyncio.wait_for(told.wait(), 5)
     assert not hanging.let.is_set()
-    hanging.let.set()
     queue.close()
 
 
-async def test_nobody_waits_for_what_need_not_be_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(invalidation, "WAIT_SECONDS", 30)
-    hanging, called = Holding(), []
-    queue = Invalidation(lambda: None)
-    queue.put(hanging, awaited=False)
-    queue.when_told(lambda: called.append(1))
+async def test_nobody_waits_for_what_need_not_be_awaited(patient: Invalidation, hanging: Holding) -> None:
+    called: list[object] = []
+    patient.put(hanging, awaited=False)
+    patient.when_told(lambda: called.append(1))
     assert called == [1]
-    hanging.let.set()
-    queue.close()
 
 
 async def test_nobody_waits_longer_where_a_request_begins_that_waits_for_them(
-    monkeypatch: pytest.MonkeyPatch,
+    patient: Invalidation, hanging: Holding
 ) -> None:
-    monkeypatch.setattr(invalidation, "WAIT_SECONDS", 30)
-    hanging, called = Holding(), []
-    queue = Invalidation(lambda: None)
-    queue.put(hanging)
-    queue.when_told(lambda: called.append("before"))
-    queue.wait_no_more()
-    queue.when_told(lambda: called.append("after"))
+    called: list[object] = []
+    patient.put(hanging)
+    patient.when_told(lambda: called.append("before"))
+    patient.wait_no_more()
+    patient.when_told(lambda: called.append("after"))
     assert called == ["before", "after"]
-    hanging.let.set()
-    queue.close()
 
 
-async def test_nobody_waits_for_what_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(invalidation, "WAIT_SECONDS", 30)
-    hanging, called = Holding(), []
-    queue = Invalidation(lambda: None)
-    queue.put(hanging)
-    queue.when_told(lambda: called.append(1))
-    queue.close()
+async def test_nobody_waits_for_what_is_closed(patient: Invalidation, hanging: Holding) -> None:
+    called: list[object] = []
+    patient.put(hanging)
+    patient.when_told(lambda: called.append(1))
+    patient.close()
     assert called == [1]
     hanging.let.set()
-    await asyncio.to_thread(queue._thread.join, 5)
+    await asyncio.to_thread(patient._thread.join, 5)
 
 
-async def test_who_comes_later_is_not_called_before_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_comes_later_is_not_called_before_who_waits(patient: Invalidation) -> None:
     """Also where the kernel was told, and the loop was not yet woken for the first."""
-    monkeypatch.setattr(invalidation, "WAIT_SECONDS", 30)
     notify, called = Holding(), []
-    queue = Invalidation(lambda: None)
-    queue.put(notify)
-    queue.when_told(lambda: called.append("first"))
+    patient.put(notify)
+    patient.when_told(lambda: called.append("first"))
     notify.let.set()
     deadline = time.monotonic() + 5
-    while not queue._taken:  # the loop stands still meanwhile
+    while not patient._taken:  # the loop stands still meanwhile
         assert time.monotonic() < deadline
         time.sleep(0.001)
-    queue.when_told(lambda: called.append("second"))
+    patient.when_told(lambda: called.append("second"))
     assert called == ["first", "second"]
-    queue.close()
