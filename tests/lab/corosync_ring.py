@@ -30,7 +30,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kvorum.corosync import CorosyncError, Quorum
+from kvorum.corosync import Cfg, Cmap, CorosyncError, Quorum
 
 _CLONE_NEWNET = 0x40000000
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -90,7 +90,7 @@ class Ring:
     nodes: dict[int, RingNode]
     bridge_netns: str
     directory: Path
-    token_ms: int
+    token_ms: int = 1000
     config_version: int = 1
     two_node: bool = False
     pids: list[int] = field(default_factory=list)
@@ -214,6 +214,31 @@ class Ring:
                 return
         raise TimeoutError(f"node {number} saw {seen[-1:]}, not {list(members)}:\n{self.output(number)}")
 
+    def set_token(self, token_ms: int, *, timeout: float = 10.0) -> None:
+        """Give the running ring another token timeout; returns when it is in force on every node.
+
+        A ring started with a long one takes long to form: every timeout of its start and its links derives from it.
+        Raises ``TimeoutError`` with the node that kept its own.
+        """
+        key = "runtime.config.totem.token"
+        self.token_ms = token_ms
+        self.config_version += 1
+        self.write_config()
+        with contextlib.ExitStack() as stack:
+            watched: list[Cmap] = []
+            for number in self.nodes:
+                with self.inside(number):
+                    watched.append(stack.enter_context(Cmap()))
+                watched[-1].track(key, lambda *_: None)
+            with self.inside(1):
+                stack.enter_context(Cfg()).reload()
+            until = time.monotonic() + timeout
+            for number, cmap in zip(self.nodes, watched, strict=True):
+                while int(cmap.get(key)) < token_ms:
+                    if not select.select([cmap.fileno], [], [], max(0.0, until - time.monotonic()))[0]:
+                        raise TimeoutError(f"node {number} kept a token of {cmap.get(key)} ms")
+                    cmap.dispatch()
+
     def close(self) -> None:
         """End everything and leave nothing behind."""
         for number, node in self.nodes.items():
@@ -240,12 +265,10 @@ class Ring:
 
 
 @contextlib.contextmanager
-def corosync_ring(
-    count: int = 3, *, start: bool = True, token_ms: int = 1000, two_node: bool = False
-) -> Iterator[Ring]:
+def corosync_ring(count: int = 3, *, start: bool = True, two_node: bool = False) -> Iterator[Ring]:
     """A running cluster of ``count`` nodes, all of them members; torn down at the end.
 
-    ``token_ms``: Corosync's token timeout. ``start=False`` leaves the starting to the test.
+    ``start=False`` leaves the starting to the test.
     """
     mark = f"kvcoro{os.getpid()}-{next(_NUMBERS)}"
     directory = Path(tempfile.mkdtemp(prefix="kvcoro-"))
@@ -253,7 +276,7 @@ def corosync_ring(
         number: RingNode(number, f"{mark}-{number}", f"10.77.0.{number}", directory / f"n{number}")
         for number in range(1, count + 1)
     }
-    ring = Ring(nodes, f"{mark}-br", directory, token_ms, two_node=two_node)
+    ring = Ring(nodes, f"{mark}-br", directory, two_node=two_node)
     try:
         _wire(ring)
         key = secrets.token_bytes(256)
