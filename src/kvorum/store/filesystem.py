@@ -12,6 +12,8 @@ import errno
 import logging
 import os
 import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import pyfuse3
 import pyfuse3.asyncio
@@ -357,14 +359,18 @@ class Filesystem(View):
     async def _transact(self, by: RequestContext | str, *operations: Operation) -> None:
         who = by if isinstance(by, str) else _who(by)
         paths = [path for operation in operations for path in _paths(operation)]
-        here = self._here
-        for path in paths:
-            here[path] += 1
-        if not all(isinstance(operation, Write | Touch) for operation in operations):
-            self._invalidation.wait_no_more()  # the kernel holds the directory until all have this on disk
+        directories = [
+            path.rpartition("/")[0]
+            for operation in operations
+            if not isinstance(operation, Write | Touch)
+            for path in _paths(operation)
+        ]
+        if directories:
+            self._invalidation.wait_no_more()  # the kernel holds them until all have this on disk
         try:
-            self._corosync_conf.check(operations)
-            await self._host.transact(operations, (), who, _WAIT_SECONDS)
+            with _counted(self._here, paths), _counted(self._held, directories):
+                self._corosync_conf.check(operations)
+                await self._host.transact(operations, (), who, _WAIT_SECONDS)
         except NoQuorum as error:
             raise FUSEError(errno.EROFS) from error
         except Refused as error:
@@ -375,16 +381,25 @@ class Filesystem(View):
         except KvorumError as error:
             log.warning("%s", error)
             raise FUSEError(errno.EIO) from error
-        finally:
-            for path in paths:
-                here[path] -= 1
-                if not here[path]:
-                    del here[path]
 
 
 def _only_writes(flags: int) -> bool:
     """Whether nothing can be written by a map, at which the kernel does not always drop the attributes."""
     return flags & os.O_ACCMODE == os.O_WRONLY
+
+
+@contextlib.contextmanager
+def _counted(counter: Counter[str], paths: Sequence[str]) -> Iterator[None]:
+    """Count the paths in ``counter`` while this is open; one that is counted no more is not in it."""
+    for path in paths:
+        counter[path] += 1
+    try:
+        yield
+    finally:
+        for path in paths:
+            counter[path] -= 1
+            if not counter[path]:
+                del counter[path]
 
 
 def _paths(operation: Operation) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ QUEUE_MAX = 300_000
 """More than all entries of a full store."""
 STALL_SECONDS = 5.0
 """The longest the kernel may take for one notification."""
-WAIT_SECONDS = 0.02
+WAIT_SECONDS = 0.25
 """The longest that others wait for the kernel to be told, on a node too busy for the thread to run."""
 
 
@@ -38,6 +38,8 @@ class Invalidation:
         """How many notifications were queued, and how many the kernel took."""
         self._awaited = 0
         """How many it must have taken until nobody need wait."""
+        self._unawaited = 0
+        """How many it must have taken until it holds up none for which others may wait."""
         self._waiting: list[tuple[int, Callable[[], None]]] = []
         self._wake_at: int | None = None
         """At how many taken the thread is to tell the loop."""
@@ -46,10 +48,15 @@ class Invalidation:
         self._thread.start()
 
     def put(self, notify: Callable[[], None], awaited: bool = True) -> None:
-        """Queue a notification; never blocks. ``awaited``: ``when_told`` waits for it."""
+        """Queue a notification; never blocks.
+
+        ``awaited``: ``when_told`` waits for it, unless one is before it in the queue for which nobody may wait.
+        """
         if self._queue.qsize() < QUEUE_MAX:
             self._put += 1
-            if awaited:
+            if not awaited:
+                self._unawaited = self._put
+            elif self._taken >= self._unawaited:
                 self._awaited = self._put
             self._queue.put(notify)
         else:
@@ -79,7 +86,7 @@ class Invalidation:
 
     def wait_no_more(self) -> None:
         """Nobody waits any more for what is queued now: it may wait for a request that waits for them."""
-        self._awaited = 0
+        self._awaited, self._unawaited = 0, self._put
         if self._waiting:
             self._release()
 

@@ -74,6 +74,8 @@ class View(pyfuse3.Operations):
         """What the kernel may have cached of an inode, by its last lookup or change."""
         self._here: Counter[str] = Counter()
         """Paths that are being changed through this file system."""
+        self._held: Counter[str] = Counter()
+        """Directories that the kernel holds for requests under way that wait for other nodes."""
         self._taken: dict[str, bool] = {}
         """Names that the kernel takes away itself by a request under way; whether it was not told of a change
         because of that."""
@@ -273,11 +275,7 @@ class View(pyfuse3.Operations):
         above = self._inodes.known(parent)
         if above is not None:
             entry = functools.partial(pyfuse3.invalidate_entry, InodeT(above), FileNameT(name.encode()))
-            self._invalidation.put(entry, awaited=not self._changing_in(parent))
-
-    def _changing_in(self, directory: str) -> bool:
-        """Whether the kernel may hold a directory for a request that waits for others, and they for us."""
-        return any(path.rpartition("/")[0] == directory for path in self._here)
+            self._invalidation.put(entry, awaited=parent not in self._held)  # else all wait for each other
 
     def _notify_inode(self, inode: int, *, attributes_only: bool) -> None:
         self._invalidation.put(functools.partial(pyfuse3.invalidate_inode, InodeT(inode), attributes_only))

@@ -484,7 +484,28 @@ async def test_a_change_does_not_wait_for_the_kernel_while_it_may_wait_for_us(
     await finished(asyncio.create_task(Host.transact(host, [Delete("f")], (), "", 5)))
     gate.open.set()
     await finished(removing)
-    assert not face._here
+    assert not face._here and not face._held
+
+
+async def test_a_change_waits_for_the_kernel_also_while_a_file_beside_it_is_written(
+    face: Filesystem, gate: Gate, host: Host, kernel: Kernel, slow_kernel: threading.Event
+) -> None:
+    """Which holds no directory."""
+    _, beside = await known(face, host, b"f", b"g")
+    info = await face.open(beside, os.O_WRONLY | os.O_TRUNC, CTX)  # type: ignore[arg-type]
+    await face.write(info.fh, 0, b"n")
+    gate.open.clear()
+    writing = asyncio.create_task(face.flush(info.fh))
+    await gate.waiting.wait()
+    change = asyncio.create_task(Host.transact(host, [Delete("f")], (), "", 5))
+    while host.tree.read("f") is not None:
+        await asyncio.sleep(0)
+    await host.settle()
+    assert not change.done()
+    slow_kernel.set()
+    gate.open.set()
+    await finished(change)
+    await finished(writing)
 
 
 async def test_a_change_waits_no_longer_once_a_request_holds_the_directory(

@@ -145,6 +145,28 @@ async def test_nobody_waits_for_what_need_not_be_awaited(patient: Invalidation, 
     assert called == [1]
 
 
+async def test_nobody_waits_for_what_is_behind_one_that_need_not_be_awaited(patient: Invalidation) -> None:
+    held, called = Holding(), []
+    patient.put(held, awaited=False)
+    patient.put(lambda: None)
+    patient.when_told(lambda: called.append("behind"))
+    assert called == ["behind"]
+    held.let.set()
+    await until_taken(patient, 2)
+    later = Holding()
+    patient.put(later)
+    patient.when_told(lambda: called.append("later"))
+    assert called == ["behind"]
+    later.let.set()
+
+
+async def until_taken(queue: Invalidation, count: int) -> None:
+    """Let the thread go on until the kernel took so many."""
+    async with asyncio.timeout(5):
+        while queue._taken < count:
+            await asyncio.sleep(0)
+
+
 async def test_nobody_waits_longer_where_a_request_begins_that_waits_for_them(
     patient: Invalidation, hanging: Holding
 ) -> None:
@@ -153,7 +175,9 @@ async def test_nobody_waits_longer_where_a_request_begins_that_waits_for_them(
     patient.when_told(lambda: called.append("before"))
     patient.wait_no_more()
     patient.when_told(lambda: called.append("after"))
-    assert called == ["before", "after"]
+    patient.put(lambda: None)
+    patient.when_told(lambda: called.append("behind it"))
+    assert called == ["before", "after", "behind it"]
 
 
 async def test_nobody_waits_for_what_is_closed(patient: Invalidation, hanging: Holding) -> None:
