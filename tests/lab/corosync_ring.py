@@ -217,7 +217,7 @@ class Ring:
     def set_token(self, token_ms: int, *, timeout: float = 10.0) -> None:
         """Give the running ring another token timeout; returns when it is in force on every node.
 
-        A ring started with a long one takes long to form: every timeout of its start and its links derives from it.
+        A ring started with a long one takes long to form: all its other times derive from it.
         Raises ``TimeoutError`` with the node that kept its own.
         """
         key = "runtime.config.totem.token"

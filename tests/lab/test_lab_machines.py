@@ -125,6 +125,19 @@ def test_a_cut_node_is_off_and_keeps_its_disks(lab):
     assert lab.exec("n2", ["zpool", "list", "-H", "-o", "health", "tank"]).stdout == "ONLINE\n"
 
 
+def test_a_cut_node_takes_leave_of_nobody(lab):
+    with lab.socket() as ssh:
+        ssh.settimeout(10)
+        ssh.connect(("198.18.12.2", 22))
+        assert ssh.recv(4) == b"SSH-"
+        ssh.recv(1000)
+        lab.cut("n2")
+        ssh.settimeout(1)
+        with pytest.raises(TimeoutError):
+            ssh.recv(1)
+    lab.power("n2")
+
+
 def test_a_frozen_node_stands_still_and_goes_on(lab):
     ticking = lab.popen("n3", ["sh", "-c", "while :; do date +%s%N; sleep 0.02; done"], stdout=-1)
     try:

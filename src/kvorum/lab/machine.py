@@ -211,12 +211,18 @@ class MachineRuntime:
                 sys.stderr.write(f"{self.machine.name} did not come back from its reboot: {error}\n")
 
     async def cut(self) -> None:
-        """Take the power away: every process dies at once, and the lossy disk forgets what was not synced."""
+        """Take the power away: every process dies at once, and the lossy disk forgets what was not synced.
+
+        The network goes first, since the kernel would take leave of every peer whose connection it closes.
+        """
         if self._watch:
             self._watch.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watch
             self._watch = None
+        for network in self.machine.networks:
+            with suppress(KvorumError):  # it was off, or went down just now
+                await run("ip", "link", "set", self.machine.port(network), "down")
         self._cgroup.kill()
         if self._nspawn:
             async with asyncio.timeout(_KILL_S):

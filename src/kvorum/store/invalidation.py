@@ -50,7 +50,7 @@ class Invalidation:
     def put(self, notify: Callable[[], None], awaited: bool = True) -> None:
         """Queue a notification; never blocks.
 
-        ``awaited``: ``when_told`` waits for it, unless one is before it in the queue for which nobody may wait.
+        ``awaited``: ``when_told`` waits for it, unless it stands behind one for which nobody may wait.
         """
         if self._queue.qsize() < QUEUE_MAX:
             self._put += 1
