@@ -126,6 +126,16 @@ def test_the_page_of_every_other_node_goes_on(
     assert slowest < SOON_S
 
 
+def test_the_first_change_goes_to_a_node_that_is_back(cluster: Cluster) -> None:
+    """Which knows nothing of the connections from before, and of its end nobody was told."""
+    change = ("pvesh", "create", "/nodes/n3/services/pveproxy/reload")
+    cluster.say("n1", *change)
+    cluster.lab.cut("n3")
+    cluster.lab.power("n3")
+    cluster.settled()
+    cluster.say("n1", *change)
+
+
 def test_a_gone_nodes_tasks_stay_in_the_lists(cluster: Cluster, cookie: str) -> None:
     """In the cluster's, and in its own, which any node then tells from memory."""
     cluster.say("n3", "pvesh", "create", "/nodes/n3/services/pveproxy/reload")

@@ -131,6 +131,7 @@ def test_a_crash_is_noticed_within_a_second_and_told_with_its_last_output(
         cluster.say("n1", "qm", "start", str(vmid))
         pid = cluster.pid("n1", vmid)
         assert f"tap{vmid}i0" in cluster.say("n1", "ls", "/sys/class/net/vmbr0/brif")
+        assert cluster.say("n1", "cat", f"/sys/class/net/tap{vmid}i0/address").startswith("fe:")
         seen = cluster.say("n1", "python3", "-c", _CRASH, str(vmid), str(number), words)
         died, later_s = map(float, seen.split())
         line = f"VM {vmid}: QEMU (pid {pid}) {told}"

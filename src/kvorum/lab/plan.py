@@ -98,7 +98,7 @@ class Machine:
 
     def mac(self, network: int) -> str:
         """Its Ethernet address in ``network``: the same at every boot, as others' ARP tables expect."""
-        return f"02:4b:56:00:{network:02x}:{self.number:02x}"
+        return mac(network, self.number)
 
     def port(self, network: int) -> str:
         """The name of its port at the lab's switch."""
@@ -241,6 +241,11 @@ def address(network: int, number: int) -> str:
     return f"198.18.{10 + network}.{number}"
 
 
+def mac(network: int, number: int) -> str:
+    """The Ethernet address of ``number`` in ``network``."""
+    return f"02:4b:56:00:{network:02x}:{number:02x}"
+
+
 def hosts(machines: tuple[Machine, ...]) -> str:
     """/etc/hosts: every machine by its address on link 0."""
     lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
@@ -249,12 +254,17 @@ def hosts(machines: tuple[Machine, ...]) -> str:
 
 
 def switch_setup() -> list[str]:
-    """The switch's three bridges, as lines of ``ip -batch``, in the lab's own network namespace."""
+    """The switch's three bridges, as lines of ``ip -batch``, in the lab's own network namespace.
+
+    They have addresses of their own: a bridge's would else be another one when a port goes, and what machines
+    answer the host meanwhile be lost.
+    """
     lines = ["link set lo up"]
     for network in NETWORKS:
         bridge = f"sw{network}"
         lines += [
-            f"link add {bridge} type bridge forward_delay 0 stp_state 0 mcast_snooping 0",
+            f"link add {bridge} address {mac(network, LAB_HOST)} "
+            "type bridge forward_delay 0 stp_state 0 mcast_snooping 0",
             f"addr add {address(network, LAB_HOST)}/24 dev {bridge}",
             f"link set {bridge} up",
         ]

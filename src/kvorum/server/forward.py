@@ -30,6 +30,12 @@ UNACKNOWLEDGED_MS = 1300
 On a connection kept from before, a node that lost power is noticed by this, asked once more, and named after
 another ``CONNECT_TIMEOUT_S``: within 3 s in all, where waiting for the answer alone takes two minutes.
 """
+KEPT_S = 2.0
+"""How long an unused connection to another node is kept: less than a node without power takes to be back.
+
+Nobody takes leave then, and a new kernel resets what it does not know: of a request that is not to be made
+twice, no one could say whether it was taken.
+"""
 ANSWER_TIMEOUT_S = 120.0
 PORT = 8006
 
@@ -147,7 +153,11 @@ class NodeForwarder:
         if self._session is None:
             self._session = _session(
                 aiohttp.TCPConnector(
-                    limit=0, limit_per_host=32, ttl_dns_cache=60, socket_factory=_impatient_socket
+                    limit=0,
+                    limit_per_host=32,
+                    ttl_dns_cache=60,
+                    keepalive_timeout=KEPT_S,
+                    socket_factory=_impatient_socket,
                 )
             )
         return self._session

@@ -50,6 +50,14 @@ def test_on_another_bridge_a_tag_has_a_bridge_of_its_own_over_the_same_ports() -
 
 
 @pytest.mark.parametrize(
+    ("mac", "address"),
+    [("BC:24:11:0A:00:01", "fe:24:11:0a:00:01"), ("FE:24:11:0A:00:01", "fa:24:11:0a:00:01")],
+)
+def test_a_tap_never_has_its_bridges_lowest_address_nor_its_guests(mac: str, address: str) -> None:
+    assert cable("net0", Nic.parse(f"virtio={mac},bridge=vmbr0"), PLAIN).address == address
+
+
+@pytest.mark.parametrize(
     ("options", "bridge", "sentence"),
     [
         (",trunks=5", PLAIN, "net0: trunks=5 needs a bridge that is VLAN aware, and 'vmbr0' is not"),

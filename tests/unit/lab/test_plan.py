@@ -91,3 +91,5 @@ def test_a_machine_keeps_its_ethernet_addresses_and_shares_none():
     macs = [m.mac(n) for m in machines for n in m.networks]
     assert len(set(macs)) == len(macs)
     assert machines[0].mac(0) in "".join(plan.plug_in(machines[0]))
+    switches = [line.split()[4] for line in plan.switch_setup() if line.startswith("link add")]
+    assert len(set(switches) | set(macs)) == len(switches) + len(macs)

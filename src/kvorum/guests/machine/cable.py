@@ -51,6 +51,8 @@ class Cable:
 
     bridge: str
     mtu: int
+    address: str = ""
+    """The tap's own Ethernet address; empty: as the kernel makes one."""
     untagged: int | None = None
     """The VLAN that the guest sees without a tag; ``None``: the bridge has no VLANs of its own."""
     tagged: tuple[tuple[int, int], ...] = ()
@@ -70,7 +72,7 @@ def cable(key: str, nic: Nic, bridge: Bridge) -> Cable:
             f"{key}: mtu={wanted} is more than bridge '{bridge.name}' carries ({mtu}); raise the bridge's "
             "MTU and that of its ports, or lower the card's"
         )
-    plain = Cable(bridge.name, mtu, rate_bytes_s=nic.rate_bytes_s, queues=nic.queues)
+    plain = Cable(bridge.name, mtu, _tap_address(nic.mac), rate_bytes_s=nic.rate_bytes_s, queues=nic.queues)
     if bridge.vlan_aware:
         untagged = tag or DEFAULT_VLAN
         tagged = trunks or (() if tag else ((FIRST_VLAN, LAST_VLAN),))
@@ -91,6 +93,17 @@ def cable(key: str, nic: Nic, bridge: Bridge) -> Cable:
                 f"make '{bridge.name}' VLAN aware"
             )
     return replace(plain, bridge=own, carriers=carriers)
+
+
+def _tap_address(mac: str) -> str:
+    """The guest's address with a first byte that is higher than any network card's, and not the guest's.
+
+    A bridge without an address of its own takes its ports' lowest, and one that changes with the guests that
+    come and go cuts the host off until all have heard of it.
+    """
+    if not mac:
+        return ""
+    return ("fa" if mac.lower().startswith("fe") else "fe") + mac[2:].lower()
 
 
 def _without(ranges: tuple[tuple[int, int], ...], vlan: int) -> tuple[tuple[int, int], ...]:

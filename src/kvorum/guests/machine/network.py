@@ -125,7 +125,8 @@ def _plug(name: str, key: str, plan: Cable) -> bool:
                 wiring.make_vlan_bridge(route, key, plan)
             (tap,) = route.link_lookup(ifname=name)
             (master,) = route.link_lookup(ifname=plan.bridge)
-            route.link("set", index=tap, mtu=plan.mtu, master=master)
+            address = {"address": plan.address} if plan.address else {}
+            route.link("set", index=tap, mtu=plan.mtu, master=master, **address)
             if plan.untagged is not None:
                 wiring.set_vlans(route, key, tap, plan)
             one_way = bool(plan.rate_bytes_s) and not wiring.set_rate(route, tap, plan)
