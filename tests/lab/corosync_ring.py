@@ -192,7 +192,7 @@ class Ring:
         """What a node's corosync has printed so far."""
         return (self.nodes[number].directory / "output").read_text(errors="replace")
 
-    def wait_members(self, number: int, members: Sequence[int], *, timeout: float = 30.0) -> None:
+    def wait_members(self, number: int, members: Sequence[int], *, timeout: float = 60.0) -> None:
         """Wait until a node sees exactly these members; raises ``TimeoutError`` with its output."""
         until = time.monotonic() + timeout
         seen: list[tuple[int, ...]] = []

@@ -5,6 +5,7 @@ Keys go from the store's memory into OpenSSL without touching a disk.
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 from kvorum.core.errors import KvorumError
 from kvorum.server.listed import listed_nodes
 from kvorum.store import File, Store
+
+log = logging.getLogger(__name__)
 
 PAGE = ("pveproxy-ssl", "former-ssl")
 """What the page shows before the node's own, the first that is there."""
@@ -85,8 +88,13 @@ class Certificates:
         context = _server_context()
         name_of_node = f"{self._store.node}.nodes.kvorum"
 
-        def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-            connection.context = self.node() if name == name_of_node else self.page()
+        def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
+            try:
+                connection.context = self.node() if name == name_of_node else self.page()
+            except KvorumError as error:  # a node that joins just now, or whose files were taken away
+                log.info("a connection is refused: %s", error)
+                return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+            return None
 
         context.sni_callback = choose
         return context

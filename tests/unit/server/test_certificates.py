@@ -1,6 +1,7 @@
 """Which certificates a node trusts: those of the nodes that are listed now, by their very files."""
 
 import datetime
+import logging
 import ssl
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from kvorum.cluster.node_files import ensure_node_files
 from kvorum.core.paths import Paths
 from kvorum.corosync import ConfiguredNode, new_cluster
 from kvorum.server.certificates import Certificates
-from kvorum.store import Member, Membership
+from kvorum.store import Delete, Member, Membership
 from kvorum.store.memory import MemoryStore
 
 N1, N2 = (Member(f"n{n}", n, f"10.0.0.{n}", True) for n in (1, 2))
@@ -22,17 +23,27 @@ def shake(client: ssl.SSLContext, shown: Pair, directory: Path) -> None:
     (directory / "pair.pem").write_bytes(shown.certificate + shown.key)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(directory / "pair.pem")
+    talk(client, server, "n2.nodes.kvorum")
+
+
+def talk(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> None:
+    """A handshake in memory; raises as ssl does, the client's error first."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = [
-        client.wrap_bio(to_client, to_server, server_hostname="n2.nodes.kvorum"),
+        client.wrap_bio(to_client, to_server, server_hostname=name),
         server.wrap_bio(to_server, to_client, server_side=True),
     ]
-    for _ in range(6):
-        for end in ends:
-            try:
-                end.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
+    failed: dict[int, ssl.SSLError] = {}
+    for number in (0, 1) * 6:
+        try:
+            if number not in failed:
+                ends[number].do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLError as error:
+            failed[number] = error
+    if failed:
+        raise failed[min(failed)]
 
 
 @pytest.fixture
@@ -50,6 +61,18 @@ def signed(store: MemoryStore) -> Pair:
     assert files[0] is not None and files[1] is not None
     now = datetime.datetime.now(datetime.UTC)
     return make_node(Pair(files[0].data, files[1].data), "n2", "n2", ["10.0.0.2"], now)
+
+
+async def test_who_comes_while_there_is_no_certificate_is_refused_in_tls(
+    store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As during a join, without a traceback."""
+    server = Certificates(store).listening()
+    await store.transact([Delete("nodes/n1/pve-ssl.pem")])
+    client = ssl.create_default_context()
+    with caplog.at_level(logging.INFO), pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
+        talk(client, server, "n1.nodes.kvorum")
+    assert "'nodes/n1/pve-ssl.pem' or .key is missing" in caplog.text
 
 
 async def test_a_listed_node_is_trusted_until_it_is_removed(store: MemoryStore, tmp_path: Path) -> None:
