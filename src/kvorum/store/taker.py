@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from kvorum.store import heap
 from kvorum.store.database import Database, Entry, journal_path
 from kvorum.store.journal import allocate
 from kvorum.store.protocol import Record
@@ -22,6 +23,8 @@ PAUSE_SECONDS = 0.2
 """How long records wait for more: to wake the thread for one costs more than the record."""
 BATCH = 256
 """They wait no longer when so many are there."""
+REST_SECONDS = 2.0
+"""So long after records were handed over memory is given back: large ones have left pages free."""
 RETRY_SECONDS = 1.0
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 """What an admin can end without a restart: no room, another program's lock. A failed fsync is none of them:
@@ -33,6 +36,10 @@ Batch: TypeAlias = list[Entry]
 
 class _Close:
     """Asks the thread to end."""
+
+
+class _Rest:
+    """Tells the thread that nothing is to be done."""
 
 
 class Taker:
@@ -60,7 +67,8 @@ class Taker:
         self._gathered_at = 0.0
         """When the last one came, by the loop's clock."""
         self._waiting = False
-        self._queue: queue.SimpleQueue[Batch | Settled | _Close] = queue.SimpleQueue()
+        self._rest: asyncio.TimerHandle | None = None
+        self._queue: queue.SimpleQueue[Batch | Settled | _Close | _Rest] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store-database", daemon=True)
         self._thread.start()
@@ -84,10 +92,17 @@ class Taker:
         else:
             self._hand_over()
 
+    def _rests(self) -> None:
+        self._rest = None
+        if not self._waiting:
+            self._queue.put(_Rest())
+
     def _hand_over(self) -> None:
         if self._gathered:
             self._queue.put(self._gathered)
             self._gathered = []
+            if self._rest is None:
+                self._rest = self._loop.call_later(REST_SECONDS, self._rests)
 
     def settle(self) -> Settled:
         """Done when the database has all that was queued before."""
@@ -100,6 +115,8 @@ class Taker:
         """Take over what is queued, then end; what is refused now stays in the journal."""
         self._closing.set()
         self._hand_over()
+        if self._rest is not None:
+            self._rest.cancel()
         self._queue.put(_Close())
 
     def join(self, timeout: float) -> None:
@@ -129,6 +146,8 @@ class Taker:
             elif isinstance(item, concurrent.futures.Future):
                 settled.append(item)
                 break
+            elif isinstance(item, _Rest):
+                heap.give_back()
             else:
                 entries += item
         done = not entries or self._commit(entries)

@@ -7,7 +7,9 @@ import sqlite3
 import time
 from pathlib import Path
 
-from kvorum.store import Change, File, Member
+import pytest
+
+from kvorum.store import Change, File, Member, heap, taker
 from kvorum.store.database import load
 from kvorum.store.disk import Disk
 from kvorum.store.handles import Handle
@@ -78,6 +80,25 @@ async def test_what_was_synced_is_read_back(tmp_path: Path) -> None:
 def record(serial: int, path: str, data: bytes) -> Record:
     file = File(path, data, serial, 1.0)
     return Record(serial, serial, 1, changes=(Change(serial, path, file),), before=(None,), time=time.time())
+
+
+async def test_memory_is_given_back_once_after_each_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, loop = tmp_path / "config.db", asyncio.get_running_loop()
+    load(path)
+    given: asyncio.Queue[None] = asyncio.Queue()
+    monkeypatch.setattr(taker, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(taker, "REST_SECONDS", 0.01)
+    monkeypatch.setattr(heap, "give_back", lambda: loop.call_soon_threadsafe(given.put_nowait, None) and None)
+    disk = Disk(path, lambda serial: None, failed, failed)
+    for serial in (1, 2):
+        disk.write(record(serial, "f", b"x"))
+        disk.flush()
+        await asyncio.wait_for(given.get(), 10)
+        await disk.settle()
+        assert given.empty()
+    await disk.close()
 
 
 async def test_what_only_the_journal_had_is_there_after_a_crash_and_so_is_what_follows(
