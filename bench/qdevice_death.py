@@ -26,6 +26,7 @@ NODES = ("n1", "n2")
 QNETD = "198.18.10.201"
 _PYTHON = "/usr/lib/kvorum/bin/python"
 _VOTES = "pvecm status | grep -q '^0x.*A,V,NMW.*(local)'"
+_STORE_VOTES = "journalctl -u pve-cluster -o cat | grep 'vote is.* here' | tail -1 | grep -q 'is here'"
 # What is told of the survivor: both clocks are this machine's monotonic one.
 _WATCH = """
 import asyncio, json, time
@@ -85,6 +86,7 @@ def _with_qdevice(lab: Lab) -> Cluster:
 def _death(cluster: Cluster) -> tuple[float, float]:
     for node in NODES:
         cluster.until(node, _VOTES, 60)
+        cluster.until(node, _STORE_VOTES, 60)
     watching = cluster.lab.popen(
         "n2", [_PYTHON, "-c", _WATCH], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
     )
