@@ -94,7 +94,7 @@ class Taker:
 
     def _rests(self) -> None:
         self._rest = None
-        if not self._waiting:
+        if not self._gathered:  # else what hands it over sees to it
             self._queue.put(_Rest())
 
     def _hand_over(self) -> None:

@@ -101,6 +101,24 @@ async def test_memory_is_given_back_once_after_each_pause(
     await disk.close()
 
 
+async def test_memory_is_given_back_also_when_a_full_batch_ended_the_burst(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pause of its first record still runs then, and nothing comes after it."""
+    path, given, loop = tmp_path / "config.db", asyncio.Event(), asyncio.get_running_loop()
+    load(path)
+    monkeypatch.setattr(taker, "PAUSE_SECONDS", 30)
+    monkeypatch.setattr(taker, "REST_SECONDS", 0.01)
+    monkeypatch.setattr(taker, "BATCH", 2)
+    monkeypatch.setattr(heap, "give_back", lambda: loop.call_soon_threadsafe(given.set) and None)
+    queue = taker.Taker(path, lambda *_: None, failed, failed)
+    for serial in (1, 2):
+        queue.put(serial, record(serial, "f", b"x"), at_once=False)
+    await asyncio.wait_for(given.wait(), 10)
+    queue.close()
+    await asyncio.to_thread(queue.join, 10)
+
+
 async def test_what_only_the_journal_had_is_there_after_a_crash_and_so_is_what_follows(
     tmp_path: Path,
 ) -> None:
